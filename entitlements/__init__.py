@@ -1,0 +1,138 @@
+"""What a customer may do, and how much of it: decided in process, before the work is done.
+
+Names are imported when they are first used, so that `import entitlements` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .amounts import UNLIMITED, Unlimited
+    from .catalog.model import Catalog
+    from .decisions import Allowance, Decision, Receipt
+    from .engine import Entitlements
+    from .errors import (
+        AddOnRefused,
+        AlreadySubscribed,
+        AmountError,
+        CatalogError,
+        EntitlementDenied,
+        EntitlementsError,
+        HoldClosed,
+        HoldExpired,
+        IdempotencyConflict,
+        LogCorrupt,
+        NotConfigured,
+        NotSubscribed,
+        OutcomeUnknown,
+        StorageError,
+        StorageUnavailable,
+        UnknownAddOn,
+        UnknownCredit,
+        UnknownCustomer,
+        UnknownFeature,
+        UnknownHold,
+        UnknownPlan,
+        UnknownPromotion,
+    )
+    from .gating import acting_as, check, configure, current_customer, requires_feature
+    from .ledger.entries import Entry
+    from .ledger.facts import Subscription
+    from .periods import Window, window
+    from .reports.explain import Explanation
+    from .snapshots import Snapshot
+
+_HOMES = {
+    "amounts": ("UNLIMITED", "Unlimited"),
+    "catalog.model": ("Catalog",),
+    "decisions": ("Allowance", "Decision", "Receipt"),
+    "engine": ("Entitlements",),
+    "errors": (
+        "AddOnRefused",
+        "AlreadySubscribed",
+        "AmountError",
+        "CatalogError",
+        "EntitlementDenied",
+        "EntitlementsError",
+        "HoldClosed",
+        "HoldExpired",
+        "IdempotencyConflict",
+        "LogCorrupt",
+        "NotConfigured",
+        "NotSubscribed",
+        "OutcomeUnknown",
+        "StorageError",
+        "StorageUnavailable",
+        "UnknownAddOn",
+        "UnknownCredit",
+        "UnknownCustomer",
+        "UnknownFeature",
+        "UnknownHold",
+        "UnknownPlan",
+        "UnknownPromotion",
+    ),
+    "gating": ("acting_as", "check", "configure", "current_customer", "requires_feature"),
+    "ledger.entries": ("Entry",),
+    "ledger.facts": ("Subscription",),
+    "periods": ("Window", "window"),
+    "reports.explain": ("Explanation",),
+    "snapshots": ("Snapshot",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "UNLIMITED",
+    "AddOnRefused",
+    "Allowance",
+    "AlreadySubscribed",
+    "AmountError",
+    "Catalog",
+    "CatalogError",
+    "Decision",
+    "EntitlementDenied",
+    "Entitlements",
+    "EntitlementsError",
+    "Entry",
+    "Explanation",
+    "HoldClosed",
+    "HoldExpired",
+    "IdempotencyConflict",
+    "LogCorrupt",
+    "NotConfigured",
+    "NotSubscribed",
+    "OutcomeUnknown",
+    "Receipt",
+    "Snapshot",
+    "StorageError",
+    "StorageUnavailable",
+    "Subscription",
+    "UnknownAddOn",
+    "UnknownCredit",
+    "UnknownCustomer",
+    "UnknownFeature",
+    "UnknownHold",
+    "UnknownPlan",
+    "UnknownPromotion",
+    "Unlimited",
+    "Window",
+    "acting_as",
+    "check",
+    "configure",
+    "current_customer",
+    "requires_feature",
+    "window",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'entitlements' has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,71 @@
+"""What an engine remembers between questions: states, entitlements and finished decisions.
+
+Only answers are cached, never what a write decides on: that is always read under the lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+from cachetools import LRUCache
+
+from .decisions import Decision
+from .ledger.entries import CounterKey
+from .ledger.state import Head
+from .resolution import Entitlements
+
+
+@attrs.define(eq=False)
+class Known:
+    """What is known of one customer: the state at `head`, and the decisions made from it."""
+
+    head: Head
+    entitlements: Entitlements
+    counters: Mapping[CounterKey, int]
+    decisions: dict[str, Decision]
+
+
+class Cache:
+    """Known customers, the least recently learned forgotten first.
+
+    `warm` is read without a lock on every check; `epoch` changes with every forgetting, so that what
+    was read from the storage before it is not remembered after it.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.warm: dict[str, Known] = {}
+        self.epoch = 0
+        self._order: LRUCache[str, None] = _Order(max(1, size), self.warm)
+
+    def learn(self, customer: str, known: Known, *, epoch: int) -> None:
+        """Remember what was read while `epoch` was current; forget it at once where it no longer is."""
+        if epoch == self.epoch:
+            self.warm[customer] = known
+            self._order[customer] = None
+        if epoch != self.epoch:
+            self.warm.pop(customer, None)
+
+    def forget(self, customer: str) -> None:
+        """Drop one customer."""
+        self.epoch += 1
+        self.warm.pop(customer, None)
+
+    def forget_all(self) -> None:
+        """Drop everything."""
+        self.epoch += 1
+        self.warm.clear()
+
+
+class _Order(LRUCache[str, None]):
+    """The order in which customers were learned; what falls out is forgotten."""
+
+    def __init__(self, size: int, warm: dict[str, Known]) -> None:
+        super().__init__(size)
+        self._warm = warm
+
+    def popitem(self) -> tuple[str, None]:
+        """Drop the oldest customer here and in the cache."""
+        customer, nothing = super().popitem()
+        self._warm.pop(customer, None)
+        return customer, nothing

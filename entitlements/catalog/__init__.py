@@ -1,0 +1,1 @@
+"""What is sold: the catalog as values, read from a file and checked."""

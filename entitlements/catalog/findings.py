@@ -1,0 +1,175 @@
+"""What is wrong with a catalog while it is being read: findings with paths, gathered and bounded.
+
+A `Finding` names its place by the keys that lead to it; `Findings` turns them into `Problem`s with
+file, line and column, in file order, and remembers which parts of the catalog are unclear so that
+one mistake is reported once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any, Final, Protocol, TypeAlias
+
+import attrs
+
+from ..errors import CatalogError, did_you_mean, shown
+from .problems import Problem
+
+Path: TypeAlias = tuple[str | int, ...]
+MOST_FINDINGS: Final = 100
+_PLAIN = re.compile(r"[\w-]{1,80}")
+_WHOLE = frozenset({"features", "credits", "products", "rates"})
+_NESTED = frozenset({"entitlements", "credits"})
+
+
+class Places(Protocol):
+    """Where a path stands in a text: line and column from 1, or None where that is not known."""
+
+    def __call__(self, path: Path, *, key: bool = False) -> tuple[int, int] | None:
+        """Return the place of the value at `path`, or of its key."""
+
+
+def nowhere(path: Path, *, key: bool = False) -> tuple[int, int] | None:  # noqa: ARG001
+    """Return None: a mapping keeps no positions."""
+    return None
+
+
+@attrs.frozen
+class Finding:
+    """One thing that is wrong at `path`.
+
+    `at_key` where it is the key that is wrong and not its value, `amount` where it is a bad amount;
+    `place` where the line and column are known already.
+    """
+
+    path: Path
+    message: str
+    at_key: bool = False
+    amount: bool = False
+    place: tuple[int, int] | None = None
+
+
+@attrs.frozen
+class Reading:
+    """What a text says as plain data, where it says so, and what is wrong with its spelling."""
+
+    document: Any
+    places: Places
+    findings: tuple[Finding, ...] = ()
+
+
+class Unreadable(ValueError):
+    """A text that cannot be read to its end; `finding` says why."""
+
+    def __init__(self, message: str, place: tuple[int, int] | None = None) -> None:
+        self.finding = Finding((), message, place=place)
+        super().__init__(message)
+
+
+def dotted(path: Path) -> str:
+    """Return a path as it is shown: `plans.pro.limits[0]`, with odd keys quoted and escaped."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{_key(part)}" for part in path)
+    return text.removeprefix(".")
+
+
+def written(path: Path, document: object) -> Path:
+    """Return the part of `path` that the document spells out, shorthands being shorter than what they mean."""
+    found: list[str | int] = []
+    rest = list(path)
+    while rest:
+        if rest[:2] == ["limits", 0] and not _has(document, "limits"):
+            rest = rest[2:]
+        elif _has(document, rest[0]):
+            found.append(rest[0])
+            document = document[rest.pop(0)]  # type: ignore[index]
+        else:
+            break
+    return tuple(found)
+
+
+def unit_of(path: Path) -> Path:
+    """Return the smallest part of a catalog that can be left out when `path` is wrong."""
+    if not path or path[0] in _WHOLE:
+        return path[:2]
+    if path[0] not in {"plans", "addons", "promotions"}:
+        return path[:1]
+    return path[: 4 if len(path) > 3 and path[2] in _NESTED else 3]
+
+
+def unknown(noun: str, word: str, known: Iterable[str]) -> str:
+    """Return the message for a name that is declared nowhere."""
+    return f"unknown {noun} {shown(word)}{near(word, known)}"
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """Return a did-you-mean in bounded time, however many names are known."""
+    return did_you_mean(word, islice(known, 1000))
+
+
+@attrs.define
+class Findings:
+    """What was found so far; full at 100, where the catalog is refused without looking further."""
+
+    origin: str = "the catalog"
+    file: str | None = None
+    document: Mapping[str, Any] = attrs.field(factory=dict)
+    places: Places = nowhere
+    found: dict[Finding, None] = attrs.field(factory=dict)
+    units: set[Path] = attrs.field(factory=set)
+
+    def add(self, finding: Finding) -> None:
+        """Keep a finding; raises CatalogError when there are too many."""
+        self.found[finding] = None
+        self.units.add(unit_of(finding.path))
+        if len(self.found) >= MOST_FINDINGS:
+            raise self.error()
+
+    def extend(self, findings: Iterable[Finding]) -> None:
+        """Keep several."""
+        for finding in findings:
+            self.add(finding)
+
+    def unclear(self, *path: str) -> bool:
+        """Return whether this part, or all of its section, is left out for a mistake of its own."""
+        return path in self.units or path[:1] in self.units
+
+    def raise_if_any(self) -> None:
+        """Raise CatalogError with everything that was found, in file order."""
+        if self.found:
+            raise self.error()
+
+    def error(self) -> CatalogError:
+        """Return the CatalogError of all findings."""
+        problems = [problem for _, problem in sorted(self._placed(), key=lambda pair: pair[0])]
+        if len(self.found) >= MOST_FINDINGS:
+            problems.append(Problem("", f"more than {MOST_FINDINGS - 1} problems; the rest is not listed", self.file))
+        return CatalogError(problems, origin=self.origin)
+
+    def _placed(self) -> Iterator[tuple[tuple[int, ...], Problem]]:
+        for finding in self.found:
+            path = finding.path if finding.at_key else written(finding.path, self.document)
+            line, column = finding.place or self.places(path, key=finding.at_key) or (None, None)
+            order = _order(path, self.document) if line is None or column is None else (line, column)
+            yield order, Problem(dotted(path), finding.message, self.file, line, column)
+
+
+def _key(part: str) -> str:
+    return part if _PLAIN.fullmatch(part) else shown(part)
+
+
+def _has(document: object, part: str | int) -> bool:
+    if isinstance(part, int):
+        return isinstance(document, list | tuple) and part < len(document)
+    return isinstance(document, Mapping) and part in document
+
+
+def _order(path: Path, document: object) -> tuple[int, ...]:
+    order = []
+    for part in path:
+        if not _has(document, part):
+            break
+        order.append(part if isinstance(part, int) else list(document).index(part))  # type: ignore[call-overload]
+        document = document[part]  # type: ignore[index]
+    return tuple(order)

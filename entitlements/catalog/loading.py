@@ -1,0 +1,157 @@
+"""Catalogs from files and mappings, all their problems at once. The one module of the catalog that reads files."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path as FilePath
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+from cattrs import BaseValidationError
+
+from ..errors import AmountError, CatalogError, shown
+from .building import built
+from .checking import check
+from .checking_values import check_entitlement, contradictions
+from .entitling import entitled
+from .findings import Finding, Findings, Path, Places, Unreadable, nowhere
+from .model import Catalog, Entitlement, Feature, Mode
+from .problems import Problem
+from .reading import FORMATS, LARGEST, read
+from .structuring import findings_of, structured
+from .words import Misfit
+from .writing import document as document_of
+from .writing import version_of
+from .written import Entry, Shorthand, WrittenCatalog, WrittenEntitlement
+
+_SECTIONS = tuple(field.name for field in attrs.fields(WrittenCatalog))
+
+
+def load(source: object) -> Catalog:
+    """Return the catalog in a file or in a mapping; a Catalog is returned as it is.
+
+    The suffix of a file decides its format: .yaml, .yml, .toml or .json. Raises CatalogError with
+    every problem at once, and OSError (FileNotFoundError) where the file cannot be read.
+    """
+    if isinstance(source, Catalog):
+        return source
+    if isinstance(source, Mapping):
+        return parse(source)
+    if isinstance(source, str | os.PathLike):
+        return _load_file(os.fspath(source))
+    raise TypeError(f"a catalog is a path, a mapping or a Catalog, not {type(source).__name__}")
+
+
+def parse(
+    document: Mapping[str, Any],
+    *,
+    places: Places = nowhere,
+    origin: str | None = None,
+    notes: Iterable[str] = (),
+    found: Iterable[Finding] = (),
+) -> Catalog:
+    """Return the catalog that a mapping in the file format describes, and read nothing.
+
+    `places` knows where each path stands in the text of `origin`; `found` is what its reader found
+    wrong already; `notes` are remarks that go with the catalog and are not part of its version.
+    Raises CatalogError with every problem at once.
+    """
+    findings = Findings(origin or "the catalog", origin, document, places)
+    findings.extend(found)
+    catalog = built(_written(document, findings), findings, notes)
+    findings.extend(check(catalog, findings.unclear))
+    findings.raise_if_any()
+    canonical = document_of(catalog)
+    return attrs.evolve(catalog, document=MappingProxyType(canonical), version=version_of(canonical))
+
+
+def entitlement(feature: Feature, value: object, *, mode: Mode) -> Entitlement:
+    """Return what an override with `value` says about a feature.
+
+    `value` is written as in a catalog: true or false, a number, an exact string or unlimited, a config
+    value, or a mapping such as {"limit": 5, "reset": "day"}; `deny` takes None or False. Raises
+    AmountError for a bad amount and CatalogError for a value of another shape.
+    """
+    findings = Findings(f"the value for feature {shown(feature.key)}")
+    path: Path = (feature.key,)
+    if mode == "deny":
+        if value is not None and value is not False:
+            findings.add(Finding(path, "deny takes no value; leave it out, or write False"))
+        made: Entitlement | None = Entitlement(feature.key, "deny")
+    else:
+        made = entitled(feature, _entry(value, mode, path, findings), "overrides", path, findings)
+    if made is not None:
+        made = attrs.evolve(made, mode=mode)
+        findings.extend(check_entitlement(feature, made, path))
+        findings.extend(contradictions(feature, made, path))
+    if made is None or findings.found:
+        raise _amount_error(findings) or findings.error()
+    return made
+
+
+def _amount_error(findings: Findings) -> AmountError | None:
+    return next((AmountError(finding.message) for finding in findings.found if finding.amount), None)
+
+
+def _entry(value: object, mode: Mode, path: Path, findings: Findings) -> Entry:
+    if not isinstance(value, Mapping):
+        return Shorthand(value)
+    try:
+        written = structured(value, WrittenEntitlement)
+    except BaseValidationError as error:
+        findings.extend(findings_of(error, path))
+        raise findings.error() from None
+    if written.mode not in (None, mode):
+        findings.add(Finding((*path, "mode"), f"{written.mode!r} here and {mode!r} in the call; leave this one out"))
+    return attrs.evolve(written, mode=mode)
+
+
+def _load_file(name: str | bytes) -> Catalog:
+    path = os.fsdecode(name)
+    suffix = FilePath(path).suffix.lower()
+    if suffix not in FORMATS:
+        message = f"a catalog file ends in {', '.join(FORMATS)}; this one in {shown(suffix) if suffix else 'nothing'}"
+        raise CatalogError([Problem("", message, path)], origin=path)
+    with FilePath(path).open("rb") as file:
+        data = file.read(LARGEST + 1)
+    try:
+        reading = read(data, suffix)
+    except Unreadable as error:
+        findings = Findings(path, path)
+        findings.add(error.finding)
+        raise findings.error() from None
+    return parse(reading.document, places=reading.places, origin=path, found=reading.findings)
+
+
+def _written(document: Mapping[str, Any], findings: Findings) -> WrittenCatalog:
+    if document is None:
+        findings.add(Finding((), "there is nothing here; write features, plans and whatever else is sold"))
+        raise findings.error()
+    try:
+        return structured(document, WrittenCatalog)
+    except (BaseValidationError, Misfit) as error:
+        findings.extend(findings_of(error))
+    _mark_sections_meant(findings)
+    try:
+        return structured(_without(document, findings.units), WrittenCatalog)
+    except (BaseValidationError, Misfit):
+        raise findings.error() from None
+
+
+def _mark_sections_meant(findings: Findings) -> None:
+    for word in [unit[0] for unit in findings.units if len(unit) == 1]:
+        findings.units.update((meant,) for meant in difflib.get_close_matches(str(word), _SECTIONS, n=1))
+
+
+def _without(document: Any, units: Iterable[Path]) -> Any:
+    """Return a copy of the document without these parts."""
+    inside: dict[str | int, list[Path]] = {}
+    for unit in units:
+        if unit:
+            inside.setdefault(unit[0], []).append(unit[1:])
+    if not inside or not isinstance(document, Mapping):
+        return document
+    return {key: _without(item, inside.get(key, ())) for key, item in document.items() if () not in inside.get(key, ())}

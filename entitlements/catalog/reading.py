@@ -1,0 +1,153 @@
+"""Text to plain data with places: YAML, JSON and TOML, each read strictly.
+
+Nothing here knows what a catalog is. What is wrong with a spelling is a finding, or a `Surprise` in
+the place of the value; what cannot be read to its end is `Unreadable`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import attrs
+
+from ..errors import shown
+from .findings import Finding, Path, Reading, Unreadable, nowhere
+from .words import Surprise, float_message
+from .yaml_reading import DEEPEST, read_yaml
+
+LARGEST: Final = 4 * 2**20
+_TOO_DEEP: Final = f"this is nested more than {DEEPEST} deep; flatten it"
+_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
+_TOML_LINE: Final = re.compile(r"\s*\(at line (\d+), column (\d+)\)$")
+_TOML_DEEP: Final = re.compile(rf"(?<![\w\"'-])(?:[\w\"'-]++[ \t]*+\.[ \t]*+){{{DEEPEST}}}")
+
+
+def read(data: bytes, suffix: str) -> Reading:
+    """Return what the bytes of a file with this suffix say; raises Unreadable where they cannot be read."""
+    return FORMATS[suffix](_decoded(data))
+
+
+def _decoded(data: bytes) -> str:
+    if len(data) > LARGEST:
+        raise Unreadable(f"the file is larger than {LARGEST // 2**20} MiB; a catalog is not, split it up")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        place = (data.count(b"\n", 0, error.start) + 1, error.start - data.rfind(b"\n", 0, error.start))
+        raise Unreadable(f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8", place) from None
+    if "\0" in text:
+        raise Unreadable("there is a NUL character here; take it out", _place(text, text.index("\0")))
+    return text
+
+
+def _read_json(text: str) -> Reading:
+    twice: list[str] = []
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        entries = dict(pairs)
+        if len(entries) < len(pairs):
+            twice.append("a key")
+            entries |= reversed(pairs)
+        return entries
+
+    try:
+        document = json.loads(
+            text, object_pairs_hook=unique, parse_float=_float, parse_int=_integer, parse_constant=_constant
+        )
+    except json.JSONDecodeError as error:
+        raise Unreadable(f"this is not JSON: {error.msg}", (error.lineno, error.colno)) from None
+    except RecursionError:
+        raise Unreadable(_TOO_DEEP) from None
+    places = _JsonPlaces(text)
+    return Reading(document, places, tuple(places.duplicates()) if twice else ())
+
+
+def _float(literal: str) -> Surprise:
+    return Surprise(float_message(literal))
+
+
+def _integer(literal: str) -> int | Surprise:
+    if len(literal) > 40:
+        return Surprise(f"is a number of {len(literal)} digits; write one of at most 19")
+    return int(literal)
+
+
+def _constant(literal: str) -> Surprise:
+    return Surprise(f'{literal} is no amount; write "unlimited"')
+
+
+def _read_toml(text: str) -> Reading:
+    deep = _TOML_DEEP.search(text)
+    if deep is not None:
+        raise Unreadable(_TOO_DEEP, _place(text, deep.start()))
+    try:
+        document = tomllib.loads(text, parse_float=_float)
+    except tomllib.TOMLDecodeError as error:
+        where = _TOML_LINE.search(str(error))
+        place = (int(where[1]), int(where[2])) if where else None
+        raise Unreadable(f"this is not TOML: {_TOML_LINE.sub('', str(error))}", place) from None
+    except RecursionError:
+        raise Unreadable(_TOO_DEEP) from None
+    except ValueError:
+        raise Unreadable("a number in this file has too many digits; write one of at most 19") from None
+    return Reading(document, nowhere)
+
+
+FORMATS: Final[Mapping[str, Callable[[str], Reading]]] = {
+    ".yaml": read_yaml,
+    ".yml": read_yaml,
+    ".toml": _read_toml,
+    ".json": _read_json,
+}
+
+
+@attrs.define
+class _JsonPlaces:
+    """Where the parts of a valid JSON text stand; the text is scanned when somebody asks."""
+
+    text: str
+    offsets: dict[Path, tuple[int, int]] = attrs.field(factory=dict)
+
+    def __call__(self, path: Path, *, key: bool = False) -> tuple[int, int] | None:
+        """Return line and column of the value at `path`, or of its key."""
+        if not self.offsets:
+            for found, at_key, at in _scanned(self.text):
+                self.offsets.setdefault(found, (at_key, at))
+        offsets = self.offsets.get(path)
+        return _place(self.text, offsets[0 if key else 1]) if offsets else None
+
+    def duplicates(self) -> Iterator[Finding]:
+        """Yield a finding for every key that stands twice in its object."""
+        first: dict[Path, int] = {}
+        for path, at_key, _ in _scanned(self.text):
+            if path in first:
+                line = self.text.count("\n", 0, first[path]) + 1
+                message = f"duplicate key {shown(str(path[-1]))} (first at line {line}); keep one of them"
+                yield Finding(path, message, at_key=True, place=_place(self.text, at_key))
+            first.setdefault(path, at_key)
+
+
+def _scanned(text: str) -> Iterator[tuple[Path, int, int]]:
+    """Yield path, offset of the key and offset of the value for every value, in order."""
+    path: list[Any] = []
+    at_key = 0
+    for token in _TOKEN.finditer(text):
+        sign, at = token[0], token.start()
+        if sign in "]}":
+            path.pop()
+        elif sign == ",":
+            path[-1] = path[-1] + 1 if isinstance(path[-1], int) else None
+        elif path and path[-1] is None and sign != ":":
+            path[-1], at_key = json.loads(sign), at
+        elif sign != ":":
+            yield tuple(path), at_key if path and isinstance(path[-1], str) else at, at
+            if sign in "[{":
+                path.append(0 if sign == "[" else None)
+
+
+def _place(text: str, at: int) -> tuple[int, int]:
+    return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)

@@ -1,0 +1,239 @@
+"""The spellings of a catalog: strict conversions of one written value each, and what to write instead.
+
+Every function here returns the value or raises `Misfit` with a message that says what is wrong and
+what to write. Nothing is converted silently: "12" is not a number here and 5 is not text.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, Final
+
+import attrs
+
+from ..amounts import MAX_SCALE, canonical
+from ..errors import AmountError, shown
+from .findings import near
+
+DEEPEST: Final = 32
+LONGEST_DAYS: Final = 36_500
+_UNITS: Final = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+_DURATION = re.compile(r"([0-9]{1,9})([wdhms])", re.ASCII)
+
+
+class Misfit(ValueError):
+    """A written value is not what belongs in its place; `inside` says where within it."""
+
+    def __init__(self, message: str, inside: tuple[str | int, ...] = ()) -> None:
+        self.inside = inside
+        super().__init__(message)
+
+
+@attrs.frozen
+class Surprise:
+    """A value whose spelling is not to be trusted; `message` says what to write instead."""
+
+    message: str
+
+
+def misfit(value: object, wanted: str) -> Misfit:
+    """Return the error for a value of the wrong kind: what it is, and what to write."""
+    if isinstance(value, Surprise):
+        return Misfit(value.message)
+    if value is None:
+        return Misfit(f"is empty; write {wanted}, or leave the key out")
+    if isinstance(value, float):
+        return Misfit(float_message(str(value)))
+    return Misfit(f"{spelled(value)}; write {wanted}")
+
+
+def float_message(literal: str) -> str:
+    """Return the message for a number with a point or an exponent that is not in quotes."""
+    if literal.lower().lstrip("+-.") in {"inf", "nan"}:
+        return f"{literal} is no amount; write unlimited"
+    return f"{literal[:60]} is a float, and floats are not exact; write {in_digits(literal)}"
+
+
+def in_digits(literal: str) -> str:
+    """Return how to write a float's literal exactly: `1000000` for 1e6, `"2.50" in quotes` for 2.50."""
+    number = Decimal(literal.replace("_", ""))
+    if abs(number.adjusted()) > 40 or len(literal) > 80:
+        return "it in digits"
+    if "e" in literal.lower() and number == int(number):
+        return str(int(number))
+    return f'"{number:f}" in quotes'
+
+
+def spelled(value: object) -> str:
+    """Return a value and its kind in words: `'12' is text`, `5 is a number`."""
+    if isinstance(value, bool):
+        return f"{str(value).lower()} is a boolean"
+    if isinstance(value, str):
+        return f"{shown(value)} is text"
+    if isinstance(value, int):
+        return f"{value if abs(value) < 10**40 else 'this'} is a number"
+    kinds = ((Mapping, "a mapping"), (list | tuple, "a list"))
+    return f"this is {next((name for kind, name in kinds if isinstance(value, kind)), f'a {type(value).__name__}')}"
+
+
+def text(value: object, wanted: str = "text, in quotes") -> str:
+    """Return text that every storage and every encoder can keep."""
+    if not isinstance(value, str):
+        raise misfit(value, wanted)
+    if "\0" in value:
+        raise Misfit("has a NUL character in it; take it out")
+    if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+        raise Misfit("has half of a surrogate pair in it; write the whole character")
+    return value if type(value) is str else str.__str__(value)
+
+
+def integer(value: object) -> int:
+    """Return a whole number of at most 63 bits."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise misfit(value, "a whole number, without quotes" if isinstance(value, str) else "a whole number")
+    if value.bit_length() > 63:
+        raise Misfit(f"is a number of {value.bit_length()} bits; write one of at most 63")
+    return int(value)
+
+
+def scale(value: object) -> int:
+    """Return a number of decimal places."""
+    places = integer(value)
+    if not 0 <= places <= MAX_SCALE:
+        raise Misfit(f"is {places}; write how many decimal places, from 0 to {MAX_SCALE}")
+    return places
+
+
+def boolean(value: object) -> bool:
+    """Return true or false."""
+    if not isinstance(value, bool):
+        raise misfit(value, "true or false")
+    return value
+
+
+def exact_number(value: object) -> Decimal:
+    """Return a whole number or an exact string as a Decimal, in its shortest spelling."""
+    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
+        raise misfit(value, 'a whole number, or an exact one in quotes such as "2.50"')
+    try:
+        return Decimal(canonical(value, what="the number"))
+    except AmountError as error:
+        raise Misfit(str(error)) from None
+
+
+def price_number(value: object) -> Decimal:
+    """Return an exact number that is zero or more."""
+    number = exact_number(value)
+    if number < 0:
+        raise Misfit(f"is {number}; write zero or more")
+    return number
+
+
+def display_price(value: object) -> str:
+    """Return a price for display, which is text even where it is written as a number."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(integer(value))
+    return text(value, 'text such as "20"')
+
+
+def duration(value: object) -> timedelta:
+    """Return "7d", "12h", "30m" or "2w" as a timedelta."""
+    spelling = text(value, "a duration such as 7d, 12h, 30m or 2w")
+    match = _DURATION.fullmatch(spelling)
+    if match is None:
+        raise Misfit(f"{shown(spelling)} is not a duration; write one such as 7d, 12h, 30m or 2w")
+    span = timedelta(**{_UNITS[match[2]]: int(match[1])}) if int(match[1]) < 10**9 else timedelta.max
+    if span > timedelta(days=LONGEST_DAYS):
+        raise Misfit(f"{shown(spelling)} is too long; write at most {LONGEST_DAYS}d")
+    return span
+
+
+def word(value: object, noun: str, choices: Sequence[str]) -> str:
+    """Return one of the choices."""
+    if isinstance(value, str) and value in choices:
+        return str(value)
+    options = f"{', '.join(choices[:-1])} or {choices[-1]}"
+    if not isinstance(value, str):
+        raise misfit(value, options)
+    raise Misfit(f"{shown(value)} is not {noun}{near(value, choices) or f'; write {options}'}")
+
+
+def listed(value: object, wanted: str = "a list") -> Sequence[Any]:
+    """Return a list."""
+    if not isinstance(value, list | tuple):
+        raise misfit(value, wanted)
+    return value
+
+
+def mapped(value: object, wanted: str = "a mapping") -> Mapping[Any, Any]:
+    """Return a mapping."""
+    if not isinstance(value, Mapping):
+        raise misfit(value, wanted)
+    return value
+
+
+def metadata(value: object) -> Mapping[str, Any]:
+    """Return JSON-ready data, read-only; raises Misfit for anything that JSON could not hold exactly."""
+    frozen: Mapping[str, Any] = _frozen(mapped(value), ())
+    return frozen
+
+
+def _frozen(value: object, path: tuple[str | int, ...]) -> Any:
+    if len(path) >= DEEPEST:
+        raise Misfit(f"is nested more than {DEEPEST} deep; flatten it", path)
+    if isinstance(value, Mapping):
+        return MappingProxyType({_metadata_key(key, path): _frozen(item, (*path, key)) for key, item in value.items()})
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(item, (*path, at)) for at, item in enumerate(value))
+    try:
+        return _metadata_leaf(value)
+    except Misfit as error:
+        raise Misfit(str(error), path) from None
+
+
+def _metadata_leaf(value: object) -> str | int | None:
+    if isinstance(value, str):
+        return text(value)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return integer(value)
+    raise misfit(value, "text, a whole number, true, false, null, a list or a mapping")
+
+
+def _metadata_key(key: object, path: tuple[str | int, ...]) -> str:
+    fault = key_fault(key)
+    if fault or not isinstance(key, str):
+        raise Misfit(fault or "", path)
+    return key
+
+
+def key_fault(key: object) -> str | None:
+    """Return what is wrong with a key, or None: 1 to 255 printable characters, trimmed, not starting with `$`."""
+    if not isinstance(key, str):
+        return f"the key {key!s:.60} is not text; write it in quotes"
+    if key.isascii() and key.isidentifier() and len(key) <= 255:
+        return None
+    for fails, message in _KEY_FAULTS:
+        if fails(key):
+            return message
+    return None
+
+
+def _unprintable(key: str) -> bool:
+    return not key.isascii() and any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in key)
+
+
+_KEY_FAULTS: Final[tuple[tuple[Callable[[str], bool], str], ...]] = (
+    (lambda key: not key, "the key is empty; write 1 to 255 characters"),
+    (lambda key: len(key) > 255, "the key is too long; write 1 to 255 characters"),
+    (lambda key: key.startswith("$"), "keys that start with $ are the library's own; write another"),
+    (lambda key: key != key.strip(), "the key starts or ends with a space; take it off"),
+    (lambda key: key.isascii() and not key.isprintable(), "the key has a control character in it; take it out"),
+    (_unprintable, "the key has a control character or half a surrogate pair in it; take it out"),
+)

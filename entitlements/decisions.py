@@ -1,0 +1,323 @@
+"""Decisions: what may be done, how much of it, why, and what would change the answer.
+
+A decision is a frozen value, true when allowed. Back end and front end read the same one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Context, Decimal
+from typing import Any, Final, Literal, TypeAlias
+
+import attrs
+
+from .amounts import UNLIMITED, Number, Unlimited
+from .catalog.model import ConfigValue
+from .errors import EntitlementDenied
+
+Outcome = Literal["allow", "throttle", "block"]
+Code = Literal[
+    "ok",
+    "unknown_feature",
+    "unknown_customer",
+    "denied_by_override",
+    "no_active_subscription",
+    "trial_ended",
+    "not_in_plan",
+    "value_not_allowed",
+    "limit_reached",
+    "budget_exceeded",
+    "insufficient_credits",
+    "unknown_credit",
+    "storage_unavailable",
+]
+EXACT: Final = Context(prec=100)
+"""Decimal arithmetic that the host's own context cannot bend."""
+
+Quantity: TypeAlias = Number | Unlimited | None
+Scope: TypeAlias = Mapping[str, str]
+
+
+@attrs.frozen
+class Allowance:
+    """One way to be allowed a metered feature, and how much of it is left.
+
+    Where several limits must all have room, `limits` lists each and the rest describes the tightest.
+    """
+
+    source: str
+    limit: Number | Unlimited
+    used: Number
+    soft: bool = False
+    ceiling: Number | None = None
+    every: str = "none"
+    window_start: datetime | None = None
+    resets_at: datetime | None = None
+    limits: tuple[Allowance, ...] = ()
+
+    @property
+    def remaining(self) -> Number | Unlimited:
+        """How much is left below the limit, never less than zero."""
+        return left_of(self.limit, self.used)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the allowance as JSON values."""
+        return {
+            "source": self.source,
+            "limit": json_number(self.limit),
+            "used": json_number(self.used),
+            "remaining": json_number(self.remaining),
+            "soft": self.soft,
+            "ceiling": json_number(self.ceiling),
+            "every": self.every,
+            "window_start": json_instant(self.window_start),
+            "resets_at": json_instant(self.resets_at),
+            "limits": [limit.to_dict() for limit in self.limits],
+        }
+
+
+@attrs.frozen
+class Receipt:
+    """What a write left behind.
+
+    `booked` is the amount recorded, `seq` the last entry of the batch. `replayed` says that this key
+    was answered before and nothing was written now; `late` that the usage lies in the past.
+    """
+
+    key: str
+    seq: int
+    replayed: bool = False
+    late: bool = False
+    booked: Number = 0
+    burned: Mapping[str, Number] = attrs.field(factory=dict)
+    balance_after: Number | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the receipt as JSON values."""
+        return {
+            "key": self.key,
+            "seq": self.seq,
+            "replayed": self.replayed,
+            "late": self.late,
+            "booked": json_number(self.booked),
+            "burned": {block: json_number(amount) for block, amount in self.burned.items()},
+            "balance_after": json_number(self.balance_after),
+        }
+
+
+@attrs.frozen(weakref_slot=False)
+class Decision:
+    """Whether a customer may do something, and everything worth knowing about it.
+
+    True when allowed. Numbers are `int` where the feature's scale is 0, else `Decimal`; `limit` is
+    `UNLIMITED` or, for what is not metered, None. `outcome` is "allow"; "throttle" where a reset soon
+    lifts the denial; else "block". `valid_until` is the first instant at which time alone can change
+    the answer.
+    """
+
+    allowed: bool
+    code: Code
+    customer: str
+    feature: str
+    outcome: Outcome = "allow"
+    limit: Quantity = None
+    used: Number | None = None
+    requested: Number = 1
+    source: str | None = None
+    value: ConfigValue | None = None
+    soft: bool = False
+    ceiling: Number | None = None
+    overage: Number = 0
+    window_start: datetime | None = None
+    resets_at: datetime | None = None
+    valid_until: datetime | None = None
+    catalog_version: str = ""
+    upgrade: tuple[str, ...] = ()
+    scope: Scope | None = None
+    budgets: tuple[Any, ...] = ()
+    stale: bool = False
+    fallback: bool = False
+    receipt: Receipt | None = None
+    at: datetime | None = attrs.field(default=None, eq=False)
+    _every: str = "none"
+    _choices: tuple[Allowance, ...] = ()
+    _said: str = ""
+
+    def __bool__(self) -> bool:
+        return self.allowed
+
+    def __str__(self) -> str:
+        return f"allowed: {self.reason}" if self.allowed else f"denied ({self.code}): {self.reason}"
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether there is no limit at all."""
+        return self.limit is UNLIMITED
+
+    @property
+    def remaining(self) -> Quantity:
+        """How much is left below the limit, never less than zero; None for what is not metered."""
+        return None if self.limit is None or self.used is None else left_of(self.limit, self.used)
+
+    @property
+    def reason(self) -> str:
+        """Why, in one sentence for a person; for a denial also what to do next."""
+        from .wording import reason  # noqa: PLC0415  (wording reads decisions)
+
+        return self._said or reason(self)
+
+    @property
+    def allowances(self) -> tuple[Allowance, ...]:
+        """Every allowance of a metered feature; any of them with room is enough."""
+        if self._choices or self.limit is None or self.used is None:
+            return self._choices
+        shown = (self.soft, self.ceiling, self._every, self.window_start, self.resets_at)
+        return (Allowance(self.source or "", self.limit, self.used, *shown),)
+
+    def retry_after(self, now: datetime | None = None) -> int | None:
+        """Return the whole seconds to wait where a reset lifts the denial soon, else None.
+
+        They count from `now`, or else from the instant this was decided.
+        """
+        since = now or self.at
+        if self.outcome != "throttle" or self.resets_at is None or since is None:
+            return None
+        return max(0, math.ceil((self.resets_at - since).total_seconds()))
+
+    def raise_if_denied(self) -> Decision:
+        """Return self where allowed; raise EntitlementDenied, which carries self, where not."""
+        if not self.allowed:
+            raise EntitlementDenied(self)
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the whole decision as JSON values: decimals as text, instants as ISO 8601."""
+        return {
+            "allowed": self.allowed,
+            "outcome": self.outcome,
+            "code": self.code,
+            "reason": self.reason,
+            "customer": self.customer,
+            "feature": self.feature,
+            "limit": json_number(self.limit),
+            "unlimited": self.unlimited,
+            "soft": self.soft,
+            "ceiling": json_number(self.ceiling),
+            "used": json_number(self.used),
+            "remaining": json_number(self.remaining),
+            "requested": json_number(self.requested),
+            "overage": json_number(self.overage),
+            "value": json_value(self.value),
+            "window_start": json_instant(self.window_start),
+            "resets_at": json_instant(self.resets_at),
+            "valid_until": json_instant(self.valid_until),
+            "source": self.source,
+            "allowances": [allowance.to_dict() for allowance in self.allowances],
+            "upgrade": list(self.upgrade),
+            "scope": None if self.scope is None else dict(self.scope),
+            "budgets": list(self.budgets),
+            "catalog_version": self.catalog_version,
+            "stale": self.stale,
+            "fallback": self.fallback,
+            "receipt": None if self.receipt is None else self.receipt.to_dict(),
+        }
+
+
+def left_of(limit: Number | Unlimited, used: Number) -> Number | Unlimited:
+    """Return what is left below a limit, never less than zero."""
+    if isinstance(limit, Unlimited):
+        return UNLIMITED
+    if isinstance(limit, int) and isinstance(used, int):
+        return max(0, limit - used)
+    return max(EXACT.subtract(limit, used), EXACT.subtract(limit, limit))
+
+
+def json_number(number: Quantity) -> int | str | None:
+    """Return a number as JSON keeps it exact: an int, decimal text, or "unlimited"."""
+    return str(number) if isinstance(number, Decimal | Unlimited) else number
+
+
+def json_value(value: ConfigValue | None) -> Any:
+    """Return a config value as a JSON value; decimals become text."""
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, Decimal) else value
+
+
+def json_instant(at: datetime | None) -> str | None:
+    """Return an instant as ISO 8601 text in UTC."""
+    return None if at is None else at.isoformat()
+
+
+_NUMBERS: Final = ("limit", "used", "requested", "ceiling", "overage")
+_INSTANTS: Final = ("window_start", "resets_at", "valid_until", "at")
+_SLOTS: Final = {"every": "_every", "said": "_said"}
+_PLAIN: Final = ("allowed", "code", "outcome", "source", "soft", "catalog_version", "every", "said")
+
+
+def stored(decision: Decision) -> dict[str, Any]:
+    """Return what a log keeps of a decision, so that a replay can give the same one again."""
+    kept: dict[str, Any] = {
+        name: getattr(decision, f"_{name}" if name in {"every", "said"} else name) for name in _PLAIN
+    }
+    kept |= {name: _tagged(getattr(decision, name)) for name in _NUMBERS}
+    kept |= {name: json_instant(getattr(decision, name)) for name in _INSTANTS}
+    kept["choices"] = [_stored_allowance(choice) for choice in decision._choices]
+    kept["scope"] = None if decision.scope is None else dict(decision.scope)
+    kept["booked"] = _tagged(decision.receipt.booked) if decision.receipt else 0
+    kept["late"] = bool(decision.receipt and decision.receipt.late)
+    return {name: value for name, value in kept.items() if value is not None and value is not False and value != []}
+
+
+def restored(kept: Mapping[str, Any], *, customer: str, feature: str, receipt: Receipt) -> Decision:
+    """Return the decision that `stored` kept, with the receipt of the replay."""
+    values: dict[str, Any] = {name: kept[name] for name in _PLAIN if name in kept}
+    values |= {name: _untagged(kept[name]) for name in _NUMBERS if name in kept}
+    values |= {name: datetime.fromisoformat(kept[name]) for name in _INSTANTS if name in kept}
+    booked = attrs.evolve(receipt, booked=_untagged(kept.get("booked", 0)), late=kept.get("late", False))
+    choices = tuple(_restored_allowance(choice) for choice in kept.get("choices", ()))
+    values.setdefault("allowed", False)
+    return Decision(
+        customer=customer, feature=feature, receipt=booked, choices=choices, scope=kept.get("scope"), **values
+    )
+
+
+def _stored_allowance(allowance: Allowance) -> list[Any]:
+    return [
+        allowance.source,
+        _tagged(allowance.limit),
+        _tagged(allowance.used),
+        allowance.soft,
+        _tagged(allowance.ceiling),
+        allowance.every,
+        json_instant(allowance.window_start),
+        json_instant(allowance.resets_at),
+        [_stored_allowance(limit) for limit in allowance.limits],
+    ]
+
+
+def _restored_allowance(kept: list[Any]) -> Allowance:
+    source, limit, used, soft, ceiling, every, start, resets, limits = kept
+    return Allowance(
+        source,
+        _untagged(limit),
+        _untagged(used),
+        soft,
+        _untagged(ceiling),
+        every,
+        None if start is None else datetime.fromisoformat(start),
+        None if resets is None else datetime.fromisoformat(resets),
+        tuple(_restored_allowance(inner) for inner in limits),
+    )
+
+
+def _tagged(number: Quantity) -> int | str | None:
+    return json_number(number)
+
+
+def _untagged(kept: Any) -> Any:
+    if kept == "unlimited":
+        return UNLIMITED
+    return Decimal(kept) if isinstance(kept, str) else kept

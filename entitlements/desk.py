@@ -1,0 +1,316 @@
+"""The desk: where requests meet the clock, the catalog in use and the storage.
+
+Everything that decides is pure and elsewhere; here it is read, decided, written, remembered and
+told. Both facades use one desk, so they cannot differ.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from typing import Any
+
+from .cache import Cache, Known
+from .cases import Case
+from .catalog.model import Catalog
+from .catalog.problems import Problem
+from .deciding import check, counters_of, decisions
+from .decisions import Decision
+from .errors import CatalogError, StorageUnavailable
+from .hearing import Hearing, Note, Unfixed, Unsold
+from .ledger.entries import Batch, CounterKey
+from .ledger.state import Head, State, fold
+from .offering import Offering, fixed_by
+from .requests import Request, aware
+from .snapshots import Snapshot
+from .storage.base import Storage
+
+logger = logging.getLogger("entitlements")
+
+CATALOG_LOG = "$catalog"
+EVENTS = ("decision", "denied", "consumed", "threshold", "catalog", "stale", "clock")
+PULSE_EVERY = 0.05
+LOOK_EVERY = 1.0
+AHEAD = timedelta(minutes=5)
+
+Clock = Callable[[], datetime]
+Listener = Callable[[Any], None]
+
+
+def system_clock() -> datetime:
+    """Return the present instant in UTC."""
+    return datetime.now(UTC)
+
+
+class Desk:
+    """Holds what an engine is made of, and runs one request after another."""
+
+    def __init__(
+        self,
+        catalog: object,
+        storage: Storage,
+        *,
+        clock: Clock = system_clock,
+        cache: int = 10_000,
+        max_stale: float = 5.0,
+        throttle_within: float = 3600,
+    ) -> None:
+        self.storage = storage
+        self.clock = clock
+        self.cache = Cache(cache)
+        self.throttle_within = timedelta(seconds=throttle_within)
+        self.listeners: defaultdict[str, list[Listener]] = defaultdict(list)
+        self.telling = False
+        self.sold: dict[str, Catalog] = {}
+        self.fixed: dict[str, Mapping[str, Any]] = {}
+        self._max_stale = max_stale
+        self._lock = threading.Lock()
+        self.offering = Offering(catalog, self._accept)
+        self._pulse = storage.pulse()
+        self._heard_at = monotonic()
+        self._look_at = self._heard_at + LOOK_EVERY
+        self.fresh_until = self._heard_at + PULSE_EVERY
+
+    def now(self) -> datetime:
+        """Return the clock's instant in UTC; raises TypeError for a clock that is naive."""
+        return aware(self.clock(), "clock()")
+
+    # Writing
+
+    def write(self, request: Request) -> Any:
+        """Decide a request under the storage's lock, append what it comes to, and tell who listens."""
+        self.refresh()
+        key = request.key or uuid.uuid4().hex
+        while True:
+            hearing = Hearing(
+                request, key, self.offering.catalog, self.now, self.throttle_within, self.sold, self.fixed
+            )
+            try:
+                result = self.storage.transact(request.customer, key, hearing.reads, hearing.decide)
+                break
+            except Unsold as missing:
+                self._fetch(missing.version)
+            except Unfixed as first:
+                self._keep(hearing.catalog, first)
+        self.cache.forget(request.customer)
+        if hearing.ahead > AHEAD:
+            self._ahead(request.customer, hearing.ahead)
+        if self.telling and isinstance(result, Decision):
+            self.tell_decision(result, wrote=hearing.wrote)
+        return result
+
+    # Looking
+
+    def look(self, request: Request, as_of: int | None = None) -> Decision:
+        """Answer a check that names its own amount, value, scope or instant; nothing is remembered."""
+        self.refresh()
+        decision = check(self.case(request, (request.values["feature"],), as_of=as_of))
+        if self.telling:
+            self.tell_decision(decision)
+        return decision
+
+    def learn(self, request: Request) -> Decision:
+        """Answer a plain check, and remember the answer for as long as it stands."""
+        customer, feature = request.customer, request.values["feature"]
+        self.refresh()
+        epoch = self.cache.epoch
+        try:
+            case = self.case(request, (feature,), known=self.cache.warm.get(customer))
+        except StorageUnavailable as fault:
+            return self._fallback(customer, feature, fault)
+        decision = check(case)
+        known = self.cache.warm.get(customer)
+        if known is None or known.entitlements is not case.entitlements:
+            known = Known(case.head, case.entitlements, {}, {})
+        known.counters = {**known.counters, **case.counters}
+        if decision.outcome != "throttle" and decision.code != "unknown_feature":
+            known.decisions[feature] = decision
+        self.cache.learn(customer, known, epoch=epoch)
+        if self.telling:
+            self.tell_decision(decision)
+        return decision
+
+    def snapshot(self, request: Request) -> Snapshot:
+        """Return every feature's decision, all of one state and one instant."""
+        self.refresh()
+        case = self.case(request, tuple(self.offering.catalog.features))
+        return Snapshot(case.customer, case.at, case.catalog.version, decisions(case))
+
+    def case(
+        self, request: Request, features: Sequence[str], *, as_of: int | None = None, known: Known | None = None
+    ) -> Case:
+        """Return the case of a question about some features, with the state it needs."""
+        while True:
+            try:
+                return self._case(request, tuple(features), as_of, known)
+            except Unsold as missing:
+                self._fetch(missing.version)
+
+    def _case(self, request: Request, features: tuple[str, ...], as_of: int | None, known: Known | None) -> Case:
+        hearing = self._hearing(request, "")
+        at: datetime | None = request.values.get("at")
+
+        def needed(head: Head) -> tuple[CounterKey, ...]:
+            return counters_of(hearing.open(head, at), features)
+
+        if as_of is not None:
+            past = self._past(request.customer, as_of, needed)
+            return hearing.case.counting(past.counters)
+        if known is not None and self._still_holds(known, hearing.catalog, at or self.now()):
+            hearing.open(known.head, at, known.entitlements)
+            if all(counter in known.counters for counter in counters_of(hearing.case, features)):
+                return hearing.case.counting(known.counters)
+        state = self.storage.state(request.customer, needed)
+        if at is not None and at < state.head.at:
+            state = self._past(request.customer, None, needed)
+        return hearing.case.counting(state.counters)
+
+    def _hearing(self, request: Request, key: str) -> Hearing:
+        return Hearing(request, key, self.offering.catalog, self.now, self.throttle_within, self.sold, self.fixed)
+
+    def _still_holds(self, known: Known, catalog: Catalog, at: datetime) -> bool:
+        was = known.entitlements
+        return was.catalog is catalog and was.at <= at and not was.changed_by(at)
+
+    def _past(self, customer: str, as_of: int | None, needed: Callable[[Head], Sequence[CounterKey]]) -> State:
+        """Return the state a log folds to with all its past, or with only what was known at `as_of`."""
+        batches = self.batches(customer)
+        if as_of is not None:
+            batches = [batch for batch in batches if batch.entries[-1].seq <= as_of]
+        head, counters = fold(batches, keep_ended=True)
+        return State(head, {counter: counters.get(counter, 0) for counter in needed(head)})
+
+    def batches(self, customer: str) -> list[Batch]:
+        """Return every batch of a customer's log."""
+        batches: list[Batch] = []
+        while page := self.storage.batches(customer, after=len(batches)):
+            batches.extend(page)
+        return batches
+
+    # Staying fresh
+
+    def refresh(self) -> None:
+        """Look for a changed catalog file once a second, and for writes of other processes every 50 ms."""
+        now = monotonic()
+        if now < self.fresh_until or not self._lock.acquire(blocking=False):
+            return
+        try:
+            if now >= self._look_at:
+                self._look_at = now + LOOK_EVERY
+                if self.offering.refresh():
+                    self._changed()
+            self._listen(now)
+            self.fresh_until = now + PULSE_EVERY
+        finally:
+            self._lock.release()
+
+    def reload(self) -> Catalog:
+        """Read the catalog again now."""
+        before = self.offering.catalog.version
+        catalog = self.offering.reload()
+        if catalog.version != before:
+            self._changed()
+        return catalog
+
+    def _listen(self, now: float) -> None:
+        try:
+            pulse = self.storage.pulse()
+        except StorageUnavailable:
+            if now - self._heard_at > self._max_stale:
+                self.cache.forget_all()
+            return
+        self._heard_at = now
+        if pulse != self._pulse:
+            self._pulse = pulse
+            self.cache.forget_all()
+
+    def _changed(self) -> None:
+        self.cache.forget_all()
+        self.tell("catalog", self.offering.catalog)
+
+    # Catalog versions and what first use fixes, in the log $catalog
+
+    def _accept(self, catalog: Catalog) -> None:
+        """Raise CatalogError where a catalog changes what the first use of a feature fixed for good."""
+        noted = self.storage.state(CATALOG_LOG, lambda _: ()).head.noted
+        problems = []
+        for subject, data in noted.items():
+            kind, _, key = subject.partition(":")
+            if kind == "feature" and key in catalog.features and fixed_by(catalog, key) != data:
+                was, now = dict(data), dict(fixed_by(catalog, key))
+                said = (
+                    f"was first used with {was}, now says {now}; type and scale stay as first used: name a new feature"
+                )
+                problems.append(Problem(f"features.{key}", said))
+        if problems:
+            raise CatalogError(problems)
+
+    def _keep(self, catalog: Catalog, first: Unfixed) -> None:
+        """Write down in `$catalog` what a batch is about to rely on."""
+        for subject, data in first.fixes.items():
+            self._note("fixed", subject, data)
+            self.fixed[subject] = data
+        if first.keeps:
+            self._note("catalog_kept", f"version:{catalog.version}", {"document": dict(catalog.document)})
+            self.sold[catalog.version] = catalog
+
+    def _note(self, kind: str, subject: str, data: Mapping[str, Any]) -> None:
+        note = Note(kind, subject, data, self.now)
+        self.storage.transact(CATALOG_LOG, subject, lambda _: (), note.decide)
+
+    def _fetch(self, version: str) -> None:
+        """Load a catalog version that a pinned plan was sold in."""
+        noted = self.storage.state(CATALOG_LOG, lambda _: ()).head.noted
+        place = noted.get(f"version:{version}")
+        if place is None:
+            raise CatalogError([Problem("version", f"version {version} of a pinned plan is not in this storage")])
+        entry = self.storage.entries(CATALOG_LOG, after=place["seq"] - 1, limit=1)[0]
+        self.sold[version] = Catalog.load(entry.data["document"])
+
+    # Telling
+
+    def tell(self, event: str, value: object) -> None:
+        """Call everyone who listens for an event; what a listener raises is logged, never passed on."""
+        for listener in tuple(self.listeners[event]):
+            try:
+                listener(value)
+            except Exception:
+                logger.exception("a listener for %r failed", event)
+
+    def tell_decision(self, decision: Decision, *, wrote: bool = False) -> None:
+        """Tell of a decision, and of what it was."""
+        self.tell("decision", decision)
+        if not decision.allowed:
+            self.tell("denied", decision)
+        elif wrote:
+            self.tell("consumed", decision)
+
+    def _ahead(self, customer: str, ahead: timedelta) -> None:
+        logger.warning("the log of a customer is %s ahead of the clock", ahead)
+        self.tell("clock", {"customer": customer, "ahead": ahead})
+
+    def _fallback(self, customer: str, feature: str, fault: StorageUnavailable) -> Decision:
+        """Answer while the storage is away, as the feature's `on_unavailable` says."""
+        catalog = self.offering.catalog
+        policy = catalog.features[feature].on_unavailable if feature in catalog.features else "deny"
+        logger.warning("storage unavailable, feature %s answered by policy %s: %s", feature, policy, fault)
+        allowed = policy == "allow"
+        decision = Decision(
+            allowed,
+            "ok" if allowed else "storage_unavailable",
+            customer,
+            feature,
+            "allow" if allowed else "block",
+            catalog_version=catalog.version,
+            fallback=True,
+            at=self.now(),
+            said=f"the storage is unavailable and {feature} falls back to {policy}",
+        )
+        if self.telling:
+            self.tell("stale", decision)
+        return decision

@@ -1,0 +1,362 @@
+"""The engine: what a product asks, in process.
+
+    from entitlements import Entitlements
+
+    ent = Entitlements("catalog.yaml")
+    ent.subscribe("acme", "pro")
+    if ent.check("acme", "exports"): ...
+
+Every verb checks its arguments, becomes a request, and is decided at the desk; nothing is decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from time import monotonic
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from .amounts import Amount
+from .bound import Customer
+from .catalog.model import Catalog, Depletion, Mode
+from .decisions import Decision
+from .desk import EVENTS, Desk, Listener, system_clock
+from .errors import did_you_mean
+from .ledger.entries import Entry
+from .ledger.facts import HeldAddOn, Override, PromotionRun, Status, Subscription, Trial
+from .requests import identifier, request, text
+from .snapshots import Snapshot
+from .storage.base import FeedPage, Storage
+from .storage.opening import open_storage
+
+if TYPE_CHECKING:
+    from .reports.explain import Explanation
+
+_ONE: Amount = 1
+
+
+class Entitlements:
+    """Decides what customers may do and how much of it, and keeps the log of what they did.
+
+    `catalog` is a path (.yaml, .yml, .toml, .json), a mapping or a Catalog. `storage` is "memory:",
+    "sqlite:///app.db" (by default entitlements.db in the working directory) or a Storage. `clock`
+    returns the present as an aware datetime. `cache` is how many customers are remembered;
+    `max_stale`, `write_timeout` and `throttle_within` are seconds.
+
+    Raises CatalogError for a catalog that cannot be used, StorageError for a storage that cannot.
+    """
+
+    def __init__(
+        self,
+        catalog: object,
+        *,
+        storage: str | Storage | None = None,
+        clock: Callable[[], datetime] | None = None,
+        cache: int = 10_000,
+        timeout: float = 0.1,
+        write_timeout: float = 5.0,
+        max_stale: float = 5.0,
+        throttle_within: float = 3600,
+    ) -> None:
+        self.timeout = timeout
+        self._storage = open_storage(storage, write_timeout=write_timeout)
+        try:
+            self._desk = Desk(
+                catalog,
+                self._storage,
+                clock=clock or system_clock,
+                cache=cache,
+                max_stale=max_stale,
+                throttle_within=throttle_within,
+            )
+        except BaseException:
+            if self._storage is not storage:
+                self._storage.close()
+            raise
+        self._warm = self._desk.cache.warm
+        self._now = self._desk.clock
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog in use."""
+        return self._desk.offering.catalog
+
+    def reload(self) -> Catalog:
+        """Read the catalog's file again now; raises CatalogError and keeps the one in use where it is broken."""
+        return self._desk.reload()
+
+    def close(self) -> None:
+        """Let go of the storage; later calls raise StorageUnavailable."""
+        self._desk.cache.forget_all()
+        self._storage.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def customer(self, customer: str) -> Customer:
+        """Return all verbs bound to one customer."""
+        return Customer(self, identifier(customer, "customer"))
+
+    def on(self, event: str, listener: Listener) -> None:
+        """Call `listener` with the value of every such event from now on.
+
+        "decision", "denied", "consumed" and "stale" bring the Decision, "catalog" the new Catalog,
+        "clock" what is known of a log ahead of the clock. Raises ValueError for an unknown event.
+        """
+        if event not in EVENTS:
+            raise ValueError(f"{event!r} is no event{did_you_mean(event, EVENTS)}; known: {', '.join(EVENTS)}")
+        self._desk.listeners[event].append(listener)
+        self._desk.telling = True
+
+    # Facts
+
+    def subscribe(
+        self,
+        customer: str,
+        plan: str,
+        *,
+        anchor: datetime | None = None,
+        ends_at: datetime | None = None,
+        zone: str = "UTC",
+        billing_id: str | None = None,
+        at: datetime | None = None,
+        key: str | None = None,
+    ) -> Subscription:
+        """Subscribe a customer to a plan of a product they do not hold yet.
+
+        `anchor` is where usage windows start (by default the subscription does), in the wall-clock
+        time of `zone`. Raises UnknownPlan, AlreadySubscribed.
+        """
+        return cast(
+            "Subscription",
+            self._write(
+                "subscribe",
+                customer,
+                key,
+                plan=plan,
+                anchor=anchor,
+                ends_at=ends_at,
+                zone=zone,
+                billing_id=billing_id,
+                at=at,
+            ),
+        )
+
+    def change_plan(
+        self, customer: str, plan: str, *, usage: str = "keep", at: datetime | None = None, key: str | None = None
+    ) -> Subscription:
+        """Move a customer to another plan of a product they hold; usage is kept, or starts again with "reset".
+
+        Raises UnknownPlan, UnknownCustomer, NotSubscribed.
+        """
+        return cast("Subscription", self._write("change_plan", customer, key, plan=plan, usage=usage, at=at))
+
+    def cancel(
+        self, customer: str, *, product: str | None = None, at: datetime | None = None, key: str | None = None
+    ) -> None:
+        """End a subscription; `product` may be left out where one is held. Raises UnknownCustomer, NotSubscribed."""
+        self._write("cancel", customer, key, product=product, at=at)
+
+    def set_status(
+        self,
+        customer: str,
+        status: Status,
+        *,
+        product: str | None = None,
+        at: datetime | None = None,
+        key: str | None = None,
+    ) -> Subscription:
+        """Make a subscription "active", "past_due" (it still grants) or "paused" (it does not)."""
+        return cast("Subscription", self._write("set_status", customer, key, status=status, product=product, at=at))
+
+    def start_trial(
+        self,
+        customer: str,
+        plan: str,
+        *,
+        days: int | None = None,
+        ends_at: datetime | None = None,
+        at: datetime | None = None,
+        key: str | None = None,
+    ) -> Trial:
+        """Lend a customer a plan, for as long as the plan's own terms say unless told otherwise.
+
+        A newer trial of the same plan replaces the older. Raises UnknownPlan, ValueError without an end.
+        """
+        return cast("Trial", self._write("start_trial", customer, key, plan=plan, days=days, ends_at=ends_at, at=at))
+
+    def add_addon(
+        self,
+        customer: str,
+        addon: str,
+        *,
+        quantity: int = 1,
+        ends_at: datetime | None = None,
+        at: datetime | None = None,
+        key: str | None = None,
+    ) -> HeldAddOn:
+        """Hold an add-on in a quantity; the same add-on again sets it. Raises UnknownAddOn, AddOnRefused."""
+        return cast(
+            "HeldAddOn",
+            self._write("add_addon", customer, key, addon=addon, quantity=quantity, ends_at=ends_at, at=at),
+        )
+
+    def remove_addon(self, customer: str, addon: str, *, at: datetime | None = None, key: str | None = None) -> None:
+        """Give an add-on up. Raises UnknownCustomer, NotSubscribed."""
+        self._write("remove_addon", customer, key, addon=addon, at=at)
+
+    def promote(
+        self,
+        customer: str,
+        promotion: str,
+        *,
+        ends_at: datetime | None = None,
+        at: datetime | None = None,
+        key: str | None = None,
+    ) -> PromotionRun:
+        """Run a promotion for a customer; a newer run replaces the older. Raises UnknownPromotion."""
+        return cast("PromotionRun", self._write("promote", customer, key, promotion=promotion, ends_at=ends_at, at=at))
+
+    def override(
+        self,
+        customer: str,
+        feature: str,
+        value: object = None,
+        *,
+        mode: Mode = "set",
+        ends_at: datetime | None = None,
+        reason: str = "",
+        at: datetime | None = None,
+        key: str | None = None,
+    ) -> Override:
+        """Decide one feature for one customer: "set" replaces, "add" adds, "grant" competes, "deny" revokes.
+
+        `value` is written as in the catalog: true or false, a number, "unlimited", a config value, or a
+        mapping such as {"limit": 5, "reset": "day"}. Raises UnknownFeature, AmountError, CatalogError.
+        """
+        return cast(
+            "Override",
+            self._write(
+                "override",
+                customer,
+                key,
+                feature=feature,
+                value=value,
+                mode=mode,
+                ends_at=ends_at,
+                reason=reason or None,
+                at=at,
+            ),
+        )
+
+    def remove_override(
+        self, customer: str, feature: str, *, at: datetime | None = None, key: str | None = None
+    ) -> None:
+        """Take back every override of a feature. Raises UnknownCustomer, NotSubscribed."""
+        self._write("remove_override", customer, key, feature=feature, at=at)
+
+    # Deciding
+
+    def check(
+        self,
+        customer: str,
+        feature: str,
+        *,
+        requested: Amount = _ONE,
+        value: object = None,
+        scope: object = None,
+        dimensions: Mapping[str, str] | None = None,
+        at: datetime | None = None,
+        as_of: int | None = None,
+    ) -> Decision:
+        """Return whether a customer may have a feature, `requested` of it, or this `value` of it; never writes.
+
+        `at` asks about another instant with today's knowledge, `as_of` with the knowledge of an entry.
+        An unknown customer or feature is a denial; misuse raises TypeError, ValueError or AmountError.
+        """
+        desk = self._desk
+        plain = value is None and scope is None and dimensions is None and at is None and as_of is None
+        if plain and requested is _ONE:
+            known = self._warm.get(customer)
+            if known is not None and monotonic() < desk.fresh_until:
+                decision = known.decisions.get(feature)
+                if decision is not None and not desk.telling:
+                    until = decision.valid_until
+                    if until is None or self._now() < until:
+                        return decision
+            return desk.learn(request("check", customer, None, feature=feature))
+        asked = {"value": value, "scope": scope, "dimensions": dimensions, "at": at}
+        return desk.look(request("check", customer, None, feature=feature, amount=requested, **asked), as_of)
+
+    def consume(
+        self,
+        customer: str,
+        feature: str,
+        amount: Amount = 1,
+        *,
+        key: str | None = None,
+        scope: object = None,
+        dimensions: Mapping[str, str] | None = None,
+        occurred_at: datetime | None = None,
+        depletion: Depletion | None = None,
+    ) -> Decision:
+        """Check and record in one step; a denial records nothing and does not use up its key.
+
+        `depletion` replaces the limit's own for this call. Raises AmountError, ValueError for a
+        feature that is not metered, IdempotencyConflict.
+        """
+        told = {"scope": scope, "dimensions": dimensions, "occurred_at": occurred_at, "depletion": depletion}
+        return cast("Decision", self._write("consume", customer, key, feature=feature, amount=amount, **told))
+
+    def record(
+        self,
+        customer: str,
+        feature: str,
+        amount: Amount = 1,
+        *,
+        key: str | None = None,
+        scope: object = None,
+        dimensions: Mapping[str, str] | None = None,
+        occurred_at: datetime | None = None,
+    ) -> Decision:
+        """Record usage that already happened, whatever the limit; `overage` says how much lies beyond it."""
+        told = {"scope": scope, "dimensions": dimensions, "occurred_at": occurred_at}
+        return cast("Decision", self._write("record", customer, key, feature=feature, amount=amount, **told))
+
+    def free(self, customer: str, feature: str, amount: Amount = 1, *, key: str | None = None) -> Decision:
+        """Give back what is counted without windows, such as a seat. Raises AmountError beyond what is in use."""
+        return cast("Decision", self._write("free", customer, key, feature=feature, amount=amount))
+
+    def reset_usage(self, customer: str, feature: str, *, key: str | None = None) -> Decision:
+        """Start a feature's usage again from zero in every open window."""
+        return cast("Decision", self._write("reset_usage", customer, key, feature=feature))
+
+    def explain(
+        self, customer: str, feature: str, *, at: datetime | None = None, as_of: int | None = None
+    ) -> Explanation:
+        """Return the decision with every source that had something to say about it, and how it fared."""
+        from .reports.explain import explain  # noqa: PLC0415
+
+        asked = request("check", customer, None, feature=text(feature, "feature"), at=at)
+        return explain(self._desk.case(asked, (feature,), as_of=as_of))
+
+    def snapshot(self, customer: str, *, at: datetime | None = None) -> Snapshot:
+        """Return every feature and credit of a customer: what a front end reads, JSON-ready, with an etag."""
+        return self._desk.snapshot(request("snapshot", customer, None, at=at))
+
+    # The log
+
+    def entries(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
+        """Return the lines of a customer's log in order, those after a sequence number."""
+        return self._storage.entries(identifier(customer, "customer"), after=after, limit=limit)
+
+    def feed(self, *, after: str | None = None, limit: int = 1000) -> FeedPage:
+        """Return the batches of all customers in the order they were committed, those after a cursor."""
+        return self._storage.feed(after=after, limit=limit)
+
+    def _write(self, verb: str, customer: str, key: str | None, **values: Any) -> Any:
+        return self._desk.write(request(verb, customer, key, **values))

@@ -1,0 +1,132 @@
+"""A hearing: one attempt to decide one request, between a storage's lock and the pure decision.
+
+The clock is read once, under the lock; the instant of the batch is never before the log's last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from .cases import Case
+from .catalog.model import EMPTY, Catalog
+from .catalog.problems import Problem
+from .catalog.standing import flatten
+from .changing import CHANGES
+from .deciding import decide, reads
+from .errors import CatalogError
+from .ledger.entries import Batch, CounterKey, Entry, Verdict, numbered
+from .ledger.facts import Facts
+from .ledger.state import Head, State
+from .offering import fixed_by
+from .requests import Request
+from .resolution import Entitlements
+
+_SELLING = ("subscribe", "change_plan", "start_trial")
+
+
+class Unsold(Exception):
+    """A pinned plan needs a catalog version that has not been loaded yet."""
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+        super().__init__(version)
+
+
+class Unfixed(Exception):
+    """A batch relies on what the log `$catalog` must say first."""
+
+    def __init__(self, fixes: Mapping[str, Mapping[str, Any]], *, keeps: bool) -> None:
+        self.fixes = fixes
+        self.keeps = keeps
+        super().__init__(", ".join(fixes))
+
+
+class Hearing:
+    """Hears one request against one catalog; a fresh one is made for each attempt."""
+
+    def __init__(
+        self,
+        request: Request,
+        key: str,
+        catalog: Catalog,
+        now: Callable[[], datetime],
+        throttle_within: timedelta,
+        sold: Mapping[str, Catalog],
+        fixed: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        self.request, self.key, self.catalog = request, key, catalog
+        self.ahead = timedelta(0)
+        self.wrote = False
+        self._now, self._throttle_within, self._sold, self._fixed = now, throttle_within, sold, fixed
+
+    def open(self, head: Head, at: datetime | None = None, entitlements: Entitlements | None = None) -> Case:
+        """Return the case at an instant, by default the ledger's time; raises Unsold."""
+        if at is None:
+            now = self._now()
+            at = max(now, head.at)
+            self.ahead = head.at - now
+        for version in _versions(head.facts):
+            if version not in self._sold:
+                raise Unsold(version)
+        case = Case(self.request, self.key, self.catalog, at, head, EMPTY, self._sold, self._throttle_within)
+        if entitlements is not None:
+            case.__dict__["entitlements"] = entitlements
+        self.case = case
+        return case
+
+    def reads(self, head: Head) -> tuple[CounterKey, ...]:
+        """Return the counters the decision needs; the first half of what a storage runs under its lock."""
+        return reads(self.open(head))
+
+    def decide(self, state: State) -> Verdict[Any]:
+        """Return the verdict; the second half. Raises Unfixed where `$catalog` must be written first."""
+        verdict = decide(self.case.counting(state.counters), state.prior)
+        if verdict.batch is not None:
+            self._check_fixed()
+        self.wrote = verdict.batch is not None
+        return verdict
+
+    def _check_fixed(self) -> None:
+        wanted = {f"feature:{key}": fixed_by(self.catalog, key) for key in self._relied_on()}
+        fixes = {subject: data for subject, data in wanted.items() if self._fixed.get(subject) != data}
+        keeps = self._pins() and self.catalog.version not in self._sold
+        if fixes or keeps:
+            raise Unfixed(fixes, keeps=keeps)
+
+    def _relied_on(self) -> tuple[str, ...]:
+        if self._pins():
+            return tuple(flatten(self.catalog, self.request.values["plan"]))
+        named = self.request.values.get("feature")
+        kept = self.request.verb not in CHANGES or self.request.verb == "override"
+        return (named,) if kept and named in self.catalog.features else ()
+
+    def _pins(self) -> bool:
+        plan = self.catalog.plans.get(self.request.values.get("plan", ""))
+        return self.request.verb in _SELLING and plan is not None and plan.version == "pinned"
+
+
+class Note:
+    """One line of the log `$catalog`: a kept catalog version, or what a first use fixed."""
+
+    def __init__(self, kind: str, subject: str, data: Mapping[str, Any], now: Callable[[], datetime]) -> None:
+        self.kind, self.subject, self.data, self._now = kind, subject, data, now
+
+    def decide(self, state: State) -> Verdict[None]:
+        """Return the line as a batch, nothing where it stands already; raises CatalogError where it differs."""
+        head = state.head
+        if self.subject in head.noted:
+            if self.kind == "fixed" and head.noted[self.subject] != self.data:
+                raise CatalogError([Problem(self.subject, f"was first used as {dict(head.noted[self.subject])}")])
+            return Verdict(None)
+        at = max(self._now(), head.at)
+        line = Entry(self.kind, at, self.subject, data=self.data)
+        entries = numbered([line], after=head.seq, key=self.subject, at=at)
+        asked = {"verb": self.kind, "subject": self.subject}
+        return Verdict(None, Batch("$catalog", self.subject, head.batches + 1, at, asked, EMPTY, entries))
+
+
+def _versions(facts: Facts) -> set[str]:
+    sold = (fact.version for fact in (*facts.subscriptions, *facts.trials))
+    return {version for version in sold if version is not None}

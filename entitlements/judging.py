@@ -1,0 +1,316 @@
+"""Judging: from what a customer is entitled to and has used, to a decision. Nothing is written here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import attrs
+
+from .amounts import Bound, Number, Unlimited, bound_number, from_units, to_units
+from .catalog.model import Catalog, ConfigValue, Depletion, Feature, Limit, Period
+from .catalog.standing import Share, Standing, at_least, flatten
+from .decisions import Allowance, Code, Decision, Outcome, Scope
+from .errors import did_you_mean, shown
+from .ledger.entries import EPOCH, CounterKey
+from .ledger.state import Head
+from .metering import Meter, Weighed, meters, weigh
+from .resolution import Entitlements
+
+
+@attrs.frozen
+class Question:
+    """What is asked: may `customer` have `requested` smallest units of `feature`, or this `value` of it.
+
+    `depletion` replaces the limits' own for this question; `occurred_at` picks the window of late usage.
+    """
+
+    customer: str
+    feature: Feature
+    requested: int
+    at: datetime
+    value: ConfigValue | None = None
+    depletion: Depletion | None = None
+    scope: Scope | None = None
+    occurred_at: datetime | None = None
+    throttle_within: timedelta = timedelta(hours=1)
+
+    @property
+    def number(self) -> Number:
+        """The amount asked for, as a user reads it."""
+        return from_units(self.requested, self.feature.scale)
+
+
+@attrs.frozen
+class Choice:
+    """One share weighed against a question: whether it passes, and its tightest limit."""
+
+    share: Share
+    limits: tuple[Weighed, ...]
+    tightest: Weighed
+    fits: int
+    passes: bool
+
+
+def judge(
+    question: Question, entitlements: Entitlements, head: Head, counters: Mapping[CounterKey, int]
+) -> tuple[Decision, dict[Period, Meter], int]:
+    """Return the decision on a question, the meters usage would be counted in, and the units that would be.
+
+    The units are less than asked for only where a `partial` limit passes part of them.
+    """
+    feature = question.feature
+    metered = (
+        meters(entitlements, head.opened, feature, question.occurred_at or question.at)
+        if feature.type == "metered"
+        else {}
+    )
+    standing = entitlements.standing(feature.key)
+    if standing is None or not (standing.shares if feature.type == "metered" else _given(standing)):
+        return _missing(question, entitlements, head), metered, 0
+    if feature.type != "metered":
+        return _judge_value(question, entitlements, standing), metered, 0
+    decision, fits = _judge_usage(question, entitlements, standing, metered, counters)
+    return decision, metered, fits
+
+
+def unknown_feature(catalog: Catalog, customer: str, feature: str, at: datetime, requested: Number = 1) -> Decision:
+    """Return the denial of a feature that the catalog does not name."""
+    said = f"no feature {shown(feature)} in the catalog{did_you_mean(feature, catalog.features)}"
+    known: dict[str, Any] = {"catalog_version": catalog.version, "at": at, "requested": requested}
+    return Decision(False, "unknown_feature", customer, feature, "block", said=said, **known)
+
+
+def after_aggregate(feature: Feature, used: int, amount: int) -> int:
+    """Return what a counter becomes with one more use of `amount` units."""
+    match feature.aggregate:
+        case "sum":
+            return used + amount
+        case "count":
+            return used + to_units(1, feature.scale)
+        case "max":
+            return max(used, amount)
+        case _:
+            return amount
+
+
+def _given(standing: Standing) -> bool:
+    return standing.value is not None and standing.value is not False
+
+
+def _common(question: Question, entitlements: Entitlements) -> dict[str, Any]:
+    return {
+        "requested": question.number,
+        "catalog_version": entitlements.catalog.version,
+        "scope": question.scope,
+        "at": question.at,
+    }
+
+
+def _missing(question: Question, entitlements: Entitlements, head: Head) -> Decision:
+    code = _missing_code(question, entitlements, head)
+    return Decision(
+        False,
+        code,
+        question.customer,
+        question.feature.key,
+        "block",
+        valid_until=entitlements.valid_until(question.feature.key),
+        **_common(question, entitlements),
+    )
+
+
+def _missing_code(question: Question, entitlements: Entitlements, head: Head) -> Code:
+    feature, catalog = question.feature.key, entitlements.catalog
+    if not head.known and catalog.default_plan is None:
+        return "unknown_customer"
+    standing = entitlements.standing(feature)
+    if feature in entitlements.denied or (standing is not None and standing.source.kind == "override"):
+        return "denied_by_override"
+    lent = [trial for trial in entitlements.facts.trials if trial.until is not None and trial.until <= question.at]
+    ended = any(feature in flatten(entitlements.sold.get(trial.version or "", catalog), trial.plan) for trial in lent)
+    if not entitlements.holders and (entitlements.facts.subscriptions or not ended):
+        return "no_active_subscription"
+    return "trial_ended" if ended else "not_in_plan"
+
+
+def _judge_value(question: Question, entitlements: Entitlements, standing: Standing) -> Decision:
+    feature, value = question.feature, standing.value
+    asked = question.value
+    allowed = asked is None or (value is not None and at_least(feature, value, asked))
+    return Decision(
+        allowed,
+        "ok" if allowed else "value_not_allowed",
+        question.customer,
+        feature.key,
+        "allow" if allowed else "block",
+        source=standing.source.label,
+        value=value,
+        valid_until=entitlements.valid_until(feature.key),
+        **_common(question, entitlements),
+    )
+
+
+def _judge_usage(
+    question: Question,
+    entitlements: Entitlements,
+    standing: Standing,
+    metered: Mapping[Period, Meter],
+    counters: Mapping[CounterKey, int],
+) -> tuple[Decision, int]:
+    choices = [_choose(question, share, weigh(share, metered, counters)) for share in standing.shares]
+    passing = [choice for choice in choices if choice.passes]
+    shown = min(passing or choices, key=_most_room)
+    allowed = bool(passing)
+    outcome, resets_at = _outcome(question, choices, allowed=allowed)
+    scale, tight = question.feature.scale, shown.tightest
+    limit = tight.limit
+    decision = Decision(
+        allowed,
+        "ok" if allowed else "limit_reached",
+        question.customer,
+        question.feature.key,
+        outcome,
+        bound_number(limit.amount, scale),
+        from_units(tight.used, scale),
+        source=shown.share.source.label,
+        soft=limit.depletion == "soft",
+        ceiling=None if limit.ceiling is None else from_units(limit.ceiling, scale),
+        overage=from_units(_overage(question, shown), scale),
+        window_start=_start(tight.meter),
+        resets_at=_end(tight.meter),
+        valid_until=_valid_until(question, entitlements, choices, resets_at, throttled=outcome == "throttle"),
+        every=str(limit.period),
+        choices=_allowances(question.feature, choices),
+        **_common(question, entitlements),
+    )
+    return decision, shown.fits if allowed else 0
+
+
+def _choose(question: Question, share: Share, limits: tuple[Weighed, ...]) -> Choice:
+    if question.depletion is not None:
+        limits = tuple(_with_depletion(weighed, question.depletion) for weighed in limits)
+    fits = min(_fitting(question, weighed) for weighed in limits)
+    passes = fits > 0 or question.requested == 0
+    return Choice(share, limits, min(limits, key=_tightest), fits, passes)
+
+
+def _with_depletion(weighed: Weighed, depletion: Depletion) -> Weighed:
+    ceiling = weighed.limit.ceiling if depletion == "soft" else None
+    return attrs.evolve(weighed, limit=Limit(weighed.limit.amount, weighed.limit.period, depletion, ceiling))
+
+
+def _fitting(question: Question, weighed: Weighed) -> int:
+    """Return how many of the units asked for a limit lets pass: all, none, or (partial) some."""
+    bound = weighed.bound
+    if bound is None or isinstance(bound, Unlimited) or question.requested == 0:
+        return question.requested
+    if after_aggregate(question.feature, weighed.used, question.requested) <= bound:
+        return question.requested
+    if weighed.limit.depletion == "partial" and question.feature.aggregate == "sum":
+        return max(0, bound - weighed.used)
+    return 0
+
+
+def _tightest(weighed: Weighed) -> tuple[bool, int, timedelta]:
+    """Order limits by the least room, then by the latest reset (one that never comes before all others)."""
+    room, span = weighed.room, weighed.meter.window
+    return room is None, room or 0, EPOCH - span.end if span is not None else timedelta.min
+
+
+def _most_room(choice: Choice) -> tuple[bool, bool, int, bool, datetime, tuple[int, str]]:
+    """Order choices by the most room, then by the soonest reset, then by the rank of their source."""
+    room, left, span = choice.tightest.room, choice.tightest.left, choice.tightest.meter.window
+    more = room if room is not None else left or 0
+    reset = span.end if span is not None else EPOCH
+    return room is not None, left is not None, -more, span is None, reset, choice.share.source.rank
+
+
+def _overage(question: Question, shown: Choice) -> int:
+    """Return how much of what was asked lies beyond the limit: booked where it is soft, else not."""
+    left = shown.tightest.left
+    if left is None or question.requested == 0:
+        return 0
+    if question.feature.aggregate != "sum":
+        after = after_aggregate(question.feature, shown.tightest.used, question.requested)
+        return max(0, after - (shown.tightest.used + left))
+    return max(0, question.requested - max(0, left))
+
+
+def _outcome(question: Question, choices: list[Choice], *, allowed: bool) -> tuple[Outcome, datetime | None]:
+    if allowed:
+        return "allow", None
+    lifted = [at for at in (_lifted_at(question, choice) for choice in choices) if at is not None]
+    if not lifted:
+        return "block", None
+    soonest = min(lifted)
+    return ("throttle" if soonest <= question.at + question.throttle_within else "block"), soonest
+
+
+def _lifted_at(question: Question, choice: Choice) -> datetime | None:
+    """Return when resets alone would let the question pass this choice, None if they never do."""
+    ends = []
+    for weighed in choice.limits:
+        if _fitting(question, weighed) >= min(1, question.requested):
+            continue
+        span = weighed.meter.window
+        if span is None or span.end <= question.at or _fitting(question, attrs.evolve(weighed, used=0)) == 0:
+            return None
+        ends.append(span.end)
+    return max(ends) if ends else None
+
+
+def _valid_until(
+    question: Question,
+    entitlements: Entitlements,
+    choices: list[Choice],
+    lifted_at: datetime | None,
+    *,
+    throttled: bool,
+) -> datetime | None:
+    edges = [entitlements.valid_until(question.feature.key)]
+    edges += [_end(weighed.meter) for choice in choices for weighed in choice.limits]
+    if lifted_at is not None and not throttled:
+        edges.append(lifted_at - question.throttle_within)
+    later = [edge for edge in edges if edge is not None and edge > question.at]
+    return min(later) if later else None
+
+
+def _allowances(feature: Feature, choices: list[Choice]) -> tuple[Allowance, ...]:
+    if len(choices) == 1 and len(choices[0].limits) == 1:
+        return ()
+    return tuple(_allowance(feature, choice) for choice in choices)
+
+
+def _allowance(feature: Feature, choice: Choice) -> Allowance:
+    several = choice.limits if len(choice.limits) > 1 else ()
+    source = choice.share.source.label
+    limits = tuple(_described(feature, source, weighed) for weighed in several)
+    return attrs.evolve(_described(feature, source, choice.tightest), limits=limits)
+
+
+def _described(feature: Feature, source: str, weighed: Weighed) -> Allowance:
+    limit = weighed.limit
+    return Allowance(
+        source,
+        _bound(limit.amount, feature),
+        from_units(weighed.used, feature.scale),
+        limit.depletion == "soft",
+        None if limit.ceiling is None else from_units(limit.ceiling, feature.scale),
+        str(limit.period),
+        _start(weighed.meter),
+        _end(weighed.meter),
+    )
+
+
+def _bound(bound: Bound, feature: Feature) -> Number | Unlimited:
+    return bound_number(bound, feature.scale)
+
+
+def _start(meter: Meter) -> datetime | None:
+    return meter.window.start if meter.window is not None and not meter.fresh else None
+
+
+def _end(meter: Meter) -> datetime | None:
+    return meter.window.end if meter.window is not None and not meter.fresh else None

@@ -1,0 +1,186 @@
+"""Ledger values as JSON values, and back: exact, total, without a catalog.
+
+Instants are integers of microseconds since 1970 in UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from ..amounts import UNLIMITED, Bound, Unlimited
+from ..catalog.model import ConfigValue, Entitlement, Limit, Period
+from .entries import EPOCH, Entry
+from .facts import SECTIONS, Fact, Facts, HeldAddOn, Override, PromotionRun, Subscription, Trial
+from .state import FACT_KINDS, Head
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def from_instant(at: datetime) -> int:
+    """Return an aware instant as microseconds since 1970."""
+    return (at - EPOCH) // _MICROSECOND
+
+
+def to_instant(micros: int) -> datetime:
+    """Return microseconds since 1970 as an instant in UTC."""
+    return EPOCH + timedelta(microseconds=micros)
+
+
+def encode_data(kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry's data as JSON values; `kind` says what stands in it."""
+    if kind in FACT_KINDS:
+        encode = _ENCODERS[FACT_KINDS[kind]]
+        return {**data, "facts": [encode(fact) for fact in data["facts"]]}
+    return dict(data)
+
+
+def decode_data(kind: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an entry's data from JSON values."""
+    if kind in FACT_KINDS:
+        decode = _DECODERS[FACT_KINDS[kind]]
+        return {**data, "facts": tuple(decode(fact) for fact in data["facts"])}
+    return data
+
+
+def encode_head(head: Head) -> dict[str, Any]:
+    """Return the parts of a head that are not columns of their own (facts, opened, noted) as JSON values."""
+    encoded: dict[str, Any] = {}
+    for section in SECTIONS:
+        facts = getattr(head.facts, section)
+        if facts:
+            encoded[section] = [_ENCODERS[section](fact) for fact in facts]
+    if head.opened:
+        encoded["opened"] = {name: from_instant(start) for name, start in head.opened.items()}
+    if head.noted:
+        encoded["noted"] = {subject: dict(data) for subject, data in head.noted.items()}
+    return encoded
+
+
+def decode_head(encoded: Mapping[str, Any], *, seq: int, batches: int, at: datetime) -> Head:
+    """Return a head from its JSON values and its columns."""
+    sections = {
+        section: tuple(_DECODERS[section](fact) for fact in encoded[section])
+        for section in SECTIONS
+        if section in encoded
+    }
+    opened = {name: to_instant(start) for name, start in encoded.get("opened", {}).items()}
+    return Head(seq, batches, at, Facts(**sections), opened, encoded.get("noted", {}))
+
+
+def encode_entitlement(entitlement: Entitlement) -> dict[str, Any]:
+    """Return an entitlement as JSON values."""
+    return {
+        "feature": entitlement.feature,
+        "mode": entitlement.mode,
+        "value": _encode_value(entitlement.value),
+        "limits": [_encode_limit(limit) for limit in entitlement.limits],
+    }
+
+
+def decode_entitlement(encoded: Mapping[str, Any]) -> Entitlement:
+    """Return an entitlement from JSON values."""
+    return Entitlement(
+        encoded["feature"],
+        encoded["mode"],
+        _decode_value(encoded["value"]),
+        tuple(_decode_limit(limit) for limit in encoded["limits"]),
+    )
+
+
+def show_entry(entry: Entry) -> dict[str, Any]:
+    """Return an entry as JSON values for people: ISO instants, only what is set."""
+    shown: dict[str, Any] = {"seq": entry.seq, "key": entry.key, "kind": entry.kind, "subject": entry.subject}
+    shown |= {"at": entry.at.isoformat(), "recorded_at": entry.recorded_at.isoformat()}
+    if entry.counter:
+        shown |= {"counter": entry.counter, "amount": entry.amount}
+        shown |= {"window": entry.window.isoformat() if entry.window else None}
+    if entry.data:
+        shown["data"] = encode_data(entry.kind, entry.data)
+    return shown
+
+
+def _encode_limit(limit: Limit) -> list[Any]:
+    period = limit.period
+    return [_encode_bound(limit.amount), period.every, period.count, period.align, limit.depletion, limit.ceiling]
+
+
+def _decode_limit(encoded: list[Any]) -> Limit:
+    amount, every, count, align, depletion, ceiling = encoded
+    return Limit(_decode_bound(amount), Period(every, count, align), depletion, ceiling)
+
+
+def _encode_bound(bound: Bound) -> int | str:
+    return "unlimited" if isinstance(bound, Unlimited) else bound
+
+
+def _decode_bound(encoded: int | str) -> Bound:
+    return encoded if isinstance(encoded, int) else UNLIMITED
+
+
+def _encode_value(value: ConfigValue | None) -> Any:
+    if isinstance(value, Decimal):
+        return {"decimal": str(value)}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _decode_value(encoded: Any) -> ConfigValue | None:
+    if isinstance(encoded, dict):
+        return Decimal(encoded["decimal"])
+    return tuple(encoded) if isinstance(encoded, list) else encoded
+
+
+def _span(fact: Fact) -> list[int | None]:
+    return [from_instant(fact.since), None if fact.until is None else from_instant(fact.until)]
+
+
+def _ends(span: list[Any]) -> dict[str, Any]:
+    since, until = span
+    return {"since": to_instant(since), "until": None if until is None else to_instant(until)}
+
+
+def _encode_subscription(fact: Subscription) -> dict[str, Any]:
+    return {
+        "span": _span(fact),
+        "started_at": from_instant(fact.started_at),
+        "anchor": from_instant(fact.anchor),
+        **{name: getattr(fact, name) for name in _SUBSCRIPTION_TEXTS},
+    }
+
+
+_SUBSCRIPTION_TEXTS = ("id", "product", "plan", "zone", "status", "billing_id", "version")
+
+
+def _decode_subscription(encoded: Mapping[str, Any]) -> Subscription:
+    texts = {name: encoded[name] for name in _SUBSCRIPTION_TEXTS}
+    instants = {name: to_instant(encoded[name]) for name in ("started_at", "anchor")}
+    return Subscription(**texts, **instants, **_ends(encoded["span"]))
+
+
+def _encode_override(fact: Override) -> dict[str, Any]:
+    entitlement = encode_entitlement(fact.entitlement)
+    return {"span": _span(fact), "entitlement": entitlement, "number": fact.number, "reason": fact.reason}
+
+
+def _decode_override(encoded: Mapping[str, Any]) -> Override:
+    entitlement = decode_entitlement(encoded["entitlement"])
+    ends = _ends(encoded["span"])
+    return Override(entitlement, number=encoded["number"], reason=encoded["reason"], **ends)
+
+
+_ENCODERS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
+    "subscriptions": _encode_subscription,
+    "trials": lambda fact: {"span": _span(fact), "plan": fact.plan, "version": fact.version},
+    "addons": lambda fact: {"span": _span(fact), "addon": fact.addon, "quantity": fact.quantity},
+    "promotions": lambda fact: {"span": _span(fact), "promotion": fact.promotion},
+    "overrides": _encode_override,
+}
+_DECODERS: Mapping[str, Callable[[Any], Any]] = {
+    "subscriptions": _decode_subscription,
+    "trials": lambda data: Trial(plan=data["plan"], version=data["version"], **_ends(data["span"])),
+    "addons": lambda data: HeldAddOn(addon=data["addon"], quantity=data["quantity"], **_ends(data["span"])),
+    "promotions": lambda data: PromotionRun(promotion=data["promotion"], **_ends(data["span"])),
+    "overrides": _decode_override,
+}

@@ -1,0 +1,76 @@
+"""Entries and batches: the lines of a customer's log, and the operations that wrote them.
+
+An entry is one line; a batch is all lines of one operation, written together or not at all and
+known by `(customer, key)`. Neither ever changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import attrs
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+CounterKey: TypeAlias = tuple[str, datetime]
+"""The name of a counter and the start of its window; `EPOCH` for a counter that never starts again."""
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+@attrs.frozen
+class Entry:
+    """One line of a log.
+
+    `at` is when it counts, `recorded_at` when it was written. A fact carries what holds from `at` on
+    in `data`; a line of usage adds `amount` (smallest units, may be negative) to the counter
+    `(counter, window)`. `seq` counts from 1 without gaps within a customer.
+    """
+
+    kind: str
+    at: datetime
+    subject: str
+    counter: str = ""
+    window: datetime | None = None
+    amount: int = 0
+    data: Mapping[str, Any] = NOTHING
+    seq: int = 0
+    key: str = ""
+    recorded_at: datetime = EPOCH
+
+
+@attrs.frozen
+class Batch:
+    """The entries of one operation, what was asked, and what was answered.
+
+    `number` counts a customer's batches from 1; `request` and `result` are JSON values, so that the
+    same key can be answered again from the log alone.
+    """
+
+    customer: str
+    key: str
+    number: int
+    at: datetime
+    request: Mapping[str, Any]
+    result: Mapping[str, Any]
+    entries: tuple[Entry, ...]
+
+
+@attrs.frozen
+class Verdict(Generic[R_co]):
+    """What a decision comes to: the answer, and the batch to append (None: nothing is written)."""
+
+    result: R_co
+    batch: Batch | None = None
+
+
+def numbered(entries: Sequence[Entry], *, after: int, key: str, at: datetime) -> tuple[Entry, ...]:
+    """Return the entries with the sequence numbers that follow `after`, their batch's key and its instant."""
+    return tuple(
+        attrs.evolve(entry, seq=seq, key=key, recorded_at=at) for seq, entry in enumerate(entries, start=after + 1)
+    )

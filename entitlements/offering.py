@@ -1,0 +1,78 @@
+"""The catalog in use: read once, looked at again when its file changes, and kept when a change is broken."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from os import PathLike
+from pathlib import Path
+
+from .catalog.model import Catalog
+from .errors import CatalogError
+
+logger = logging.getLogger("entitlements")
+Accept = Callable[[Catalog], None]
+
+
+class Offering:
+    """The catalog an engine decides with.
+
+    `accept` may refuse a catalog by raising CatalogError; the one in use then stays, and the problem
+    is logged once for each state of the file.
+    """
+
+    def __init__(self, source: object, accept: Accept) -> None:
+        self._accept = accept
+        self._lock = threading.Lock()
+        self._path = Path(source) if isinstance(source, str | PathLike) else None
+        self._stamp = self._look()
+        self._source = source
+        self.catalog = Catalog.load(source)
+        accept(self.catalog)
+
+    def reload(self) -> Catalog:
+        """Read the catalog again, whether or not its file changed; raises CatalogError and keeps the old one."""
+        with self._lock:
+            stamp = self._look()
+            fresh = Catalog.load(self._source)
+            self._accept(fresh)
+            self.catalog, self._stamp = fresh, stamp
+            return fresh
+
+    def refresh(self) -> bool:
+        """Read the catalog again if its file changed; tell whether another catalog is in use now."""
+        if self._path is None or self._look() == self._stamp or not self._lock.acquire(blocking=False):
+            return False
+        try:
+            return self._replace()
+        finally:
+            self._lock.release()
+
+    def _replace(self) -> bool:
+        before, self._stamp = self.catalog, self._look()
+        try:
+            fresh = Catalog.load(self._source)
+            self._accept(fresh)
+        except (CatalogError, OSError) as problem:
+            logger.warning("catalog %s was not reloaded, version %s stays: %s", self._path, before.version, problem)
+            return False
+        self.catalog = fresh
+        return fresh.version != before.version
+
+    def _look(self) -> tuple[int, int, int] | None:
+        """Return what tells one state of the file from another; survives replaced files and symlinks."""
+        if self._path is None:
+            return None
+        try:
+            seen = os.stat(self._path)  # noqa: PTH116  (cheaper than a Path on every look)
+        except OSError:
+            return None
+        return seen.st_mtime_ns, seen.st_size, seen.st_ino
+
+
+def fixed_by(catalog: Catalog, feature: str) -> Mapping[str, str | int]:
+    """Return what the first use of a feature fixes for good: its type and its scale."""
+    described = catalog.features[feature]
+    return {"type": described.type, "scale": described.scale}

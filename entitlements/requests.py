@@ -1,0 +1,204 @@
+"""Requests: what a caller asks, checked and normalised once, the same for every facade.
+
+A request's `asked` is its canonical JSON form: `10`, `"10"` and `Decimal("10.00")` are one. Two calls
+with one key are the same request exactly where these are equal.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import unquote
+
+import attrs
+
+from .amounts import UNLIMITED, Unlimited, canonical
+from .errors import AmountError, did_you_mean, shown
+from .periods import calendar_anchor
+
+DEPLETIONS = ("hard", "partial", "soft")
+MODES = ("grant", "add", "set", "deny")
+STATUSES = ("active", "past_due", "paused")
+ID_LENGTH = 255
+PROSE_LENGTH = 10_000
+
+
+@attrs.frozen
+class Request:
+    """One verb with its checked arguments; `key` None asks the engine to draw one."""
+
+    verb: str
+    customer: str
+    key: str | None
+    values: Mapping[str, Any]
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The canonical JSON form of what is asked: the verb and every argument that was given."""
+        given = {name: _canonical(value) for name, value in self.values.items() if value is not None}
+        return {"verb": self.verb, **given}
+
+
+def request(verb: str, customer: str, key: str | None, **values: Any) -> Request:
+    """Return a request for a verb.
+
+    Raises TypeError or ValueError for a customer id or key that is none, a naive instant, a number
+    of days or a quantity that is not a positive whole number, or an unknown word.
+    """
+    checked = {name: _CHECKS[name](value) for name, value in values.items() if value is not None}
+    return Request(
+        verb,
+        identifier(customer, "customer"),
+        None if key is None else identifier(key, "key"),
+        MappingProxyType(checked),
+    )
+
+
+def identifier(value: object, what: str) -> str:
+    """Return a customer id, key or scope part unchanged; raise TypeError or ValueError where it cannot be one."""
+    if not isinstance(value, str):
+        raise TypeError(f"{what} is of type {type(value).__name__}; it is text")
+    if not 1 <= len(value) <= ID_LENGTH:
+        raise ValueError(f"{what} has {len(value)} characters; it has 1 to {ID_LENGTH}")
+    if value[0] == "$" or value[0].isspace() or value[-1].isspace():
+        raise ValueError(f"{what} is {shown(value)}; it does not start with '$', nor start or end with a space")
+    if any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in value):
+        raise ValueError(f"{what} is {shown(value)}; control characters and lone surrogates are refused")
+    return value
+
+
+def aware(value: object, what: str) -> datetime:
+    """Return an instant in UTC; raise TypeError for what is not an aware datetime."""
+    if not isinstance(value, datetime):
+        raise TypeError(f"{what} is of type {type(value).__name__}; it is a datetime with a time zone")
+    if value.utcoffset() is None:
+        raise TypeError(f"{what} is the naive {value.isoformat()}; give it a time zone, as in tzinfo=UTC")
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{what} is {value.isoformat()}; in UTC it lies outside the years 1 to 9999") from None
+
+
+def text(value: object, what: str) -> str:
+    """Return text unchanged; raise TypeError for anything else."""
+    if not isinstance(value, str):
+        raise TypeError(f"{what} is of type {type(value).__name__}; it is text")
+    return value
+
+
+def prose(value: object, what: str) -> str:
+    """Return free text unchanged; raise TypeError for other types, ValueError for what no log can keep."""
+    words = text(value, what)
+    if len(words) > PROSE_LENGTH:
+        raise ValueError(f"{what} has {len(words)} characters; it has at most {PROSE_LENGTH}")
+    if any(unicodedata.category(letter) in {"Cc", "Cs"} and letter not in "\n\t" for letter in words):
+        raise ValueError(f"{what} is {shown(words)}; control characters and lone surrogates are refused")
+    return words
+
+
+def scope_of(value: object) -> Mapping[str, str]:
+    """Return a scope as an ordered mapping, from one or from its shorthand `team:research/user:ann`."""
+    if isinstance(value, str):
+        value = dict(_scope_part(part, value) for part in value.split("/"))
+    if not isinstance(value, Mapping) or not value:
+        raise TypeError("scope is a mapping such as {'team': 'research'} or text such as 'team:research/user:ann'")
+    return {identifier(kind, "scope"): identifier(name, "scope") for kind, name in value.items()}
+
+
+def dimensions_of(value: object) -> Mapping[str, str]:
+    """Return dimensions as an ordered mapping of text; raise TypeError for anything else."""
+    if not isinstance(value, Mapping):
+        raise TypeError("dimensions is a mapping such as {'model': 'large'}")
+    return {identifier(name, "dimension"): identifier(word, "dimension") for name, word in value.items()}
+
+
+def _scope_part(part: str, whole: str) -> tuple[str, str]:
+    kind, colon, name = part.partition(":")
+    if not colon:
+        raise ValueError(f"scope is {shown(whole)}; each part is written kind:name, as in 'team:research/user:ann'")
+    return unquote(kind), unquote(name)
+
+
+def _word(words: Sequence[str], what: str, value: object) -> str:
+    word = text(value, what)
+    if word not in words:
+        raise ValueError(f"{what} is {shown(word)}; it is one of {', '.join(words)}{did_you_mean(word, words)}")
+    return word
+
+
+def _positive(value: object, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{what} is of type {type(value).__name__}; it is a whole number")
+    if not 1 <= value <= 1_000_000:
+        raise ValueError(f"{what} is {str(value)[:40] if abs(value) < 10**40 else 'too large'}; it is 1 to 1,000,000")
+    return value
+
+
+def _zone(value: object) -> str:
+    zone = text(value, "zone")
+    calendar_anchor("day", zone)
+    return zone
+
+
+def _entitled(value: object) -> Any:
+    """Return an override's value in canonical form; numbers become exact text."""
+    if isinstance(value, bool | Unlimited):
+        return value
+    if isinstance(value, int | Decimal | float):
+        return Decimal(canonical(value, what="value"))
+    if isinstance(value, Mapping):
+        return {prose(name, "value"): _entitled(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(_entitled(inner) for inner in value)
+    return prose(value, "value")
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return canonical(value)
+    if value is UNLIMITED:
+        return str(value)
+    if isinstance(value, Mapping):
+        return {name: _canonical(inner) for name, inner in value.items()}
+    return [_canonical(inner) for inner in value] if isinstance(value, tuple) else value
+
+
+def _amount(value: object) -> str:
+    if isinstance(value, Mapping):
+        raise AmountError("amount is a mapping of kinds; only a feature with a rate by kind takes one")
+    exact = canonical(value)
+    if exact.startswith("-"):
+        raise AmountError(f"amount is {exact[:60]}; an amount is zero or more")
+    return exact
+
+
+_CHECKS: Mapping[str, Any] = {
+    "plan": lambda value: text(value, "plan"),
+    "addon": lambda value: text(value, "addon"),
+    "promotion": lambda value: text(value, "promotion"),
+    "feature": lambda value: text(value, "feature"),
+    "product": lambda value: text(value, "product"),
+    "billing_id": lambda value: identifier(value, "billing_id"),
+    "zone": _zone,
+    "anchor": lambda value: aware(value, "anchor"),
+    "at": lambda value: aware(value, "at"),
+    "ends_at": lambda value: aware(value, "ends_at"),
+    "occurred_at": lambda value: aware(value, "occurred_at"),
+    "days": lambda value: _positive(value, "days"),
+    "quantity": lambda value: _positive(value, "quantity"),
+    "usage": lambda value: _word(("keep", "reset"), "usage", value),
+    "status": lambda value: _word(STATUSES, "status", value),
+    "mode": lambda value: _word(MODES, "mode", value),
+    "depletion": lambda value: _word(DEPLETIONS, "depletion", value),
+    "value": _entitled,
+    "reason": lambda value: prose(value, "reason"),
+    "amount": _amount,
+    "scope": scope_of,
+    "dimensions": dimensions_of,
+}

@@ -1,0 +1,206 @@
+"""What a customer is entitled to: `resolve(catalog, facts, at)`, and the story behind it.
+
+    Allowances unite: a source that grants or adds never takes anything away.
+
+For each feature, in three steps. Within a subscription, the plan (with what it inherits) plus its
+add-ons. Between subscriptions, trials, promotions and `grant` overrides, the most generous. Then
+`add` overrides on top; the newest `set` replaces it all; `deny` beats everything. Pure, total, and a
+function of the set of facts: their order does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from functools import cached_property
+
+import attrs
+
+from .catalog.model import EMPTY, AddOn, Catalog, Feature
+from .catalog.standing import Source, Standing, add, flatten, join, promoted, standing_of
+from .ledger.facts import Fact, Facts, HeldAddOn, Override, PromotionRun, Subscription, Trial, in_force
+
+
+@attrs.frozen
+class Holder:
+    """A plan in force for a customer: held, lent as a trial, or the catalog's default."""
+
+    source: Source
+    catalog: Catalog
+    subscription: Subscription | None = None
+
+    @property
+    def plan(self) -> str:
+        """The key of the plan."""
+        return self.source.key
+
+    def standings(self) -> Mapping[str, Standing]:
+        """Return what the plan gives by itself, by feature."""
+        return flatten(self.catalog, self.plan, "trial" if self.source.kind == "trial" else "plan")
+
+
+@attrs.define(slots=False, frozen=True, eq=False)
+class Entitlements:
+    """What a customer is entitled to at one instant, feature by feature.
+
+    `shared` belongs to the plan and is the same object for all who hold it; `own` is what this
+    customer's other facts made of it. `sold` holds the older catalog versions that pinned plans need.
+    """
+
+    catalog: Catalog
+    facts: Facts
+    at: datetime
+    holders: tuple[Holder, ...]
+    shared: Mapping[str, Standing]
+    own: Mapping[str, Standing]
+    denied: frozenset[str] = frozenset()
+    sold: Mapping[str, Catalog] = EMPTY
+
+    def standing(self, feature: str) -> Standing | None:
+        """Return what stands for a feature, None where nothing grants it or an override denies it."""
+        if feature in self.denied:
+            return None
+        found = self.own.get(feature)
+        return found if found is not None else self.shared.get(feature)
+
+    def anchoring(self, feature: str) -> Subscription | None:
+        """Return the first-held subscription that grants a feature, whose anchor its windows have."""
+        held = [holder.subscription for holder in self.holders if self._grants(holder, feature)]
+        granting = [subscription for subscription in held if subscription is not None]
+        return min(granting, key=lambda held: (held.started_at, held.id)) if granting else None
+
+    def valid_until(self, feature: str) -> datetime | None:
+        """Return the first instant after `at` at which a fact that concerns the feature begins or ends."""
+        edges = [edge for fact, edge in self._edges if self._concerns(fact, feature)]
+        return min(edges) if edges else None
+
+    def changed_by(self, at: datetime) -> bool:
+        """Tell whether any fact has begun or ended between the instant this was resolved at and `at`."""
+        return any(edge <= at for _, edge in self._edges)
+
+    @cached_property
+    def _edges(self) -> tuple[tuple[Fact, datetime], ...]:
+        return tuple(
+            (fact, edge) for fact in self.facts for edge in (fact.since, fact.until) if edge and edge > self.at
+        )
+
+    def _grants(self, holder: Holder, feature: str) -> bool:
+        if feature in holder.standings():
+            return True
+        held = in_force(self.facts.addons, self.at)
+        return any(feature in addon.entitlements for addon, _ in _allowed(self.catalog, held, holder.plan))
+
+    def _concerns(self, fact: Fact, feature: str) -> bool:
+        match fact:
+            case Override():
+                return fact.entitlement.feature == feature
+            case PromotionRun():
+                return feature in promoted(self.catalog, fact.promotion)
+            case HeldAddOn():
+                addon = self.catalog.addons.get(fact.addon)
+                return addon is not None and feature in addon.entitlements
+            case Trial():
+                granted = flatten(self.sold.get(fact.version or "", self.catalog), fact.plan, "trial")
+                return feature in granted or bool(self.facts.addons)
+            case _:
+                return True
+
+
+def resolve(catalog: Catalog, facts: Facts, at: datetime, *, sold: Mapping[str, Catalog] = EMPTY) -> Entitlements:
+    """Return what the facts entitle a customer to at an instant.
+
+    `sold` gives the catalog versions that pinned plans were sold in, by version; a version that is
+    missing there falls back on the current catalog.
+    """
+    holders = tuple(_holders(catalog, facts, at, sold))
+    addons = in_force(facts.addons, at)
+    shared = holders[0].standings() if holders else EMPTY
+    own = _enlarged(catalog, holders[0], addons) if holders else {}
+    contenders = [{**holder.standings(), **_enlarged(catalog, holder, addons)} for holder in holders[1:]]
+    contenders += [promoted(catalog, run.promotion) for run in in_force(facts.promotions, at)]
+    overrides = in_force(facts.overrides, at)
+    contenders += [_granted(override) for override in overrides if override.entitlement.mode == "grant"]
+    for contender in contenders:
+        _contend(catalog.features, shared, own, contender)
+    for override in sorted(overrides, key=_newest_set_last):
+        _override(shared, own, override)
+    denied = frozenset(override.entitlement.feature for override in overrides if override.entitlement.mode == "deny")
+    return Entitlements(catalog, facts, at, holders, shared, own, denied, sold)
+
+
+def applies(addon: AddOn, plan: str) -> bool:
+    """Tell whether an add-on goes with a plan; without a list of plans it goes with every plan."""
+    return not addon.plans or plan in addon.plans
+
+
+def _holders(catalog: Catalog, facts: Facts, at: datetime, sold: Mapping[str, Catalog]) -> Iterator[Holder]:
+    held = in_force(facts.subscriptions, at)
+    for subscription in held:
+        if subscription.status != "paused":
+            version = sold.get(subscription.version or "", catalog)
+            yield Holder(Source("plan", subscription.plan), version, subscription)
+    default = catalog.plans.get(catalog.default_plan or "")
+    if default is not None and all(subscription.product != default.product for subscription in held):
+        yield Holder(Source("plan", default.key), catalog)
+    for trial in in_force(facts.trials, at):
+        yield Holder(Source("trial", trial.plan), sold.get(trial.version or "", catalog))
+
+
+def _allowed(catalog: Catalog, held: Iterable[HeldAddOn], plan: str) -> Iterator[tuple[AddOn, int]]:
+    for fact in sorted(held, key=lambda fact: fact.addon):
+        addon = catalog.addons.get(fact.addon)
+        if addon is not None and applies(addon, plan):
+            yield addon, fact.quantity
+
+
+def _enlarged(catalog: Catalog, holder: Holder, held: tuple[HeldAddOn, ...]) -> dict[str, Standing]:
+    if not held:
+        return {}
+    base = holder.standings()
+    enlarged: dict[str, Standing] = {}
+    for addon, quantity in _allowed(catalog, held, holder.plan):
+        source = Source("add-on", addon.key)
+        for key, entitlement in addon.entitlements.items():
+            if entitlement.mode == "add":
+                enlarged[key] = add(enlarged.get(key) or base.get(key), source, entitlement, quantity)
+    for addon, _ in _allowed(catalog, held, holder.plan):
+        source = Source("add-on", addon.key)
+        for key, entitlement in addon.entitlements.items():
+            if entitlement.mode != "add":
+                sum_so_far = enlarged.get(key) or base.get(key)
+                given = standing_of(source, entitlement)
+                enlarged[key] = given if sum_so_far is None else join(catalog.features[key], sum_so_far, given)
+    return enlarged
+
+
+def _granted(override: Override) -> Mapping[str, Standing]:
+    entitlement = override.entitlement
+    return {entitlement.feature: standing_of(Source("override", "grant"), entitlement)}
+
+
+def _contend(
+    features: Mapping[str, Feature],
+    shared: Mapping[str, Standing],
+    own: dict[str, Standing],
+    contender: Mapping[str, Standing],
+) -> None:
+    for key, standing in contender.items():
+        mine = own.get(key) or shared.get(key)
+        if mine is None:
+            own[key] = standing
+        elif mine is not standing and key in features:
+            own[key] = join(features[key], mine, standing)
+
+
+def _newest_set_last(override: Override) -> tuple[bool, datetime, int, str]:
+    return override.entitlement.mode == "set", override.since, override.number, override.key
+
+
+def _override(shared: Mapping[str, Standing], own: dict[str, Standing], override: Override) -> None:
+    entitlement = override.entitlement
+    key = entitlement.feature
+    if entitlement.mode == "set":
+        own[key] = standing_of(Source("override", "set"), entitlement)
+    elif entitlement.mode == "add":
+        mine = own.get(key) or shared.get(key)
+        own[key] = add(mine, Source("override", "add"), entitlement)

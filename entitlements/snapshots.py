@@ -1,0 +1,57 @@
+"""Snapshots: everything a front end needs to draw what a customer may do, from the very same decisions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import attrs
+
+from .catalog.model import EMPTY
+from .decisions import Decision, json_instant
+
+
+@attrs.define(slots=False, frozen=True)
+class Snapshot:
+    """Every feature and credit of one customer at one instant.
+
+    `features` holds one decision for each feature of the catalog, `credits` one balance for each
+    credit. `etag` changes exactly when something a front end would show has changed.
+    """
+
+    customer: str
+    at: datetime
+    catalog_version: str
+    features: Mapping[str, Decision]
+    credits: Mapping[str, Any] = EMPTY
+
+    @property
+    def valid_until(self) -> datetime | None:
+        """The first instant at which time alone can change the snapshot."""
+        edges = [decision.valid_until for decision in self.features.values() if decision.valid_until is not None]
+        return min(edges) if edges else None
+
+    @cached_property
+    def etag(self) -> str:
+        """A strong entity tag over all that `to_dict` says, the instant apart."""
+        shown = {name: value for name, value in self._shown().items() if name != "at"}
+        canonical = json.dumps(shown, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode("utf-8", "backslashreplace")).hexdigest()[:32]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the snapshot as JSON values."""
+        return {**self._shown(), "etag": self.etag}
+
+    def _shown(self) -> dict[str, Any]:
+        return {
+            "customer": self.customer,
+            "at": json_instant(self.at),
+            "valid_until": json_instant(self.valid_until),
+            "catalog_version": self.catalog_version,
+            "features": {key: decision.to_dict() for key, decision in self.features.items()},
+            "credits": dict(self.credits),
+        }

@@ -1,0 +1,72 @@
+"""The storage seam: what every storage does, and what none does.
+
+A storage keeps logs. It never decides: the decision is handed in and run under the storage's own
+lock, so that nothing comes between what a decision sees and what it writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias, TypeVar
+
+import attrs
+
+from ..ledger.entries import Batch, CounterKey, Entry, Verdict
+from ..ledger.state import Head, State
+
+R = TypeVar("R")
+
+Reads: TypeAlias = Callable[[Head], Sequence[CounterKey]]
+Decide: TypeAlias = Callable[[State], Verdict[R]]
+
+
+@attrs.frozen
+class FeedPage:
+    """Batches of all customers in the order they were committed, and the cursor that follows them."""
+
+    batches: tuple[Batch, ...]
+    cursor: str | None
+
+
+class Storage(Protocol):
+    """Keeps the log of every customer, with its head and counters beside it."""
+
+    def transact(self, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
+        """Show `decide` the customer's state and append the batch it returns, all or nothing.
+
+        In this order: lock the customer; load the head and the batch of `key` (`State.prior`); ask
+        `reads` for the counters needed; call `decide` once with all of it; write its batch, entries,
+        head and counters; commit; return its result. No other transact on this customer runs in
+        between. If `reads` or `decide` raises, nothing is written and the exception passes. Both
+        may be called again from the start. Raises StorageUnavailable where the lock is not had in
+        time, OutcomeUnknown where the commit failed, LogCorrupt where the batch does not follow.
+        """
+        ...
+
+    def state(self, customer: str, reads: Reads) -> State:
+        """Return the last committed head and the counters `reads` names, of one instant; takes no lock."""
+        ...
+
+    def entries(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
+        """Return entries in order of seq, which counts from 1 without gaps."""
+        ...
+
+    def batches(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Batch]:
+        """Return whole batches in order of number, which counts from 1 without gaps."""
+        ...
+
+    def feed(self, *, after: str | None = None, limit: int = 1000) -> FeedPage:
+        """Return the batches of all customers that follow a cursor, each exactly once."""
+        ...
+
+    def customers(self, *, after: str | None = None, limit: int = 1000) -> Sequence[str]:
+        """Return customer ids in order, those after `after`."""
+        ...
+
+    def pulse(self) -> int:
+        """Return a number that changes once another process or connection has committed; cheap."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything; using the storage afterwards raises StorageUnavailable."""
+        ...

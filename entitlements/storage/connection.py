@@ -1,0 +1,177 @@
+"""One connection to SQLite: opened with care, and with errors that are ours."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+from ..errors import LogCorrupt, OutcomeUnknown, StorageError, StorageUnavailable
+
+T = TypeVar("T")
+Durability = Literal["full", "normal"]
+MEMORY: Final = ":memory:"
+_RETRY_AFTER: Final = 0.001
+_WAL_KEPT: Final = 64 * 2**20
+_LONGEST_WAIT: Final = 86_400.0
+
+
+class Connection:
+    """A connection to SQLite that begins and ends its transactions itself.
+
+    Every error of the driver comes out as a StorageError that names the file.
+    """
+
+    __slots__ = ("path", "raw")
+
+    def __init__(self, raw: sqlite3.Connection, path: str) -> None:
+        self.raw = raw
+        self.path = path
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of a statement, leaving no cursor open."""
+        try:
+            return self.raw.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise translated(error, self.path) from error
+
+    def run(self, sql: str, values: Sequence[Any] = ()) -> None:
+        """Run a statement that answers nothing."""
+        try:
+            self.raw.execute(sql, values)
+        except sqlite3.Error as error:
+            raise translated(error, self.path) from error
+
+    def run_each(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run a statement that answers nothing once for each row."""
+        for values in rows:
+            self.run(sql, values)
+
+    def begin(self, deadline: float) -> None:
+        """Begin a transaction that holds the one write lock; raises StorageUnavailable at the deadline."""
+        self.roll_back()
+        patiently(self._begin_immediate, deadline)
+
+    def begin_reading(self) -> None:
+        """Begin a transaction in which every statement sees the same instant."""
+        self.run("BEGIN")
+
+    def commit(self, key: str) -> None:
+        """Commit; whatever goes wrong here is OutcomeUnknown, and the connection is not to be used again."""
+        try:
+            self.raw.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise OutcomeUnknown(key) from error
+
+    def roll_back(self) -> None:
+        """Undo what is open, if anything is."""
+        if self.raw.in_transaction:
+            self.run("ROLLBACK")
+
+    def close(self) -> None:
+        """Close; what was open is undone."""
+        with suppress(sqlite3.Error):
+            self.raw.close()
+
+    def _begin_immediate(self) -> None:
+        self.run("BEGIN IMMEDIATE")
+
+    @contextmanager
+    def errors_translated(self) -> Iterator[None]:
+        """Turn the driver's errors into ours."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise translated(error, self.path) from error
+
+
+def translated(error: sqlite3.Error, path: str) -> StorageError:
+    """Return the driver's error as one of ours."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return StorageUnavailable(f"{path} is locked by another connection; nothing was written")
+    if code == sqlite3.SQLITE_CONSTRAINT:
+        return LogCorrupt(f"{path}: a batch does not fit what is stored ({error}); nothing was written")
+    if code == sqlite3.SQLITE_CORRUPT or str(error).startswith("Could not decode"):
+        return LogCorrupt(f"{path}: {error}")
+    if code == sqlite3.SQLITE_NOTADB:
+        return StorageError(f"{path} is not an SQLite database")
+    if code == sqlite3.SQLITE_READONLY:
+        return StorageError(f"{path} cannot be written: {error}")
+    return StorageError(f"{path}: {error}")
+
+
+def patiently(action: Callable[[], T], deadline: float) -> T:
+    """Return what `action` does once nobody is in its way; raises StorageUnavailable at the deadline.
+
+    Asks every millisecond. SQLite's own waiting backs off to a tenth of a second, by which a busy
+    process starves the others, and hears no signal.
+    """
+    while True:
+        try:
+            return action()
+        except StorageUnavailable:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(_RETRY_AFTER)
+
+
+def open_writer(path: str, durability: Durability, deadline: float, *, create: bool) -> Connection:
+    """Open the connection that writes."""
+    if path != MEMORY:
+        _check_place(Path(path))
+    connection = _connect(path, "rwc" if create else "rw", wait=0)
+    try:
+        if path != MEMORY:
+            patiently(lambda: _use_wal(connection), deadline)
+        connection.rows(f"PRAGMA synchronous = {durability}")
+        connection.rows("PRAGMA foreign_keys = ON")
+        connection.rows(f"PRAGMA journal_size_limit = {_WAL_KEPT}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_reader(path: str, wait: float) -> Connection:
+    """Open a connection that only reads, and never creates a file."""
+    connection = _connect(path, "rw", wait=min(wait, _LONGEST_WAIT))
+    try:
+        connection.rows("PRAGMA query_only = ON")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect(path: str, mode: str, *, wait: float) -> Connection:
+    where = path if path == MEMORY else f"{Path(path).as_uri()}?mode={mode}"
+    try:
+        raw = sqlite3.connect(where, uri=path != MEMORY, timeout=wait, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise translated(error, path) from error
+    return Connection(raw, path)
+
+
+def _use_wal(connection: Connection) -> None:
+    ((mode,),) = connection.rows("PRAGMA journal_mode = WAL")
+    if mode != "wal":
+        raise StorageError(f"{connection.path} cannot keep a write-ahead log (its journal mode is {mode})")
+
+
+def _check_place(path: Path) -> None:
+    try:
+        if not path.parent.is_dir():
+            raise StorageError(f"the directory {path.parent} of {path.name} does not exist; create it first")
+        if path.is_dir():
+            raise StorageError(f"{path} is a directory; name a file in it")
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror}") from error
+    if not os.access(path.parent, os.W_OK):
+        raise StorageError(f"the directory {path.parent} is read-only; SQLite writes beside {path.name}, too")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise StorageError(f"{path} is read-only")

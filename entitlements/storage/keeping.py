@@ -1,0 +1,60 @@
+"""What every storage holds to, however it keeps its logs."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping
+from typing import Final
+
+from ..amounts import MAX_UNITS
+from ..errors import LogCorrupt, shown
+from ..ledger.entries import Batch, CounterKey, Entry
+from ..ledger.state import Head, State, add, apply
+
+MOST: Final = 2**62
+
+
+def follow(
+    customer: str, key: str, state: State, batch: Batch, counters: Mapping[CounterKey, int]
+) -> tuple[Head, dict[CounterKey, int]]:
+    """Return the head, and the counters the batch touches, as they stand after the batch.
+
+    Raises LogCorrupt where the batch is not of this customer and key, was there before, or does not
+    follow the head, or where a counter would leave its range.
+    """
+    if batch.customer != customer or batch.key != key:
+        raise LogCorrupt(f"{customer}: a batch of {shown(batch.customer)}, {shown(batch.key)} came for {shown(key)}")
+    if state.prior is not None:
+        raise LogCorrupt(f"{customer}: key {shown(key)} is that of batch {state.prior.number}; nothing was written")
+    for entry in batch.entries:
+        _check_of_batch(entry, batch)
+    return apply(state.head, batch), add(customer, counters, batch.entries)
+
+
+def position(cursor: str | None) -> int:
+    """Return the position a feed cursor stands for, 0 for the start; raises ValueError for what no feed gave."""
+    if cursor is None:
+        return 0
+    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) < 19):
+        raise ValueError(f"{shown(cursor)} is not a cursor of this feed; pass the `cursor` of a page, or None")
+    return int(cursor)
+
+
+def bounded(number: int) -> int:
+    """Return the number moved into 0 and `MOST`, so that any limit or offset has a meaning everywhere."""
+    return max(0, min(number, MOST))
+
+
+def patience(write_timeout: float) -> float:
+    """Return a timeout in seconds that a lock takes; raises ValueError unless it is zero or more."""
+    if math.isnan(write_timeout) or write_timeout < 0:
+        raise ValueError(f"write_timeout is {write_timeout!r}; write seconds, zero or more")
+    return min(float(write_timeout), threading.TIMEOUT_MAX)
+
+
+def _check_of_batch(entry: Entry, batch: Batch) -> None:
+    if entry.key != batch.key or entry.recorded_at != batch.at:
+        raise LogCorrupt(f"{batch.customer}: entry {entry.seq} does not carry the key and instant of its batch")
+    if not -MAX_UNITS <= entry.amount <= MAX_UNITS:
+        raise LogCorrupt(f"{batch.customer}: entry {entry.seq} has the amount {entry.amount}, which is out of range")

@@ -1,0 +1,195 @@
+"""Logs in memory: for tests, for trying things out, and for programs that need nothing kept."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right, insort
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias, TypeVar
+from weakref import WeakValueDictionary
+
+from ..errors import StorageError, StorageUnavailable
+from ..ledger.entries import Batch, CounterKey, Entry
+from ..ledger.state import EMPTY_HEAD, Head, State, counted
+from .base import Decide, FeedPage, Reads
+from .keeping import bounded, follow, patience, position
+
+R = TypeVar("R")
+Version: TypeAlias = "tuple[Batch, int, Version | None]"
+"""A counter as some batch left it: the batch, the amount, and the version before."""
+
+
+class MemoryStorage:
+    """Keeps logs in this process, by the same rules as every storage, until it is closed.
+
+    Customers are locked one by one; `write_timeout` bounds the wait for a lock in seconds.
+    """
+
+    def __init__(self, *, write_timeout: float = 5.0) -> None:
+        self._write_timeout = patience(write_timeout)
+        self._guard = threading.Lock()
+        self._locks: WeakValueDictionary[str, _CustomerLock] = WeakValueDictionary()
+        self._logs: dict[str, _Log] = {}
+        self._known: list[str] = []
+        self._feed: list[Batch] = []
+        self._closed = False
+
+    def transact(self, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
+        """Show `decide` the customer's state and append the batch it returns, all or nothing."""
+        me = threading.get_ident()
+        mine = self._lock_of(customer)
+        if mine.holder == me:
+            raise StorageError(f"{customer}: a decision cannot start another transaction on its own customer")
+        try:
+            if not mine.lock.acquire(timeout=self._write_timeout):
+                raise StorageUnavailable(f"{customer} was locked for {self._write_timeout:g} s; nothing was written")
+            mine.holder = me
+            return self._decided(customer, key, reads, decide)
+        finally:
+            if mine.holder == me:
+                mine.holder = None
+            try:  # noqa: SIM105  (inline, so that an exception out of a signal handler finds no gap)
+                mine.lock.release()
+            except RuntimeError:  # the lock was never had
+                pass
+
+    def state(self, customer: str, reads: Reads) -> State:
+        """Return the last committed head and the counters `reads` names, of one instant; takes no lock."""
+        return self._log(customer).shown(reads)
+
+    def entries(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
+        """Return entries in order of seq, which counts from 1 without gaps."""
+        log, start = self._log(customer), bounded(after)
+        return tuple(log.entries[start : min(start + bounded(limit), log.head.seq)])
+
+    def batches(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Batch]:
+        """Return whole batches in order of number, which counts from 1 without gaps."""
+        log, start = self._log(customer), bounded(after)
+        return tuple(log.batches[start : min(start + bounded(limit), log.head.batches)])
+
+    def feed(self, *, after: str | None = None, limit: int = 1000) -> FeedPage:
+        """Return the batches of all customers that follow a cursor, each exactly once."""
+        start = position(after)
+        with self._guard:
+            self._check_open()
+            page = tuple(self._feed[start : start + bounded(limit)])
+        return FeedPage(page, str(start + len(page)) if page else after)
+
+    def customers(self, *, after: str | None = None, limit: int = 1000) -> Sequence[str]:
+        """Return customer ids in order, those after `after`."""
+        with self._guard:
+            self._check_open()
+            start = 0 if after is None else bisect_right(self._known, after)
+            return tuple(self._known[start : start + bounded(limit)])
+
+    def pulse(self) -> int:
+        """Return how many batches were committed: it changes with every commit, whoever made it."""
+        self._check_open()
+        return len(self._feed)
+
+    def close(self) -> None:
+        """Forget everything; using the storage afterwards raises StorageUnavailable."""
+        with self._guard:
+            self._closed = True
+            self._logs, self._known, self._feed = {}, [], []
+
+    def _decided(self, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
+        log = self._log(customer)
+        state = log.shown(reads, key)
+        verdict = decide(state)
+        if verdict.batch is not None:
+            batch = verdict.batch
+            counters = log.counters_at(state.head, counted(batch.entries))
+            head, touched = follow(customer, key, state, batch, counters)
+            log.write(batch, touched)
+            self._publish(customer, log, head)
+        return verdict.result
+
+    def _publish(self, customer: str, log: _Log, head: Head) -> None:
+        with self._guard:
+            self._check_open()
+            if customer not in self._logs:
+                insort(self._known, customer)
+                self._logs[customer] = log
+            self._feed.append(log.batches[-1])
+            try:
+                log.head = head
+            finally:
+                if log.head is not head:
+                    self._feed.pop()
+
+    def _lock_of(self, customer: str) -> _CustomerLock:
+        with self._guard:
+            self._check_open()
+            lock = self._locks.get(customer)
+            if lock is None:
+                lock = self._locks[customer] = _CustomerLock()
+            return lock
+
+    def _log(self, customer: str) -> _Log:
+        self._check_open()
+        return self._logs.get(customer) or _Log()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StorageUnavailable("this memory storage is closed")
+
+
+class _CustomerLock:
+    """The lock of one customer, there as long as somebody holds or awaits it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.holder: int | None = None
+
+
+class _Log:
+    """One customer's log.
+
+    Storing `head` publishes a batch. What was written beside it counts only as far as the head says,
+    so that a reader needs no lock and a write that was broken off is simply written over.
+    """
+
+    __slots__ = ("_by_key", "_counters", "batches", "entries", "head")
+
+    def __init__(self) -> None:
+        self.head = EMPTY_HEAD
+        self.batches: list[Batch] = []
+        self.entries: list[Entry] = []
+        self._by_key: dict[str, Batch] = {}
+        self._counters: dict[CounterKey, Version] = {}
+
+    def shown(self, reads: Reads, key: str | None = None) -> State:
+        """Return the published state, with the counters `reads` names and the batch of `key`."""
+        head = self.head
+        prior = None if key is None else self._by_key.get(key)
+        if prior is not None and not self._counts(prior, head):
+            prior = None
+        return State(head, self.counters_at(head, reads(head)), prior)
+
+    def counters_at(self, head: Head, names: Iterable[CounterKey]) -> dict[CounterKey, int]:
+        """Return the amounts of the counters as they were at a published head."""
+        return {name: self._amount(name, head) for name in names}
+
+    def write(self, batch: Batch, touched: Mapping[CounterKey, int]) -> None:
+        """Write a batch and its counters down, unpublished."""
+        head = self.head
+        del self.batches[head.batches :], self.entries[head.seq :]
+        self.batches.append(batch)
+        self.entries.extend(batch.entries)
+        self._by_key[batch.key] = batch
+        for name, amount in touched.items():
+            self._counters[name] = (batch, amount, self._version(name, head))
+
+    def _amount(self, name: CounterKey, head: Head) -> int:
+        version = self._version(name, head)
+        return 0 if version is None else version[1]
+
+    def _version(self, name: CounterKey, head: Head) -> Version | None:
+        version = self._counters.get(name)
+        while version is not None and not self._counts(version[0], head):
+            version = version[2]
+        return version
+
+    def _counts(self, batch: Batch, head: Head) -> bool:
+        return batch.number <= head.batches and self.batches[batch.number - 1] is batch

@@ -1,0 +1,142 @@
+"""The tables of the SQLite storage, and how an older file comes up to date.
+
+    batches    the log, in the order of commit; `position` is the cursor of the feed
+    entries    the lines of the batches
+    heads      what each log comes to, kept beside it
+    counters   the counters of each log, kept beside it
+
+`batches` and `entries` can only be added to: triggers refuse the rest on every connection.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import StorageError
+from .connection import Connection
+
+if TYPE_CHECKING:
+    from sqlite_utils import Migrations
+
+SET: Final = "entitlements"
+TABLES: Final = (
+    """
+    CREATE TABLE batches (
+      position INTEGER PRIMARY KEY ,
+      customer TEXT NOT NULL,
+      number INTEGER NOT NULL CHECK (typeof(number) = 'integer' AND number >= 1),
+      key TEXT NOT NULL,
+      at INTEGER NOT NULL CHECK (typeof(at) = 'integer'),
+      first_seq INTEGER NOT NULL CHECK (typeof(first_seq) = 'integer' AND first_seq >= 1),
+      last_seq INTEGER NOT NULL CHECK (typeof(last_seq) = 'integer' AND last_seq >= first_seq),
+      request TEXT NOT NULL,
+      result TEXT NOT NULL,
+      UNIQUE (customer, key),
+      UNIQUE (customer, number)
+    )""",
+    """
+    CREATE TABLE entries (
+      customer TEXT NOT NULL,
+      seq INTEGER NOT NULL CHECK (typeof(seq) = 'integer' AND seq >= 1),
+      batch INTEGER NOT NULL,
+      kind TEXT NOT NULL,
+      at INTEGER NOT NULL CHECK (typeof(at) = 'integer'),
+      subject TEXT NOT NULL,
+      counter TEXT NOT NULL,
+      "window" INTEGER CHECK (typeof("window") IN ('integer', 'null')),
+      amount INTEGER NOT NULL CHECK (typeof(amount) = 'integer' AND amount >= -9223372036854775807),
+      data TEXT,
+      PRIMARY KEY (customer, seq),
+      FOREIGN KEY (customer, batch) REFERENCES batches (customer, number)
+    ) WITHOUT ROWID""",
+    """
+    CREATE TABLE heads (
+      customer TEXT NOT NULL PRIMARY KEY,
+      seq INTEGER NOT NULL CHECK (typeof(seq) = 'integer' AND seq >= 1),
+      batches INTEGER NOT NULL CHECK (typeof(batches) = 'integer' AND batches >= 1),
+      at INTEGER NOT NULL CHECK (typeof(at) = 'integer'),
+      fold_version INTEGER NOT NULL CHECK (typeof(fold_version) = 'integer'),
+      head TEXT NOT NULL
+    ) WITHOUT ROWID""",
+    """
+    CREATE TABLE counters (
+      customer TEXT NOT NULL,
+      name TEXT NOT NULL,
+      start INTEGER NOT NULL CHECK (typeof(start) = 'integer'),
+      amount INTEGER NOT NULL CHECK (typeof(amount) = 'integer' AND amount >= 0),
+      PRIMARY KEY (customer, name, start)
+    ) WITHOUT ROWID""",
+)
+_SAME_ROW: Final = {
+    "batches": """EXISTS (SELECT 1 FROM batches
+      WHERE position = NEW.position OR (customer = NEW.customer AND (key = NEW.key OR number = NEW.number)))""",
+    "entries": "EXISTS (SELECT 1 FROM entries WHERE customer = NEW.customer AND seq = NEW.seq)",
+}
+_STRICT_SINCE: Final = (3, 37)
+
+
+def migrate(connection: Connection, deadline: float) -> None:
+    """Bring the tables up to date, once, however many processes start together.
+
+    Raises StorageError for a file that a newer version has written.
+    """
+    if not _pending(connection):
+        return
+    from sqlite_utils import Database  # noqa: PLC0415  (150 ms, and only a new or an older file needs it)
+
+    connection.begin(deadline)
+    try:
+        with connection.errors_translated():
+            _migrations().apply(Database(connection.raw, execute_plugins=False))
+        connection.run("COMMIT")
+    finally:
+        connection.roll_back()
+
+
+def _pending(connection: Connection) -> bool:
+    if not connection.rows("SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'"):
+        return True
+    rows = connection.rows("SELECT name FROM _sqlite_migrations WHERE migration_set = ?", (SET,))
+    applied = {name for (name,) in rows}
+    if applied - _STEPS.keys():
+        raise StorageError(f"{connection.path} was written by a newer version of entitlements; upgrade this one")
+    return applied != _STEPS.keys()
+
+
+def _migrations() -> Migrations:
+    from sqlite_utils import Migrations  # noqa: PLC0415
+
+    migrations = Migrations(SET)
+    for name, statements in _STEPS.items():
+        migrations(name=name)(_step(statements))
+    return migrations
+
+
+def _step(statements: Sequence[str]) -> Any:
+    def step(db: Any) -> None:
+        for statement in statements:
+            db.execute(statement)
+
+    return step
+
+
+def _strict(table: str) -> str:
+    if sqlite3.sqlite_version_info < _STRICT_SINCE:
+        return table
+    return f"{table}, STRICT" if table.endswith("WITHOUT ROWID") else f"{table} STRICT"
+
+
+def _triggers(table: str) -> tuple[str, ...]:
+    refuse = f"BEGIN SELECT RAISE(ABORT, '{table} are append-only'); END"
+    return (
+        f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} {refuse}",
+        f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} {refuse}",
+        f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN {_SAME_ROW[table]} {refuse}",
+    )
+
+
+_STEPS: Final = {
+    "0001_the_log": (*map(_strict, TABLES), *_triggers("batches"), *_triggers("entries")),
+}

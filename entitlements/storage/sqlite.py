@@ -1,0 +1,241 @@
+"""Logs in an SQLite file: one machine, any number of processes and threads."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final, TypeVar
+
+from ..errors import OutcomeUnknown, StorageError, StorageUnavailable
+from ..ledger.entries import Batch, Entry
+from ..ledger.state import State
+from . import statements
+from .base import Decide, FeedPage, Reads
+from .connection import MEMORY, Connection, Durability, open_reader, open_writer
+from .keeping import bounded, patience, position
+from .schema import migrate
+
+R = TypeVar("R")
+_IDLE_READERS: Final = 8
+
+
+class SQLiteStorage:
+    """Keeps logs in an SQLite file, created if there is none; ":memory:" keeps them nowhere.
+
+    `write_timeout` bounds the wait for the write lock, in this process and between processes, in
+    seconds each. `durability="full"` keeps every answered batch over a loss of power; "normal" may
+    lose the last ones, and never a part of one. Any thread may use it; a child process opens its own.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, write_timeout: float = 5.0, durability: Durability = "full"
+    ) -> None:
+        if durability not in {"full", "normal"}:
+            raise ValueError(f"durability is {durability!r}; write 'full' or 'normal'")
+        self.path = MEMORY if path == MEMORY else str(Path(path).absolute())
+        self._write_timeout = patience(write_timeout)
+        self._durability: Durability = durability
+        self._process = os.getpid()
+        self._lock = threading.RLock()
+        self._holder: int | None = None
+        self._readers: list[Connection] = []
+        self._watching = threading.Lock()
+        self._watch: Connection | None = None
+        self._committed = 0
+        self._closed = False
+        self._writer: Connection | None = self._open_writer(create=True)
+
+    def transact(self, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
+        """Show `decide` the customer's state and append the batch it returns, all or nothing."""
+        self._check_usable()
+        me = threading.get_ident()
+        self._refuse_nesting()
+        try:
+            deadline = self._acquire()
+            self._holder = me
+            return self._decided(deadline, customer, key, reads, decide)
+        finally:
+            if self._holder == me:
+                self._holder = None
+            try:  # noqa: SIM105  (inline, so that an exception out of a signal handler finds no gap)
+                self._lock.release()
+            except RuntimeError:  # the lock was never had
+                pass
+
+    def state(self, customer: str, reads: Reads) -> State:
+        """Return the last committed head and the counters `reads` names, of one instant; takes no lock."""
+        with self._reading() as connection:
+            connection.begin_reading()
+            return statements.look(connection, customer, reads)
+
+    def entries(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
+        """Return entries in order of seq, which counts from 1 without gaps."""
+        with self._reading() as connection:
+            return tuple(statements.entries_of(connection, customer, bounded(after), bounded(limit)))
+
+    def batches(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Batch]:
+        """Return whole batches in order of number, which counts from 1 without gaps."""
+        with self._reading() as connection:
+            return tuple(statements.batches_of(connection, customer, bounded(after), bounded(limit)))
+
+    def feed(self, *, after: str | None = None, limit: int = 1000) -> FeedPage:
+        """Return the batches of all customers that follow a cursor, each exactly once."""
+        start = position(after)
+        with self._reading() as connection:
+            last, page = statements.batches_from(connection, start, bounded(limit))
+        return FeedPage(page, str(last) if page else after)
+
+    def customers(self, *, after: str | None = None, limit: int = 1000) -> Sequence[str]:
+        """Return customer ids in order, those after `after`."""
+        with self._reading() as connection:
+            return tuple(statements.customer_ids(connection, after, bounded(limit)))
+
+    def pulse(self) -> int:
+        """Return a number that differs from the last whenever anything was committed in between.
+
+        Every commit to the file counts, by whichever process or connection: this storage's own as well,
+        and those that touch other tables of the same file. The number means nothing else.
+        """
+        self._check_usable()
+        if self.path == MEMORY:
+            return self._committed
+        with self._watching:
+            self._check_usable()
+            if self._watch is None:
+                self._watch = open_reader(self.path, self._write_timeout)
+            ((version,),) = self._watch.rows("PRAGMA data_version")
+        return int(version)
+
+    def close(self) -> None:
+        """Let go of everything; using the storage afterwards raises StorageUnavailable.
+
+        Waits for the transaction that is under way. Closing again does nothing.
+        """
+        if os.getpid() != self._process:
+            return
+        self._refuse_nesting()
+        self._closed = True
+        if not self._lock.acquire(timeout=self._write_timeout):
+            raise StorageUnavailable(f"{self.path} is still writing after {self._write_timeout:g} s; close it again")
+        try:
+            self._drop_writer()
+        finally:
+            self._lock.release()
+        self._drop_readers()
+
+    def _decided(self, deadline: float, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
+        connection = self._writer = self._writer or self._open_writer()
+        try:
+            connection.begin(deadline)
+            found = statements.find(connection, customer, key, reads)
+            verdict = decide(found.state)
+            if verdict.batch is not None:
+                statements.append(connection, customer, key, found.state, verdict.batch)
+            if verdict.batch is not None or found.refolded:
+                self._commit(connection, key)
+            return verdict.result
+        finally:
+            self._end(connection)
+
+    def _commit(self, connection: Connection, key: str) -> None:
+        try:
+            connection.commit(key)
+        except OutcomeUnknown:
+            if self.path != MEMORY:
+                self._drop_writer()
+            raise
+        self._committed += 1
+
+    def _end(self, connection: Connection) -> None:
+        try:
+            if self._writer is connection:
+                connection.roll_back()
+        except StorageError:
+            self._drop_writer()
+            raise
+
+    def _acquire(self) -> float:
+        deadline = time.monotonic() + self._write_timeout
+        if not self._lock.acquire(timeout=self._write_timeout):
+            raise StorageUnavailable(f"{self.path} was busy for {self._write_timeout:g} s; nothing was written")
+        self._check_usable()
+        return deadline
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        self._check_usable()
+        if self.path == MEMORY:
+            with self._reading_in_turn() as connection:
+                yield connection
+            return
+        connection = self._take_reader()
+        try:
+            yield connection
+            connection.roll_back()
+        except BaseException:
+            connection.close()
+            raise
+        self._keep_reader(connection)
+
+    @contextmanager
+    def _reading_in_turn(self) -> Iterator[Connection]:
+        self._refuse_nesting()
+        self._acquire()
+        try:
+            self._holder = threading.get_ident()
+            connection = self._writer = self._writer or self._open_writer()
+            yield connection
+            connection.roll_back()
+        finally:
+            self._holder = None
+            self._lock.release()
+
+    def _take_reader(self) -> Connection:
+        try:
+            return self._readers.pop()
+        except IndexError:
+            return open_reader(self.path, self._write_timeout)
+
+    def _keep_reader(self, connection: Connection) -> None:
+        self._readers.append(connection)
+        if self._closed or len(self._readers) > _IDLE_READERS:
+            self._drop_readers()
+
+    def _open_writer(self, *, create: bool = False) -> Connection:
+        deadline = time.monotonic() + self._write_timeout
+        connection = open_writer(self.path, self._durability, deadline, create=create)
+        try:
+            migrate(connection, deadline)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _drop_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = None
+
+    def _drop_readers(self) -> None:
+        while self._readers:
+            with suppress(IndexError):
+                self._readers.pop().close()
+        if self._closed:
+            with self._watching:
+                if self._watch is not None:
+                    self._watch.close()
+                self._watch = None
+
+    def _refuse_nesting(self) -> None:
+        if self._holder == threading.get_ident():
+            raise StorageError(f"{self.path}: a decision cannot use the storage that is running it")
+
+    def _check_usable(self) -> None:
+        if os.getpid() != self._process:
+            raise StorageError(f"{self.path} was opened before a fork; open the engine after it, in the child process")
+        if self._closed:
+            raise StorageUnavailable(f"{self.path} is closed")

@@ -1,0 +1,67 @@
+"""Upgrades: which plans and add-ons on sale would turn a denial into a yes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import attrs
+
+from .cases import Case
+from .catalog.model import Plan
+from .catalog.standing import flatten
+from .changing import addon_refusal
+from .decisions import Decision
+from .judging import Question, judge
+from .ledger.facts import Facts, HeldAddOn, Subscription, holds, replace
+from .resolution import resolve
+
+CURABLE = frozenset(
+    {"unknown_customer", "no_active_subscription", "trial_ended", "not_in_plan", "value_not_allowed", "limit_reached"}
+)
+
+
+def with_upgrade(decision: Decision, question: Question, case: Case) -> Decision:
+    """Return a denial with the plans and add-ons that would allow it, in the order of the catalog."""
+    if decision.allowed or decision.code not in CURABLE:
+        return decision
+    labels = tuple(_labels(question, case))
+    return attrs.evolve(decision, upgrade=labels) if labels else decision
+
+
+def _labels(question: Question, case: Case) -> Iterator[str]:
+    feature = question.feature.key
+    for plan in case.catalog.plans.values():
+        held = any(holder.plan == plan.key for holder in case.entitlements.holders if holder.source.kind == "plan")
+        if held or feature not in flatten(case.catalog, plan.key):
+            continue
+        if _allowed(question, case, f"plan:{plan.key}", partial(_with_plan, case, plan)):
+            yield f"plan:{plan.key}"
+    for addon in case.catalog.addons.values():
+        if feature not in addon.entitlements or addon_refusal(case.catalog, case, addon.key):
+            continue
+        if _allowed(question, case, f"add-on:{addon.key}", partial(_with_addon, case, addon.key)):
+            yield f"add-on:{addon.key}"
+
+
+def _allowed(question: Question, case: Case, label: str, facts: Callable[[], Facts]) -> bool:
+    entitlements = case.alternatives.get(label)
+    if entitlements is None:
+        entitlements = case.alternatives[label] = resolve(case.catalog, facts(), question.at, sold=case.sold)
+    decision, _, _ = judge(question, entitlements, case.head, case.counters)
+    return decision.allowed
+
+
+def _with_plan(case: Case, plan: Plan) -> Facts:
+    facts, at = case.head.facts, case.at
+    held = [fact for fact in facts.subscriptions if fact.product == plan.product and holds(fact, at)]
+    bought = Subscription("", plan.product, plan.key, at, None, started_at=at, anchor=at)
+    if held:
+        bought = attrs.evolve(held[0], plan=plan.key, status="active", version=None)
+    return attrs.evolve(facts, subscriptions=replace(facts.subscriptions, plan.product, at, (bought,)))
+
+
+def _with_addon(case: Case, addon: str) -> Facts:
+    facts, at = case.head.facts, case.at
+    held = sum(fact.quantity for fact in facts.addons if fact.addon == addon and holds(fact, at))
+    return attrs.evolve(facts, addons=replace(facts.addons, addon, at, (HeldAddOn(addon, held + 1, at, None),)))

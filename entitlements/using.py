@@ -1,0 +1,171 @@
+"""The verbs of usage: consume obeys the limit, record never refuses, free gives back, reset starts again.
+
+Each checks first and then books one entry for every period in which the feature is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from .amounts import MAX_UNITS, from_units, to_units
+from .cases import Case, verdict
+from .catalog.model import Feature, Period
+from .decisions import Decision, Receipt, stored
+from .errors import AmountError
+from .judging import Question, after_aggregate, judge, unknown_feature
+from .ledger.entries import CounterKey, Entry, Verdict
+from .ledger.state import counted
+from .metering import Meter, meters
+from .upgrades import with_upgrade
+
+
+def consume(case: Case) -> Verdict[Decision]:
+    """Check and book in one step; a denial books nothing.
+
+    Raises ValueError for a feature that is not metered or usage outside what `backdate` allows,
+    AmountError for an amount finer than the feature's scale or beyond what a counter holds.
+    """
+    if case.value("feature") not in case.catalog.features:
+        return Verdict(_unknown(case))
+    question = asked(case)
+    decision, metered, fits = judge(question, case.entitlements, case.head, case.counters)
+    if not decision:
+        return Verdict(with_upgrade(decision, question, case))
+    return _book(case, question, decision, metered, fits, "used")
+
+
+def record(case: Case) -> Verdict[Decision]:
+    """Book usage that already happened, whatever the limit; the decision says how far over it is."""
+    if case.value("feature") not in case.catalog.features:
+        return Verdict(_unknown(case))
+    question = asked(case)
+    decision, metered, _ = judge(question, case.entitlements, case.head, case.counters)
+    return _book(case, question, decision, metered, question.requested, "recorded")
+
+
+def free(case: Case) -> Verdict[Decision]:
+    """Give back what is counted without windows (a seat); raises AmountError for more than is in use."""
+    if case.value("feature") not in case.catalog.features:
+        return Verdict(_unknown(case))
+    question = asked(case)
+    feature = question.feature
+    if feature.reset.every != "none" or feature.aggregate != "sum":
+        raise ValueError(f"feature {feature.key!r} is counted per {feature.reset}; only counts without a reset go down")
+    meter = meters(case.entitlements, case.head.opened, feature, case.at)[feature.reset]
+    used = case.counters.get(meter.counter, 0)
+    if question.requested > used:
+        in_use = from_units(used, feature.scale)
+        raise AmountError(f"cannot free {question.number} of {feature.key!r}: {in_use} in use")
+    return _settle(case, question, [_line("freed", feature, meter, case.at, -question.requested)], question.requested)
+
+
+def reset_usage(case: Case) -> Verdict[Decision]:
+    """Start a feature's usage again from zero in every window that is open now."""
+    if case.value("feature") not in case.catalog.features:
+        return Verdict(_unknown(case))
+    question = asked(case)
+    metered = meters(case.entitlements, case.head.opened, question.feature, case.at)
+    lines = [
+        _line("usage_reset", question.feature, meter, case.at, -case.counters.get(meter.counter, 0))
+        for meter in metered.values()
+    ]
+    return _settle(case, question, lines, 0)
+
+
+def asked(case: Case) -> Question:
+    """Return the question a usage request comes to; raises as `consume` does."""
+    feature = case.feature()
+    if feature.type != "metered":
+        raise ValueError(
+            f"feature {feature.key!r} is {feature.type}; only metered features are used up, check it instead"
+        )
+    amount = case.value("amount")
+    return Question(
+        case.customer,
+        feature,
+        0 if amount is None else to_units(amount, feature.scale),
+        case.at,
+        depletion=case.value("depletion"),
+        scope=case.value("scope"),
+        occurred_at=_occurred_at(case, feature),
+        throttle_within=case.throttle_within,
+    )
+
+
+def _unknown(case: Case) -> Decision:
+    return unknown_feature(case.catalog, case.customer, case.value("feature"), case.at)
+
+
+def _occurred_at(case: Case, feature: Feature) -> datetime | None:
+    occurred_at: datetime | None = case.value("occurred_at")
+    if occurred_at is None or occurred_at == case.at:
+        return None
+    if occurred_at > case.at:
+        raise ValueError(f"occurred_at is {occurred_at.isoformat()}, which is still to come at {case.at.isoformat()}")
+    if case.at - occurred_at > feature.backdate:
+        raise ValueError(
+            f"occurred_at is {occurred_at.isoformat()}; feature {feature.key!r} takes usage up to "
+            f"{feature.backdate} late (backdate in the catalog)"
+        )
+    return occurred_at
+
+
+def _book(
+    case: Case, question: Question, decision: Decision, metered: Mapping[Period, Meter], units: int, kind: str
+) -> Verdict[Decision]:
+    feature, at = question.feature, question.occurred_at or case.at
+    lines: list[Entry] = []
+    for meter in metered.values():
+        used = case.counters.get(meter.counter, 0)
+        after = after_aggregate(feature, used, units)
+        if after > MAX_UNITS:
+            raise AmountError(f"{feature.key!r} would come to more than a counter holds; reset or free it first")
+        if meter.fresh:
+            lines.append(Entry("opened", at, feature.key, meter.counter[0], meter.counter[1]))
+        lines.append(_line(kind, feature, meter, at, after - used))
+    overage = decision.overage if decision.limit is not None else from_units(units, feature.scale)
+    return _settle(case, question, lines, units, overage=overage)
+
+
+def _line(kind: str, feature: Feature, meter: Meter, at: datetime, amount: int) -> Entry:
+    return Entry(kind, at, feature.key, meter.counter[0], meter.counter[1], amount)
+
+
+def _settle(case: Case, question: Question, lines: Sequence[Entry], units: int, **shown: Any) -> Verdict[Decision]:
+    """Append the lines and answer with what stands after them."""
+    entries = [_with_circumstances(case, line) for line in lines]
+    after, opened = _counters_after(case, lines)
+    head = attrs.evolve(case.head, opened=opened, batches=case.head.batches + 1)
+    standing, _, _ = judge(attrs.evolve(question, requested=0), case.entitlements, head, after)
+    booked = from_units(units, question.feature.scale)
+    late = question.occurred_at is not None
+    receipt = Receipt(case.key, case.head.seq + len(entries), late=late, booked=booked)
+    decision = attrs.evolve(
+        standing, allowed=True, code="ok", outcome="allow", requested=question.number, receipt=receipt, **shown
+    )
+    return verdict(case, entries, decision, stored(decision))
+
+
+def _with_circumstances(case: Case, line: Entry) -> Entry:
+    told = {name: case.value(name) for name in ("scope", "dimensions") if case.value(name)}
+    return attrs.evolve(line, data=told) if told else line
+
+
+def _counters_after(case: Case, lines: Sequence[Entry]) -> tuple[dict[CounterKey, int], dict[str, datetime]]:
+    counters = dict(case.counters)
+    for counter, amount in counted(lines).items():
+        counters[counter] = counters.get(counter, 0) + amount
+    opened = {line.counter: line.window for line in lines if line.kind == "opened" and line.window is not None}
+    return counters, {**case.head.opened, **opened}
+
+
+USES: Mapping[str, Callable[[Case], Verdict[Decision]]] = {
+    "consume": consume,
+    "record": record,
+    "free": free,
+    "reset_usage": reset_usage,
+}

@@ -1,0 +1,127 @@
+"""What a decision says to a person: one sentence, and for a denial what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from .amounts import Unlimited
+
+if TYPE_CHECKING:
+    from .decisions import Decision, Quantity
+
+
+def reason(decision: Decision) -> str:
+    """Return why a decision is what it is."""
+    if decision.allowed:
+        return _granted(decision)
+    said = _DENIALS.get(decision.code, _plainly)(decision)
+    return f"{said}; {_next_step(decision)}"
+
+
+def number(amount: Quantity) -> str:
+    """Return an amount as people read it: 82,140 or 1,250.50 or unlimited."""
+    if isinstance(amount, Decimal):
+        return f"{amount:,f}"
+    return f"{amount:,}" if isinstance(amount, int) else str(amount)
+
+
+def instant(at: datetime) -> str:
+    """Return an instant as people read it: 2026-12-01 00:00 UTC."""
+    return at.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def source(label: str | None) -> str:
+    """Return a source's label as people read it: plan pro, add-on extra_seats."""
+    return (label or "nothing").replace(":", " ", 1)
+
+
+def alternatives(labels: tuple[str, ...]) -> str:
+    """Return labels as a choice: plan pro or add-on extra_seats."""
+    return " or ".join(source(label) for label in labels)
+
+
+def _granted(decision: Decision) -> str:
+    by = f"{decision.feature} is granted by {source(decision.source)}"
+    if decision.limit is None:
+        shown = "" if decision.value is None or decision.value is True else f": {_value(decision)}"
+        return f"{by}{shown}"
+    if decision.unlimited:
+        return f"{by}, unlimited"
+    over = f", {number(decision.overage)} over the limit" if decision.overage else ""
+    return f"{by}: {number(decision.used)} of {number(decision.limit)} used{over}"
+
+
+def _value(decision: Decision) -> str:
+    value = decision.value
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _next_step(decision: Decision) -> str:
+    steps = []
+    if decision.outcome == "throttle" and decision.resets_at is not None:
+        steps.append(f"try again after {instant(decision.resets_at)}")
+    elif decision.resets_at is not None and _lifted_by_reset(decision):
+        steps.append(f"it resets on {instant(decision.resets_at)}")
+    if decision.upgrade:
+        steps.append(f"{alternatives(decision.upgrade)} would allow it")
+    return " or ".join(steps) if steps else _DEAD_ENDS.get(decision.code, "no plan or add-on on sale would allow it")
+
+
+def _lifted_by_reset(decision: Decision) -> bool:
+    limit = decision.limit
+    return decision.code == "limit_reached" and isinstance(limit, int | Decimal) and limit >= max(1, decision.requested)
+
+
+def _limit_reached(decision: Decision) -> str:
+    if decision.limit is None or isinstance(decision.limit, Unlimited):
+        return f"{decision.feature} is used up"
+    asked = f"{number(decision.requested)} of {decision.feature} asked for"
+    return f"{asked}, {number(decision.remaining)} left of {number(decision.limit)} ({source(decision.source)})"
+
+
+def _value_not_allowed(decision: Decision) -> str:
+    return f"{decision.feature} is {_value(decision)} ({source(decision.source)}), which does not cover what was asked"
+
+
+def _trial_ended(decision: Decision) -> str:
+    return f"the trial that granted {decision.feature} has ended"
+
+
+def _not_in_plan(decision: Decision) -> str:
+    return f"nothing {decision.customer} holds grants {decision.feature}"
+
+
+def _denied_by_override(decision: Decision) -> str:
+    return f"{decision.feature} was revoked for {decision.customer} by an override"
+
+
+def _no_subscription(decision: Decision) -> str:
+    return f"{decision.customer} has no active subscription"
+
+
+def _unknown_customer(decision: Decision) -> str:
+    return f"no customer {decision.customer!r} is known"
+
+
+def _plainly(decision: Decision) -> str:
+    return f"{decision.feature} is denied: {decision.code.replace('_', ' ')}"
+
+
+_DENIALS: Mapping[str, Callable[[Decision], str]] = {
+    "limit_reached": _limit_reached,
+    "value_not_allowed": _value_not_allowed,
+    "trial_ended": _trial_ended,
+    "not_in_plan": _not_in_plan,
+    "denied_by_override": _denied_by_override,
+    "no_active_subscription": _no_subscription,
+    "unknown_customer": _unknown_customer,
+}
+_DEAD_ENDS: Mapping[str, str] = {
+    "denied_by_override": "remove the override to restore it",
+    "unknown_customer": "subscribe the customer to a plan first",
+    "no_active_subscription": "subscribe the customer to a plan",
+    "storage_unavailable": "try again shortly",
+}

@@ -1,0 +1,170 @@
+"""The house rules, executed: who may import whom, what stays pure, how long things may get."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import entitlements
+from entitlements.bound import Customer
+from entitlements.engine import Entitlements
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "entitlements"
+MODULES = {str(path.relative_to(PACKAGE).with_suffix("")).replace("/", "."): path for path in PACKAGE.rglob("*.py")}
+
+PURE = re.compile(
+    r"amounts|errors|periods|catalog\..+|ledger\..+|resolution|metering|judging|using|changing|upgrades|cases|deciding"
+    r"|decisions|contest|requests|wording|snapshots"
+)
+READS_FILES = {"catalog.loading", "catalog.pricing2yaml"}
+IMPURE_IMPORTS = {
+    "asyncio", "threading", "time", "sqlite3", "psycopg", "random", "os", "logging", "socket", "subprocess", "uuid", "io",
+}  # fmt: skip
+IMPURE_CALLS = {"now", "utcnow", "today", "open", "print", "input", "monotonic", "read_text", "read_bytes", "urandom"}
+
+# A module may import from the layers below its own, and from its own.
+LAYERS = [
+    r"errors|amounts|periods|wording",
+    r"catalog\..+",
+    r"ledger\..+|decisions|snapshots",
+    r"requests|resolution|metering|judging|contest",
+    r"cases|changing|upgrades|using|deciding|hearing",
+    r"storage\..+",
+    r"cache|offering|desk|engine|bound|reports\..+",
+    r"gating",
+    r"web\..+|billing\..+|cli\..+|cli|testing\..+|__main__",
+]
+ALLOWED_UP = {
+    ("ledger.facts", "catalog.model"),
+    ("hearing", "offering"),
+    ("errors", "catalog.problems"),
+    ("errors", "decisions"),
+    ("wording", "decisions"),
+    ("requests", "periods"),
+    ("catalog.model", "catalog.diff"),
+}
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def layer(module: str) -> int | None:
+    return next((n for n, pattern in enumerate(LAYERS) if re.fullmatch(pattern, module)), None)
+
+
+def imports_of(module: str, path: Path) -> set[str]:
+    """Return the modules of this package that a module imports, wherever in it."""
+    package = module.split(".")[:-1] if path.name != "__init__.py" else module.split(".")[:-1]
+    found = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1] if node.level > 1 else package
+            target = ".".join([*base, *(node.module or "").split(".")]).strip(".")
+            found |= {target} if target in MODULES else {f"{target}.{alias.name}".strip(".") for alias in node.names}
+    return found & MODULES.keys()
+
+
+CODE = sorted(name for name, path in MODULES.items() if path.name != "__init__.py")
+
+
+@pytest.mark.parametrize("module", CODE)
+def test_a_module_imports_only_what_lies_below_it(module: str) -> None:
+    own = layer(module)
+    assert own is not None, f"{module} has no place in the house yet: give it a layer"
+    for target in imports_of(module, MODULES[module]):
+        below = layer(target)
+        assert below is not None
+        assert below <= own or (module, target) in ALLOWED_UP, f"{module} imports {target}, which lies above it"
+
+
+@pytest.mark.parametrize("module", [name for name in CODE if PURE.fullmatch(name)])
+def test_what_decides_reads_no_clock_and_does_no_io(module: str) -> None:
+    for node in ast.walk(tree(MODULES[module])):
+        assert not isinstance(node, ast.AsyncFunctionDef | ast.Await), f"{module}:{node.lineno} is async"
+        if isinstance(node, ast.Import):
+            names = {alias.name.split(".")[0] for alias in node.names}
+            allowed = {"os"} if module in READS_FILES else set()
+            assert not names & (IMPURE_IMPORTS - allowed), f"{module}:{node.lineno} imports {names}"
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            allowed = {"os"} if module in READS_FILES else set()
+            assert (node.module or "").split(".")[0] not in IMPURE_IMPORTS - allowed, f"{module}:{node.lineno}"
+        if isinstance(node, ast.Call) and module not in READS_FILES:
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            assert called not in IMPURE_CALLS, f"{module}:{node.lineno} calls {called}"
+
+
+def test_the_engine_knows_no_concrete_storage() -> None:
+    for module in ("engine", "desk", "bound", "gating"):
+        concrete = {name for name in imports_of(module, MODULES[module]) if name.startswith("storage.")}
+        assert concrete <= {"storage.base", "storage.opening"}, f"{module} imports {concrete}"
+
+
+def test_no_storage_knows_a_catalog_or_decides() -> None:
+    for module in (name for name in CODE if name.startswith("storage.")):
+        for target in imports_of(module, MODULES[module]):
+            assert target.startswith(("storage.", "ledger.", "errors")), f"{module} imports {target}"
+
+
+def test_nothing_imports_the_testing_kit() -> None:
+    for module in (name for name in CODE if not name.startswith("testing.")):
+        assert not {name for name in imports_of(module, MODULES[module]) if name.startswith("testing.")}, module
+
+
+@pytest.mark.parametrize("module", CODE)
+def test_functions_have_at_most_60_lines_and_modules_400(module: str) -> None:
+    source = MODULES[module].read_text(encoding="utf-8")
+    assert source.count("\n") <= 400, f"{module} has {source.count(chr(10))} lines"
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= 60, f"{module}.{node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_invariants_are_never_asserts(module: str) -> None:
+    asserts = [node.lineno for node in ast.walk(tree(MODULES[module])) if isinstance(node, ast.Assert)]
+    if not module.startswith("testing."):
+        assert asserts == [], f"{module} asserts at {asserts}; an assert vanishes under -O"
+
+
+def test_names_of_modules_are_nouns_of_the_domain() -> None:
+    banned = {"utils", "util", "helpers", "helper", "manager", "service", "core", "common", "misc", "domain", "adapters"}
+    assert not banned & {part for module in MODULES for part in module.split(".")}
+
+
+def test_a_bound_customer_has_every_verb_of_the_engine_alike() -> None:
+    verbs = {
+        name: function
+        for name, function in vars(Entitlements).items()
+        if not name.startswith("_") and inspect.isfunction(function) and "customer" in inspect.signature(function).parameters
+    }
+    del verbs["customer"]
+    assert verbs.keys() == {name for name in vars(Customer) if not name.startswith("_") and name != "id"}
+    for name, function in verbs.items():
+        engine = [p for p in inspect.signature(function).parameters.values() if p.name != "customer"]
+        bound = list(inspect.signature(getattr(Customer, name)).parameters.values())
+        assert [(p.name, p.kind, p.default) for p in engine] == [(p.name, p.kind, p.default) for p in bound], name
+        assert inspect.signature(function).return_annotation == inspect.signature(getattr(Customer, name)).return_annotation
+
+
+def test_every_public_name_resolves_and_is_documented() -> None:
+    homes = entitlements._HOMES
+    assert sorted(entitlements.__all__) == sorted(name for names in homes.values() for name in names)
+    reference = "\n".join(page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs" / "reference").glob("*.md")))
+    for name in entitlements.__all__:
+        assert getattr(entitlements, name).__doc__, f"{name} has no docstring"
+        assert f"`{name}" in reference, f"{name} is not in docs/reference"
+    for name in (name for name in vars(Entitlements) if not name.startswith("_")):
+        assert f"`{name}" in reference, f"Entitlements.{name} is not in docs/reference"
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Entitlement'"):
+        entitlements.Entitlement  # noqa: B018
+    assert {"Entitlements", "check"} <= set(dir(entitlements))
