@@ -15,7 +15,8 @@ from .errors import AmountError, shown
 
 MAX_UNITS: Final = 2**63 - 1
 MAX_SCALE: Final = 9
-_LITERAL = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
+DIGITS: Final = 40
+_LITERAL = re.compile(rf"[+-]?[0-9]{{1,{DIGITS}}}(\.[0-9]{{1,{DIGITS}}})?", re.ASCII)
 
 
 @final
@@ -77,7 +78,7 @@ def canonical(value: object, *, what: str = "amount") -> str:
     """
     number = _number(value, what)
     if isinstance(number, int):
-        text = str(number)
+        text = str(int(number))
     else:
         text = format(number, "f")
         text = text.rstrip("0").rstrip(".") if "." in text else text
@@ -90,7 +91,7 @@ def bound_number(bound: Bound, scale: int) -> Number | Unlimited:
 
 
 def _exact_units(value: object, scale: int, what: str) -> int:
-    if type(value) is int and scale == 0:
+    if type(value) is int and scale == 0 and -MAX_UNITS <= value <= MAX_UNITS:
         return value
     number = _number(value, what)
     if isinstance(number, int):
@@ -119,13 +120,13 @@ def _number(value: object, what: str) -> int | Decimal:
             raise AmountError(f"{what} is a number of {value.bit_length()} bits; amounts have at most 63")
         return value
     if isinstance(value, str):
-        if len(value) > 80 or not _LITERAL.fullmatch(value):
+        if not _LITERAL.fullmatch(value):
             raise AmountError(f"{what} is {shown(value)}; write a plain number such as '12' or '12.50'")
         return Decimal(value)
     if not value.is_finite():
         raise AmountError(f"{what} is {value}; an amount is a finite number")
-    if not -40 <= value.adjusted() <= 40 or len(value.as_tuple().digits) > 80:
-        raise AmountError(f"{what} is {_spelled(value)}; an amount has at most 40 digits on either side of the point")
+    if not -DIGITS <= value.adjusted() < DIGITS or int(value.as_tuple().exponent) < -DIGITS:
+        raise AmountError(f"{what} is {_spelled(value)}; it has at most {DIGITS} digits on either side of the point")
     return value
 
 

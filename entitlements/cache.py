@@ -5,24 +5,20 @@ Only answers are cached, never what a write decides on: that is always read unde
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import attrs
 from cachetools import LRUCache
 
 from .decisions import Decision
-from .ledger.entries import CounterKey
 from .ledger.state import Head
 from .resolution import Entitlements
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, weakref_slot=False)
 class Known:
     """What is known of one customer: the state at `head`, and the decisions made from it."""
 
     head: Head
     entitlements: Entitlements
-    counters: Mapping[CounterKey, int]
     decisions: dict[str, Decision]
 
 

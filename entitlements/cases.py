@@ -72,9 +72,14 @@ class Case:
             raise UnknownFeature(key, self.catalog.features)
         return self.catalog.features[key]
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the customer has a log, or a default plan makes every id known."""
+        return self.head.known or self.catalog.default_plan is not None
+
     def known(self) -> None:
-        """Raise UnknownCustomer for a customer without a log, where no default plan makes every id known."""
-        if not self.head.known and self.catalog.default_plan is None:
+        """Raise UnknownCustomer for a customer that is not known."""
+        if not self.is_known:
             raise UnknownCustomer(self.customer, hint="subscribe the customer to a plan first")
 
 

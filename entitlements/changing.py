@@ -6,14 +6,14 @@ needs no catalog and no knowledge of the verb.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
 
 from .cases import Case, verdict
-from .catalog.model import Catalog, Entitlement, Mode, Plan
+from .catalog.model import Catalog, Plan
 from .errors import (
     AddOnRefused,
     AlreadySubscribed,
@@ -21,6 +21,7 @@ from .errors import (
     UnknownAddOn,
     UnknownPlan,
     UnknownPromotion,
+    shown,
 )
 from .ledger.entries import Entry, Verdict
 from .ledger.facts import F, Fact, HeldAddOn, Override, PromotionRun, Subscription, Trial, in_force
@@ -33,9 +34,7 @@ def subscribe(case: Case) -> Verdict[Subscription]:
     plan = _plan(case.catalog, case.value("plan"))
     held = _from(case.head.facts.subscriptions, plan.product, case.since)
     if held:
-        raise AlreadySubscribed(
-            f"{case.customer} holds plan {held[0].plan!r} of product {plan.product!r}; use change_plan to leave it"
-        )
+        raise AlreadySubscribed(_held_already(case, held[0]))
     subscription = Subscription(
         f"{plan.product}-{case.head.batches + 1}",
         plan.product,
@@ -58,10 +57,9 @@ def change_plan(case: Case) -> Verdict[Subscription]:
     held = _from(case.head.facts.subscriptions, plan.product, case.since)
     if not held or held[0].since > case.since:
         raise NotSubscribed(f"{case.customer} holds no plan of product {plan.product!r}; use subscribe")
-    version = _sold_in(case.catalog, plan)
-    moved = attrs.evolve(held[0], plan=plan.key, since=case.since, until=held[-1].until, version=version)
-    entries = [Entry("plan_changed", case.since, plan.product, data={"facts": (moved,)})]
-    return verdict(case, [*entries, *_usage_resets(case)], moved)
+    facts = _rewritten(held, case.since, plan=plan.key, version=_sold_in(case.catalog, plan))
+    changed = Entry("plan_changed", case.since, plan.product, data={"facts": facts})
+    return verdict(case, [changed, *_usage_resets(case)], facts[0])
 
 
 def cancel(case: Case) -> Verdict[None]:
@@ -73,9 +71,8 @@ def cancel(case: Case) -> Verdict[None]:
 def set_status(case: Case) -> Verdict[Subscription]:
     """Make a subscription active, past due (it still grants) or paused (it does not)."""
     product = _held_product(case)
-    later = _from(case.head.facts.subscriptions, product, case.since)
-    status = case.value("status")
-    facts = tuple(attrs.evolve(fact, since=max(fact.since, case.since), status=status) for fact in later)
+    held = _from(case.head.facts.subscriptions, product, case.since)
+    facts = _rewritten(held, case.since, status=case.value("status"))
     return verdict(case, [Entry("status_set", case.since, product, data={"facts": facts})], facts[0])
 
 
@@ -109,7 +106,7 @@ def remove_addon(case: Case) -> Verdict[None]:
     case.known()
     key = case.value("addon")
     if not _from(case.head.facts.addons, key, case.since):
-        raise NotSubscribed(f"{case.customer} does not hold add-on {key!r}")
+        raise NotSubscribed(f"{case.customer} does not hold add-on {shown(key)}")
     return _none_after(case, "addon_removed", key)
 
 
@@ -125,14 +122,9 @@ def promote(case: Case) -> Verdict[PromotionRun]:
 
 def override(case: Case) -> Verdict[Override]:
     """Decide about one feature for this customer alone: set, add to, grant, or deny."""
-    mode: Mode = case.value("mode") or "set"
-    feature = case.feature()
-    if mode == "deny":
-        entitlement = Entitlement(feature.key, "deny")
-    else:
-        from .catalog.loading import entitlement as parse  # noqa: PLC0415  (cattrs only where it is needed)
+    from .catalog.loading import entitlement as parse  # noqa: PLC0415  (cattrs only where it is needed)
 
-        entitlement = parse(feature, case.value("value"), mode=mode)
+    entitlement = parse(case.feature(), case.value("value"), mode=case.value("mode"))
     number = case.head.batches + 1
     return _fact(case, "overridden", Override(entitlement, case.since, _ends(case), number, case.value("reason") or ""))
 
@@ -144,7 +136,7 @@ def remove_override(case: Case) -> Verdict[None]:
     held = [fact for fact in case.head.facts.overrides if fact.entitlement.feature == feature]
     keys = sorted({fact.key for fact in held if fact.until is None or fact.until > case.since})
     if not keys:
-        raise NotSubscribed(f"{case.customer} has no override of feature {feature!r}")
+        raise NotSubscribed(f"{case.customer} has no override of feature {shown(feature)}")
     nothing: Mapping[str, Any] = {"facts": ()}
     return verdict(case, [Entry("override_removed", case.since, key, data=nothing) for key in keys], None)
 
@@ -160,8 +152,15 @@ def addon_refusal(catalog: Catalog, case: Case, key: str) -> str:
     missing = sorted(set(addon.requires) - held)
     if missing:
         return f"add-on {key!r} requires {', '.join(missing)}; add it first"
-    excluded = [other for other in sorted(held) if _exclude(catalog, key, other)]
+    excluded = [other for other in sorted(_beside(case) - {key}) if _exclude(catalog, key, other)]
     return f"add-on {key!r} and {', '.join(excluded)} exclude each other; remove that first" if excluded else ""
+
+
+def _beside(case: Case) -> set[str]:
+    """Return the add-ons held at any instant at which what the case begins would be held, too."""
+    since, until = case.since, case.value("ends_at")
+    later = [fact for fact in case.head.facts.addons if fact.until is None or fact.until > since]
+    return {fact.addon for fact in later if until is None or fact.since < until}
 
 
 def _exclude(catalog: Catalog, one: str, other: str) -> bool:
@@ -197,6 +196,25 @@ def _from(facts: Iterable[F], key: str, since: datetime) -> list[F]:
     return [fact for fact in facts if fact.key == key and (fact.until is None or fact.until > since)]
 
 
+def _held_already(case: Case, held: Subscription) -> str:
+    holds = f"{case.customer} holds plan {held.plan!r} of product {held.product!r}"
+    if held.since > case.since:
+        return f"{holds} from {held.since.isoformat()} on; cancel that first"
+    return f"{holds}; use change_plan to leave it"
+
+
+def _rewritten(held: Sequence[Subscription], since: datetime, **changes: Any) -> tuple[Subscription, ...]:
+    """Return the rows of a product from an instant on, the first subscription's changed, in as few as say it."""
+    rows: list[Subscription] = []
+    for fact in held:
+        own = fact.id == held[0].id
+        row = attrs.evolve(fact, since=max(fact.since, since), **changes) if own else fact
+        if rows and rows[-1] == attrs.evolve(row, since=rows[-1].since, until=rows[-1].until):
+            row = attrs.evolve(rows.pop(), until=row.until)
+        rows.append(row)
+    return tuple(rows)
+
+
 def _held_product(case: Case) -> str:
     case.known()
     held = [fact for fact in case.head.facts.subscriptions if fact.until is None or fact.until > case.since]
@@ -205,7 +223,7 @@ def _held_product(case: Case) -> str:
     if named is not None and named in products:
         return named
     if named is not None or not products:
-        raise NotSubscribed(f"{case.customer} holds no plan{f' of product {named!r}' if named else ''}")
+        raise NotSubscribed(f"{case.customer} holds no plan{'' if named is None else f' of product {shown(named)}'}")
     if len(products) > 1:
         raise ValueError(f"{case.customer} holds plans of {', '.join(products)}; say which with product=")
     return products[0]

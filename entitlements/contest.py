@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 import attrs
 
-from .amounts import bound_number
-from .catalog.model import Entitlement, Feature, Limit
-from .catalog.standing import Source, Standing, at_least, lineage
+from .amounts import Bound, bound_number
+from .catalog.model import Catalog, Entitlement, Feature, Limit, Period
+from .catalog.standing import Share, Source, Standing, flatten, lineage
 from .decisions import json_instant
-from .ledger.facts import Fact, HeldAddOn, Override, PromotionRun, Subscription, Trial
-from .resolution import Entitlements, applies
+from .ledger.facts import Fact, HeldAddOn, Override, PromotionRun, Subscription, Trial, in_force
+from .resolution import Entitlements, applies, summed
 from .wording import instant, number
 
 
@@ -23,7 +23,7 @@ class Candidate:
     """One entitlement that a source holds out: what it says, and what became of it.
 
     `outcome` is "won", "added", "lower", "other period", "replaced", "denied", "expired", "not yet",
-    "paused", "not held" or "not in catalog"; `why` says it in words.
+    "paused" or "not held"; `why` says it in words.
     """
 
     source: str
@@ -59,10 +59,9 @@ def candidates(entitlements: Entitlements, feature: Feature, winner: str | None 
 
     `winner` is the source whose allowance a decision showed; of several allowances it tells which won.
     """
-    bids = list(_bids(entitlements, feature))
-    standing = entitlements.standing(feature.key)
-    judged = [(bid, *_fate(entitlements, feature, standing, bid, bids, winner)) for bid in bids]
-    rows = [_candidate(feature, bid, outcome, why) for bid, outcome, why in judged]
+    bids = tuple(_bids(entitlements, feature))
+    contest = _Contest(entitlements, feature, bids, winner)
+    rows = [_candidate(feature, bid, *contest.fate(bid)) for bid in bids]
     order = {"won": 0, "added": 1}
     ranked = sorted(zip(bids, rows, strict=True), key=lambda pair: (order.get(pair[1].outcome, 2), pair[0].source.rank))
     return tuple(row for _, row in ranked)
@@ -107,9 +106,9 @@ def _bids(entitlements: Entitlements, feature: Feature) -> Iterator[_Bid]:
         barred = _barred(entitlements, fact)
         match fact:
             case Subscription():
-                yield from _plan_bids(entitlements, feature, "plan", fact, barred)
+                yield from _plan_bids(entitlements, feature, fact, barred)
             case Trial():
-                yield from _plan_bids(entitlements, feature, "trial", fact, barred)
+                yield from _trial_bids(entitlements, feature, fact, barred)
             case HeldAddOn() if fact.addon in entitlements.catalog.addons:
                 entry = entitlements.catalog.addons[fact.addon].entitlements.get(feature.key)
                 if entry is not None:
@@ -120,34 +119,47 @@ def _bids(entitlements: Entitlements, feature: Feature) -> Iterator[_Bid]:
                     yield _Bid(Source("promotion", fact.promotion), entry, fact, barred)
             case Override() if fact.entitlement.feature == feature.key:
                 yield _Bid(Source("override", fact.entitlement.mode), fact.entitlement, fact, barred)
-    default = entitlements.catalog.default_plan
-    if default is not None and any(
-        h.subscription is None and h.source == Source("plan", default) for h in entitlements.holders
-    ):
-        yield from _plan_bids(entitlements, feature, "plan", None, None)
+    if any(holder.source.kind == "plan" and holder.subscription is None for holder in entitlements.holders):
+        yield from _plan_bids(entitlements, feature, None, None)
 
 
 def _plan_bids(
-    entitlements: Entitlements,
-    feature: Feature,
-    kind: str,
-    fact: Subscription | Trial | None,
-    barred: tuple[str, str] | None,
+    entitlements: Entitlements, feature: Feature, fact: Subscription | None, barred: tuple[str, str] | None
 ) -> Iterator[_Bid]:
-    catalog = entitlements.catalog
+    catalog, plan = entitlements.catalog, entitlements.catalog.default_plan or ""
     if fact is not None:
-        catalog = entitlements.sold.get(fact.version or "", catalog)
-    plan = fact.plan if fact is not None else catalog.default_plan or ""
-    covered_by = None
+        catalog, plan = entitlements.sold.get(fact.version or "", catalog), fact.plan
+    heard = dict(_heard(catalog, plan, feature.key))
     for key in lineage(catalog, plan):
         entry = catalog.plans[key].entitlements.get(feature.key)
-        if entry is None:
-            continue
-        source = Source("trial", plan) if kind == "trial" else Source("plan" if key == plan else "parent", key)
-        replaced = None if covered_by is None else ("replaced", f"plan {covered_by} sets its own")
-        yield _Bid(source, entry, fact, barred or replaced)
-        if entry.mode == "set":
-            covered_by = key
+        if entry is not None:
+            setter = next((setter for setter in heard if heard[setter] and key in lineage(catalog, setter)), key)
+            replaced = None if key in heard else ("replaced", f"plan {setter} sets its own")
+            yield _Bid(Source("plan" if key == plan else "parent", key), entry, fact, barred or replaced)
+
+
+def _heard(catalog: Catalog, plan: str, feature: str) -> Iterator[tuple[str, bool]]:
+    """Yield a plan and all it inherits a feature from, and whether each sets its own and inherits no further."""
+    waiting, seen = [plan], set[str]()
+    while waiting:
+        key = waiting.pop(0)
+        if key not in seen and key in catalog.plans:
+            seen.add(key)
+            entry = catalog.plans[key].entitlements.get(feature)
+            sets = entry is not None and entry.mode == "set"
+            yield key, sets
+            waiting.extend(() if sets else catalog.plans[key].extends)
+
+
+def _trial_bids(
+    entitlements: Entitlements, feature: Feature, fact: Trial, barred: tuple[str, str] | None
+) -> Iterator[_Bid]:
+    catalog = entitlements.sold.get(fact.version or "", entitlements.catalog)
+    standing = flatten(catalog, fact.plan, "trial").get(feature.key)
+    if standing is not None and standing.value is not None:
+        yield _Bid(standing.source, Entitlement(feature.key, value=standing.value), fact, barred)
+    for share in standing.shares if standing is not None else ():
+        yield _Bid(share.source, Entitlement(feature.key, limits=share.limits), fact, barred)
 
 
 def _barred(entitlements: Entitlements, fact: Fact) -> tuple[str, str] | None:
@@ -165,64 +177,99 @@ def _barred(entitlements: Entitlements, fact: Fact) -> tuple[str, str] | None:
     return None
 
 
-def _fate(
-    entitlements: Entitlements,
-    feature: Feature,
-    standing: Standing | None,
-    bid: _Bid,
-    bids: list[_Bid],
-    winner: str | None,
-) -> tuple[str, str]:
-    if bid.barred is not None:
-        return bid.barred
-    if bid.entitlement.mode == "deny":
-        return "won", "a revocation beats everything"
-    if feature.key in entitlements.denied:
-        return "denied", "revoked by an override"
-    newest = _newest_set(bids)
-    if newest is not None:
-        if bid is newest:
-            return "won", "an override of mode set replaces the rest"
-        return "replaced", "replaced by an override"
-    if standing is None:
-        return "lower", "grants nothing"
-    if bid.entitlement.limits:
-        return _metered_fate(standing, bid, winner)
-    return _value_fate(feature, standing, bid)
+@attrs.frozen
+class _Contest:
+    """All bids for a feature, and what they come to."""
+
+    entitlements: Entitlements
+    feature: Feature
+    bids: tuple[_Bid, ...]
+    shown: str | None
+
+    def fate(self, bid: _Bid) -> tuple[str, str]:
+        """Return what became of a bid, and why."""
+        if bid.barred is not None:
+            return bid.barred
+        if bid.entitlement.mode == "deny":
+            return "won", "a revocation beats everything"
+        if self.feature.key in self.entitlements.denied:
+            return "denied", "revoked by an override"
+        newest = self._newest_set()
+        if newest is not None:
+            replaces = "won", "an override of mode set replaces the rest"
+            return replaces if bid is newest else ("replaced", "replaced by an override")
+        standing = self.entitlements.standing(self.feature.key)
+        if standing is None:
+            return "lower", "grants nothing"
+        return self._metered_fate(standing, bid) if bid.entitlement.limits else self._value_fate(standing, bid)
+
+    def _newest_set(self) -> _Bid | None:
+        sets = [
+            (bid.fact.since, bid.fact.number, index)
+            for index, bid in enumerate(self.bids)
+            if isinstance(bid.fact, Override) and bid.barred is None and bid.entitlement.mode == "set"
+        ]
+        return self.bids[max(sets)[2]] if sets else None
+
+    def _metered_fate(self, standing: Standing, bid: _Bid) -> tuple[str, str]:
+        share = next((share for share in standing.shares if share.shape() == _shape(bid)), None)
+        if share is None:
+            return "lower", "grants nothing"
+        if bid.source in share.sources:
+            return self._own_fate(standing, share, bid)
+        label = share.source.label
+        if bid.entitlement.mode == "add":
+            counts = bid.source.kind == "override" or self._enlarges(share, bid)
+            return ("added", f"added to what {label} grants") if counts else ("lower", f"{label} grants more")
+        if self._lends(share, bid):
+            return "added", f"makes what {label} grants {bid.entitlement.limits[0].depletion}"
+        rivals = [rival for rival in self.bids if rival.source == share.source and rival.barred is None]
+        equal = any(_amounts(rival) == _amounts(bid) for rival in rivals)
+        return "lower", f"{label} ranks higher" if equal else f"{label} grants more"
+
+    def _own_fate(self, standing: Standing, share: Share, bid: _Bid) -> tuple[str, str]:
+        several = len(standing.shares) > 1
+        if several and self.shown is not None and self.shown not in {source.label for source in share.sources}:
+            return "other period", f"an allowance of its own beside {self.shown}"
+        if bid.entitlement.mode == "add":
+            return "won", "stands on its own"
+        return "won", "the allowance with the most room" if several else "the most generous"
+
+    def _enlarges(self, share: Share, bid: _Bid) -> bool:
+        """Tell whether the share that won is one that an add-on added to."""
+        held = in_force(self.entitlements.facts.addons, self.entitlements.at)
+        for holder in self.entitlements.holders:
+            if applies(self.entitlements.catalog.addons[bid.source.key], holder.plan):
+                standing = summed(self.entitlements.catalog, holder, held)[self.feature.key]
+                if any(mine.shape() == share.shape() and mine.sources == share.sources for mine in standing.shares):
+                    return True
+        return False
+
+    def _lends(self, share: Share, bid: _Bid) -> bool:
+        """Tell whether a bid made the winner's limits more lenient than the winner's own."""
+        lent = {limit.depletion for limit in bid.entitlement.limits} & {limit.depletion for limit in share.limits}
+        own = [rival for rival in self.bids if rival.source in share.sources and rival.barred is None]
+        return bool(lent - {limit.depletion for rival in own for limit in rival.entitlement.limits} - {"hard"})
+
+    def _value_fate(self, standing: Standing, bid: _Bid) -> tuple[str, str]:
+        label, value = standing.source.label, bid.entitlement.value
+        if standing.source == bid.source:
+            nothing = value is False and self.feature.type == "boolean"
+            return ("lower", "grants nothing") if nothing else ("won", "the most generous")
+        if isinstance(value, tuple):
+            own = {item for rival in self.bids if rival.source == standing.source for item in _items(rival)}
+            return ("added", "united with the others") if {*value} - own else ("lower", f"{label} grants more")
+        return "lower", f"{label} grants more" if value != standing.value else f"{label} ranks higher"
 
 
-def _newest_set(bids: list[_Bid]) -> _Bid | None:
-    sets = [
-        (bid.fact.since, bid.fact.number, index)
-        for index, bid in enumerate(bids)
-        if isinstance(bid.fact, Override) and bid.barred is None and bid.entitlement.mode == "set"
-    ]
-    return bids[max(sets)[2]] if sets else None
+def _shape(bid: _Bid) -> frozenset[Period]:
+    return frozenset(limit.period for limit in bid.entitlement.limits)
 
 
-def _metered_fate(standing: Standing, bid: _Bid, winner: str | None) -> tuple[str, str]:
-    shape = frozenset(limit.period for limit in bid.entitlement.limits)
-    rival = next((share for share in standing.shares if share.shape() == shape), None)
-    if rival is None:
-        return "lower", "grants nothing"
-    if bid.entitlement.mode == "add":
-        on_top = rival.source != bid.source
-        return ("added", f"added to what {rival.source.label} grants") if on_top else ("won", "stands on its own")
-    if rival.source != bid.source:
-        return "lower", f"{rival.source.label} grants more"
-    if winner is not None and winner != bid.source.label and len(standing.shares) > 1:
-        return "other period", f"an allowance of its own beside {winner}"
-    return "won", "the most generous" if len(standing.shares) == 1 else "the allowance with the most room"
+def _amounts(bid: _Bid) -> Mapping[Period, Bound]:
+    return {limit.period: limit.amount for limit in bid.entitlement.limits}
 
 
-def _value_fate(feature: Feature, standing: Standing, bid: _Bid) -> tuple[str, str]:
-    if standing.source == bid.source:
-        return "won", "the most generous"
+def _items(bid: _Bid) -> tuple[str, ...]:
     value = bid.entitlement.value
-    joined = standing.value
-    if isinstance(joined, tuple) and isinstance(value, tuple) and value and at_least(feature, joined, value):
-        return "added", "united with the others"
-    return (
-        "lower",
-        f"{standing.source.label} grants more" if value != joined else f"{standing.source.label} ranks higher",
-    )
+    return value if isinstance(value, tuple) and bid.barred is None else ()

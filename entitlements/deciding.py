@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
-from .amounts import to_units
+from .amounts import canonical, to_units
 from .cases import Case
 from .catalog.model import ConfigValue, Feature
 from .changing import CHANGES
@@ -21,7 +21,8 @@ from .decisions import Decision, Receipt, restored
 from .errors import IdempotencyConflict
 from .judging import Question, judge, unknown_feature
 from .ledger.entries import Batch, CounterKey, Verdict
-from .metering import meters
+from .metering import counters, meters
+from .snapshots import Answers, Snapshot
 from .upgrades import with_upgrade
 from .using import USES
 
@@ -39,20 +40,19 @@ def reads(case: Case) -> tuple[CounterKey, ...]:
     """Return the counters that deciding the case needs."""
     if case.request.verb in CHANGES:
         resets = case.request.verb == "change_plan" and case.value("usage") == "reset"
-        return counters_of(case, tuple(case.catalog.features)) if resets else ()
-    return counters_of(case, (case.value("feature"),))
+        return counters_of(case, None) if resets else ()
+    return counters_of(case, case.value("feature"))
 
 
-def counters_of(case: Case, features: tuple[str, ...]) -> tuple[CounterKey, ...]:
-    """Return the counters of every open window of the metered ones among `features`."""
-    known = [case.catalog.features[key] for key in features if key in case.catalog.features]
+def counters_of(case: Case, feature: str | None) -> tuple[CounterKey, ...]:
+    """Return the counters of a feature's open windows, or with None those of every feature."""
     at = case.value("occurred_at") or case.at
-    return tuple(
-        meter.counter
-        for feature in known
-        if feature.type == "metered"
-        for meter in meters(case.entitlements, case.head.opened, feature, at).values()
-    )
+    if feature is None:
+        return counters(case.entitlements, case.head.opened, at)
+    known = case.catalog.features.get(feature)
+    if known is None or known.type != "metered":
+        return ()
+    return tuple(meter.counter for meter in meters(case.entitlements, case.head.opened, known, at).values())
 
 
 def decide(case: Case, prior: Batch | None) -> Verdict[Any]:
@@ -90,9 +90,11 @@ def check(case: Case) -> Decision:
     return _answer(case, case.catalog.features[key])
 
 
-def decisions(case: Case) -> dict[str, Decision]:
-    """Return the decision on every feature of the catalog: what a snapshot shows."""
-    return {key: _answer(case, feature) for key, feature in case.catalog.features.items()}
+def snapshot(case: Case) -> Snapshot:
+    """Return what is decided about every feature of the catalog, all of one state and one instant."""
+    features = case.catalog.features
+    answers = Answers(features, lambda key: _answer(case, features[key]))
+    return Snapshot(case.customer, case.at, case.catalog.version, answers)
 
 
 def _answer(case: Case, feature: Feature) -> Decision:
@@ -121,6 +123,8 @@ def _asked_value(feature: Feature, value: Any) -> ConfigValue | None:
         return None
     if feature.type != "config":
         raise TypeError(f"feature {feature.key!r} is {feature.type}; value= is for config features")
+    if feature.value == "decimal" and isinstance(value, int | str) and not isinstance(value, bool):
+        return Decimal(canonical(value, what="value"))
     if feature.value == "integer" and isinstance(value, Decimal) and value == value.to_integral_value():
         return int(value)
     if not isinstance(value, _CONFIG_TYPES[feature.value]) or isinstance(value, bool) is not (
@@ -129,5 +133,4 @@ def _asked_value(feature: Feature, value: Any) -> ConfigValue | None:
         raise TypeError(
             f"value is of type {type(value).__name__}; feature {feature.key!r} holds {feature.value} values"
         )
-    checked: ConfigValue = value
-    return checked
+    return cast("ConfigValue", value)

@@ -12,6 +12,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -19,7 +20,7 @@ from .cache import Cache, Known
 from .cases import Case
 from .catalog.model import Catalog
 from .catalog.problems import Problem
-from .deciding import check, counters_of, decisions
+from .deciding import check, counters_of, snapshot
 from .decisions import Decision
 from .errors import CatalogError, StorageUnavailable
 from .hearing import Hearing, Note, Unfixed, Unsold
@@ -36,19 +37,23 @@ CATALOG_LOG = "$catalog"
 EVENTS = ("decision", "denied", "consumed", "threshold", "catalog", "stale", "clock")
 PULSE_EVERY = 0.05
 LOOK_EVERY = 1.0
+STEADY_FOR = timedelta(seconds=2 * PULSE_EVERY)
 AHEAD = timedelta(minutes=5)
 
 Clock = Callable[[], datetime]
 Listener = Callable[[Any], None]
 
 
-def system_clock() -> datetime:
-    """Return the present instant in UTC."""
-    return datetime.now(UTC)
+system_clock: Clock = partial(datetime.now, UTC)
+"""Returns the present instant in UTC."""
 
 
 class Desk:
-    """Holds what an engine is made of, and runs one request after another."""
+    """Holds what an engine is made of, and runs one request after another.
+
+    Up to `fresh_until` (of the monotonic clock) nothing need be looked for; what is valid beyond
+    `steady_until` is valid until then without asking the system's clock.
+    """
 
     def __init__(
         self,
@@ -74,7 +79,8 @@ class Desk:
         self._pulse = storage.pulse()
         self._heard_at = monotonic()
         self._look_at = self._heard_at + LOOK_EVERY
-        self.fresh_until = self._heard_at + PULSE_EVERY
+        self.fresh_until = self._heard_at
+        self.steady_until = datetime.max.replace(tzinfo=UTC)
 
     def now(self) -> datetime:
         """Return the clock's instant in UTC; raises TypeError for a clock that is naive."""
@@ -109,7 +115,7 @@ class Desk:
     def look(self, request: Request, as_of: int | None = None) -> Decision:
         """Answer a check that names its own amount, value, scope or instant; nothing is remembered."""
         self.refresh()
-        decision = check(self.case(request, (request.values["feature"],), as_of=as_of))
+        decision = check(self.case(request, request.values["feature"], as_of=as_of))
         if self.telling:
             self.tell_decision(decision)
         return decision
@@ -120,14 +126,13 @@ class Desk:
         self.refresh()
         epoch = self.cache.epoch
         try:
-            case = self.case(request, (feature,), known=self.cache.warm.get(customer))
+            case = self.case(request, feature, known=self.cache.warm.get(customer))
         except StorageUnavailable as fault:
             return self._fallback(customer, feature, fault)
         decision = check(case)
         known = self.cache.warm.get(customer)
         if known is None or known.entitlements is not case.entitlements:
-            known = Known(case.head, case.entitlements, {}, {})
-        known.counters = {**known.counters, **case.counters}
+            known = Known(case.head, case.entitlements, {})
         if decision.outcome != "throttle" and decision.code != "unknown_feature":
             known.decisions[feature] = decision
         self.cache.learn(customer, known, epoch=epoch)
@@ -138,34 +143,36 @@ class Desk:
     def snapshot(self, request: Request) -> Snapshot:
         """Return every feature's decision, all of one state and one instant."""
         self.refresh()
-        case = self.case(request, tuple(self.offering.catalog.features))
-        return Snapshot(case.customer, case.at, case.catalog.version, decisions(case))
+        return snapshot(self.case(request, None))
 
     def case(
-        self, request: Request, features: Sequence[str], *, as_of: int | None = None, known: Known | None = None
+        self, request: Request, feature: str | None, *, as_of: int | None = None, known: Known | None = None
     ) -> Case:
-        """Return the case of a question about some features, with the state it needs."""
+        """Return the case of a question about a feature, or (None) about all, with the state it needs."""
         while True:
             try:
-                return self._case(request, tuple(features), as_of, known)
+                return self._case(request, feature, as_of, known)
             except Unsold as missing:
                 self._fetch(missing.version)
 
-    def _case(self, request: Request, features: tuple[str, ...], as_of: int | None, known: Known | None) -> Case:
+    def _case(self, request: Request, feature: str | None, as_of: int | None, known: Known | None) -> Case:
         hearing = self._hearing(request, "")
         at: datetime | None = request.values.get("at")
 
         def needed(head: Head) -> tuple[CounterKey, ...]:
-            return counters_of(hearing.open(head, at), features)
+            return counters_of(hearing.open(head, at), feature)
 
         if as_of is not None:
             past = self._past(request.customer, as_of, needed)
             return hearing.case.counting(past.counters)
         if known is not None and self._still_holds(known, hearing.catalog, at or self.now()):
             hearing.open(known.head, at, known.entitlements)
-            if all(counter in known.counters for counter in counters_of(hearing.case, features)):
-                return hearing.case.counting(known.counters)
+            if not counters_of(hearing.case, feature):
+                return hearing.case
         state = self.storage.state(request.customer, needed)
+        decided_at = hearing.case.at
+        if known and known.head.seq == state.head.seq and self._still_holds(known, hearing.catalog, decided_at):
+            hearing.open(known.head, decided_at, known.entitlements)
         if at is not None and at < state.head.at:
             state = self._past(request.customer, None, needed)
         return hearing.case.counting(state.counters)
@@ -206,6 +213,8 @@ class Desk:
                     self._changed()
             self._listen(now)
             self.fresh_until = now + PULSE_EVERY
+            if self.clock is system_clock:
+                self.steady_until = system_clock() + STEADY_FOR
         finally:
             self._lock.release()
 

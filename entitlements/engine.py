@@ -286,7 +286,7 @@ class Entitlements:
                 decision = known.decisions.get(feature)
                 if decision is not None and not desk.telling:
                     until = decision.valid_until
-                    if until is None or self._now() < until:
+                    if until is None or until > desk.steady_until or self._now() < until:
                         return decision
             return desk.learn(request("check", customer, None, feature=feature))
         asked = {"value": value, "scope": scope, "dimensions": dimensions, "at": at}
@@ -342,7 +342,7 @@ class Entitlements:
         from .reports.explain import explain  # noqa: PLC0415
 
         asked = request("check", customer, None, feature=text(feature, "feature"), at=at)
-        return explain(self._desk.case(asked, (feature,), as_of=as_of))
+        return explain(self._desk.case(asked, feature, as_of=as_of))
 
     def snapshot(self, customer: str, *, at: datetime | None = None) -> Snapshot:
         """Return every feature and credit of a customer: what a front end reads, JSON-ready, with an etag."""

@@ -41,6 +41,7 @@ class Acting:
 
 class _Default:
     engine: Entitlements | None = None
+    opened: Entitlements | None = None
 
 
 _acting: ContextVar[Acting | None] = ContextVar("entitlements_acting", default=None)
@@ -49,13 +50,17 @@ _acting: ContextVar[Acting | None] = ContextVar("entitlements_acting", default=N
 def configure(catalog: object, **options: Any) -> Entitlements:
     """Open the default engine that the module functions use, and return it.
 
-    Takes what `Entitlements` takes, or an `Entitlements` that is open already. Configuring again
-    closes the engine that `configure` opened before.
+    Takes what `Entitlements` takes, or an `Entitlements` that is open already, alone. Configuring
+    again closes the engine that `configure` opened before, and never one that was handed to it.
     """
+    if isinstance(catalog, Entitlements) and options:
+        raise TypeError(f"an engine that is open already takes no options; leave out {', '.join(sorted(options))}")
     engine = catalog if isinstance(catalog, Entitlements) else Entitlements(catalog, **options)
-    before, _Default.engine = _Default.engine, engine
-    if before is not None and before is not engine:
-        before.close()
+    _Default.engine, before = engine, _Default.opened
+    if engine is not before:
+        _Default.opened = None if engine is catalog else engine
+        if before is not None:
+            before.close()
     return engine
 
 

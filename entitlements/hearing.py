@@ -18,7 +18,7 @@ from .deciding import decide, reads
 from .errors import CatalogError
 from .ledger.entries import Batch, CounterKey, Entry, Verdict, numbered
 from .ledger.facts import Facts
-from .ledger.state import Head, State
+from .ledger.state import NO_COUNTERS, Head, State
 from .offering import fixed_by
 from .requests import Request
 from .resolution import Entitlements
@@ -70,7 +70,7 @@ class Hearing:
         for version in _versions(head.facts):
             if version not in self._sold:
                 raise Unsold(version)
-        case = Case(self.request, self.key, self.catalog, at, head, EMPTY, self._sold, self._throttle_within)
+        case = Case(self.request, self.key, self.catalog, at, head, NO_COUNTERS, self._sold, self._throttle_within)
         if entitlements is not None:
             case.__dict__["entitlements"] = entitlements
         self.case = case
@@ -98,9 +98,9 @@ class Hearing:
     def _relied_on(self) -> tuple[str, ...]:
         if self._pins():
             return tuple(flatten(self.catalog, self.request.values["plan"]))
-        named = self.request.values.get("feature")
+        named: str | None = self.request.values.get("feature")
         kept = self.request.verb not in CHANGES or self.request.verb == "override"
-        return (named,) if kept and named in self.catalog.features else ()
+        return (named,) if kept and named is not None and named in self.catalog.features else ()
 
     def _pins(self) -> bool:
         plan = self.catalog.plans.get(self.request.values.get("plan", ""))
@@ -128,5 +128,5 @@ class Note:
 
 
 def _versions(facts: Facts) -> set[str]:
-    sold = (fact.version for fact in (*facts.subscriptions, *facts.trials))
+    sold = {fact.version for fact in facts.subscriptions} | {fact.version for fact in facts.trials}
     return {version for version in sold if version is not None}

@@ -13,10 +13,11 @@ from typing import cast
 
 import attrs
 
-from .amounts import Bound, Unlimited
-from .catalog.model import Catalog, Feature, Limit, Period
-from .catalog.standing import Share
+from .amounts import Unlimited
+from .catalog.model import AddOn, Catalog, Feature, Limit, Period, Plan, Promotion
+from .catalog.standing import Share, Standing, bound
 from .ledger.entries import EPOCH, CounterKey
+from .ledger.facts import Subscription
 from .periods import Every, Window, add_period, calendar_anchor, window
 from .resolution import Entitlements
 
@@ -44,16 +45,14 @@ class Weighed:
     used: int
 
     @property
-    def bound(self) -> Bound | None:
+    def bound(self) -> int | None:
         """What usage may not pass: the limit, a soft limit's ceiling, or None for no bound."""
-        if self.limit.depletion == "soft":
-            return self.limit.ceiling
-        return None if isinstance(self.limit.amount, Unlimited) else self.limit.amount
+        return bound(self.limit)
 
     @property
     def room(self) -> int | None:
         """What may still be used, None without a bound; negative where more was used than allowed."""
-        return None if self.bound is None or isinstance(self.bound, Unlimited) else self.bound - self.used
+        return None if self.bound is None else self.bound - self.used
 
     @property
     def left(self) -> int | None:
@@ -61,12 +60,21 @@ class Weighed:
         return None if isinstance(self.limit.amount, Unlimited) else self.limit.amount - self.used
 
 
-def periods_of(catalog: Catalog, feature: str) -> tuple[Period, ...]:
-    """Return every period the catalog names for a feature, in a fixed order."""
-    memo = catalog.flattened.get(("periods", feature))
+def periods_of(catalog: Catalog, feature: str) -> Mapping[Period, str]:
+    """Return every period the catalog names for a feature, in a fixed order, with its counter's name."""
+    memo = catalog.combined.get(("periods", feature))
     if memo is None:
-        memo = catalog.flattened["periods", feature] = {str(period): period for period in _named(catalog, feature)}
-    return tuple(cast("Mapping[str, Period]", memo).values())
+        periods = sorted(set(_named(catalog, feature)), key=str)
+        memo = catalog.combined["periods", feature] = {period: _name(feature, period) for period in periods}
+    return cast("Mapping[Period, str]", memo)
+
+
+def _counted(catalog: Catalog, feature: str, standing: Standing | None) -> Mapping[Period, str]:
+    """Return the periods a feature is counted in: the catalog's, and those of what stands for the customer."""
+    named = periods_of(catalog, feature)
+    shares = standing.shares if standing is not None else ()
+    own = {limit.period for share in shares for limit in share.limits if limit.period not in named}
+    return {**named, **{period: _name(feature, period) for period in sorted(own, key=str)}} if own else named
 
 
 def meters(
@@ -76,29 +84,51 @@ def meters(
 
     `opened` holds the start of the latest window of each counter whose windows open at first use.
     """
-    periods = dict.fromkeys(periods_of(entitlements.catalog, feature.key))
-    standing = entitlements.standing(feature.key)
-    for share in standing.shares if standing is not None else ():
-        periods |= dict.fromkeys(limit.period for limit in share.limits)
-    return {period: meter(entitlements, opened, feature, period, at) for period in periods}
-
-
-def meter(
-    entitlements: Entitlements, opened: Mapping[str, datetime], feature: Feature, period: Period, at: datetime
-) -> Meter:
-    """Return the meter of one period of a feature at an instant."""
-    name = f"{feature.key}/{period}"
-    if period.every == "none":
-        return Meter((name, EPOCH), period)
     anchoring = entitlements.anchoring(feature.key)
-    zone = anchoring.zone if anchoring is not None else _zone(entitlements)
-    if period.align == "first_use":
-        return _first_use(name, period, zone, opened.get(name), at)
-    every = cast("Every", period.every)
-    calendar = anchoring is None or period.align == "calendar"
-    anchor = calendar_anchor(every, zone) if calendar or anchoring is None else anchoring.anchor
-    span = window(anchor, every, at, count=period.count, zone=zone)
-    return Meter((name, span.start), period, span)
+    periods = _counted(entitlements.catalog, feature.key, entitlements.standing(feature.key))
+    return {period: _meter(entitlements, opened, anchoring, name, period, at) for period, name in periods.items()}
+
+
+def counters(entitlements: Entitlements, opened: Mapping[str, datetime], at: datetime) -> tuple[CounterKey, ...]:
+    """Return the counters of every metered feature of the catalog at an instant.
+
+    Names and periods are the same for all who hold the same and are worked out once; only where the
+    windows begin is the customer's own.
+    """
+    held = [holder.subscription for holder in entitlements.holders if holder.subscription is not None]
+    if len(held) > 1 or opened:
+        return _counters_of(entitlements, opened, entitlements.catalog.features, at)
+    found: list[CounterKey] = []
+    for (period, anchored), names in _layout(entitlements).items():
+        start = _meter(entitlements, opened, held[0] if anchored else None, "", period, at).counter[1]
+        found += [(name, start) for name in names]
+    return (*found, *_counters_of(entitlements, opened, entitlements.own, at))
+
+
+def _layout(entitlements: Entitlements) -> Mapping[tuple[Period, bool], list[str]]:
+    """Return the names of all counters by period, and by whether the one subscription anchors them."""
+    catalog = entitlements.catalog
+    memo = catalog.combined.get(("layout", entitlements.combination))
+    if memo is None:
+        memo = catalog.combined["layout", entitlements.combination] = {}
+        for feature in catalog.features.values():
+            if feature.type == "metered":
+                anchored = entitlements.anchoring(feature.key) is not None
+                for period, name in _counted(catalog, feature.key, entitlements.shared.get(feature.key)).items():
+                    memo.setdefault((period, anchored), []).append(name)
+    return cast("Mapping[tuple[Period, bool], list[str]]", memo)
+
+
+def _counters_of(
+    entitlements: Entitlements, opened: Mapping[str, datetime], features: Iterable[str], at: datetime
+) -> tuple[CounterKey, ...]:
+    known = [entitlements.catalog.features[key] for key in features if key in entitlements.catalog.features]
+    return tuple(
+        meter.counter
+        for feature in known
+        if feature.type == "metered"
+        for meter in meters(entitlements, opened, feature, at).values()
+    )
 
 
 def weigh(share: Share, meters: Mapping[Period, Meter], counters: Mapping[CounterKey, int]) -> tuple[Weighed, ...]:
@@ -106,6 +136,37 @@ def weigh(share: Share, meters: Mapping[Period, Meter], counters: Mapping[Counte
     return tuple(
         Weighed(limit, meters[limit.period], counters.get(meters[limit.period].counter, 0)) for limit in share.limits
     )
+
+
+def _name(feature: str, period: Period) -> str:
+    return f"{feature}/{period}"
+
+
+def _meter(
+    entitlements: Entitlements,
+    opened: Mapping[str, datetime],
+    anchoring: Subscription | None,
+    name: str,
+    period: Period,
+    at: datetime,
+) -> Meter:
+    if period.every == "none":
+        return Meter((name, EPOCH), period)
+    if period.align == "first_use":
+        return _first_use(name, period, _zone(entitlements, anchoring), opened.get(name), at)
+    latest = (period, anchoring.id if anchoring is not None else None)
+    span = entitlements.windows.get(latest)
+    if span is None or not span.start <= at < span.end:
+        span = entitlements.windows[latest] = _window(entitlements, anchoring, period, at)
+    return Meter((name, span.start), period, span)
+
+
+def _window(entitlements: Entitlements, anchoring: Subscription | None, period: Period, at: datetime) -> Window:
+    every, zone = cast("Every", period.every), _zone(entitlements, anchoring)
+    anchor = calendar_anchor(every, zone)
+    if anchoring is not None and period.align == "anniversary":
+        anchor = anchoring.anchor
+    return window(anchor, every, at, count=period.count, zone=zone)
 
 
 def _first_use(name: str, period: Period, zone: str, start: datetime | None, at: datetime) -> Meter:
@@ -117,7 +178,9 @@ def _first_use(name: str, period: Period, zone: str, start: datetime | None, at:
     return Meter((name, at), period, Window(at, add_period(at, every, count=period.count, zone=zone)), fresh=True)
 
 
-def _zone(entitlements: Entitlements) -> str:
+def _zone(entitlements: Entitlements, anchoring: Subscription | None) -> str:
+    if anchoring is not None:
+        return anchoring.zone
     held = [holder.subscription for holder in entitlements.holders if holder.subscription is not None]
     return min(held, key=lambda held: (held.started_at, held.id)).zone if held else "UTC"
 
@@ -125,7 +188,12 @@ def _zone(entitlements: Entitlements) -> str:
 def _named(catalog: Catalog, feature: str) -> Iterable[Period]:
     if feature in catalog.features:
         yield catalog.features[feature].reset
-    for seller in (*catalog.plans.values(), *catalog.addons.values(), *catalog.promotions.values()):
+    sellers: tuple[Plan | AddOn | Promotion, ...] = (
+        *catalog.plans.values(),
+        *catalog.addons.values(),
+        *catalog.promotions.values(),
+    )
+    for seller in sellers:
         entitlement = seller.entitlements.get(feature)
         for limit in entitlement.limits if entitlement is not None else ():
             yield limit.period

@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 
 from .catalog.model import Catalog
-from .errors import CatalogError
+from .errors import CatalogError, StorageError
 
 logger = logging.getLogger("entitlements")
 Accept = Callable[[Catalog], None]
@@ -20,7 +20,7 @@ class Offering:
     """The catalog an engine decides with.
 
     `accept` may refuse a catalog by raising CatalogError; the one in use then stays, and the problem
-    is logged once for each state of the file.
+    is logged once for each state of the file. While the storage is away it is asked again.
     """
 
     def __init__(self, source: object, accept: Accept) -> None:
@@ -51,14 +51,18 @@ class Offering:
             self._lock.release()
 
     def _replace(self) -> bool:
-        before, self._stamp = self.catalog, self._look()
+        before, stamp = self.catalog, self._look()
         try:
             fresh = Catalog.load(self._source)
             self._accept(fresh)
+        except StorageError as fault:
+            logger.warning("catalog %s could not be compared with the storage yet: %s", self._path, fault)
+            return False
         except (CatalogError, OSError) as problem:
+            self._stamp = stamp
             logger.warning("catalog %s was not reloaded, version %s stays: %s", self._path, before.version, problem)
             return False
-        self.catalog = fresh
+        self.catalog, self._stamp = fresh, stamp
         return fresh.version != before.version
 
     def _look(self) -> tuple[int, int, int] | None:

@@ -25,6 +25,8 @@ MODES = ("grant", "add", "set", "deny")
 STATUSES = ("active", "past_due", "paused")
 ID_LENGTH = 255
 PROSE_LENGTH = 10_000
+DEEPEST = 8
+_NEEDED = frozenset({"plan", "addon", "promotion", "feature", "amount", "quantity", "status", "usage", "mode", "zone"})
 
 
 @attrs.frozen
@@ -47,9 +49,11 @@ def request(verb: str, customer: str, key: str | None, **values: Any) -> Request
     """Return a request for a verb.
 
     Raises TypeError or ValueError for a customer id or key that is none, a naive instant, a number
-    of days or a quantity that is not a positive whole number, or an unknown word.
+    of days or a quantity that is not a positive whole number, or an unknown word. None stands for
+    what was not given, and is refused where something must be.
     """
-    checked = {name: _CHECKS[name](value) for name, value in values.items() if value is not None}
+    given = {name: value for name, value in values.items() if value is not None or name in _NEEDED}
+    checked = {name: _CHECKS[name](value) for name, value in given.items()}
     return Request(
         verb,
         identifier(customer, "customer"),
@@ -103,7 +107,7 @@ def prose(value: object, what: str) -> str:
 def scope_of(value: object) -> Mapping[str, str]:
     """Return a scope as an ordered mapping, from one or from its shorthand `team:research/user:ann`."""
     if isinstance(value, str):
-        value = dict(_scope_part(part, value) for part in value.split("/"))
+        value = _scope_parts(value)
     if not isinstance(value, Mapping) or not value:
         raise TypeError("scope is a mapping such as {'team': 'research'} or text such as 'team:research/user:ann'")
     return {identifier(kind, "scope"): identifier(name, "scope") for kind, name in value.items()}
@@ -116,11 +120,20 @@ def dimensions_of(value: object) -> Mapping[str, str]:
     return {identifier(name, "dimension"): identifier(word, "dimension") for name, word in value.items()}
 
 
-def _scope_part(part: str, whole: str) -> tuple[str, str]:
-    kind, colon, name = part.partition(":")
-    if not colon:
-        raise ValueError(f"scope is {shown(whole)}; each part is written kind:name, as in 'team:research/user:ann'")
-    return unquote(kind), unquote(name)
+def _scope_parts(whole: str) -> dict[str, str]:
+    parts: dict[str, str] = {}
+    for part in whole.split("/"):
+        kind, colon, name = part.partition(":")
+        if not colon:
+            raise ValueError(f"scope is {shown(whole)}; each part is written kind:name, as in 'team:research/user:ann'")
+        try:
+            kind, name = unquote(kind, errors="strict"), unquote(name, errors="strict")
+        except UnicodeDecodeError:
+            raise ValueError(f"scope is {shown(whole)}; what % escapes in it is not UTF-8") from None
+        if kind in parts:
+            raise ValueError(f"scope is {shown(whole)}; it names {shown(kind)} twice")
+        parts[kind] = name
+    return parts
 
 
 def _word(words: Sequence[str], what: str, value: object) -> str:
@@ -144,23 +157,28 @@ def _zone(value: object) -> str:
     return zone
 
 
-def _entitled(value: object) -> Any:
-    """Return an override's value in canonical form; numbers become exact text."""
+def _entitled(value: object, depth: int = 0) -> Any:
+    """Return a value as a catalog may say it, in canonical form."""
+    if depth > DEEPEST:
+        raise ValueError(f"value is nested more than {DEEPEST} deep; write it as in the catalog")
     if isinstance(value, bool | Unlimited):
         return value
     if isinstance(value, int | Decimal | float):
-        return Decimal(canonical(value, what="value"))
+        exact = canonical(value, what="value")
+        return int(exact) if isinstance(value, int) else Decimal(exact)
     if isinstance(value, Mapping):
-        return {prose(name, "value"): _entitled(inner) for name, inner in value.items()}
+        return {prose(name, "value"): _entitled(inner, depth + 1) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return tuple(_entitled(inner) for inner in value)
+        return tuple(_entitled(inner, depth + 1) for inner in value)
+    if not isinstance(value, str):
+        raise TypeError(f"value is of type {type(value).__name__}; write it as in the catalog: true, 5, '2.50', a list")
     return prose(value, "value")
 
 
 def _canonical(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
-    if isinstance(value, Decimal):
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
         return canonical(value)
     if value is UNLIMITED:
         return str(value)

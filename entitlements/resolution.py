@@ -13,12 +13,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
+from typing import Final, TypeAlias, cast
 
 import attrs
 
 from .catalog.model import EMPTY, AddOn, Catalog, Feature
 from .catalog.standing import Source, Standing, add, flatten, join, promoted, standing_of
 from .ledger.facts import Fact, Facts, HeldAddOn, Override, PromotionRun, Subscription, Trial, in_force
+from .periods import Window
+
+GRANTED, ADDED, SET = Source("override", "grant"), Source("override", "add"), Source("override", "set")
+Combination: TypeAlias = tuple[
+    tuple[tuple[str, str, str, bool], ...], tuple[tuple[str, int], ...], tuple[str, ...]
+]
+COMBINATIONS: Final = 4096
+"""How many combinations of plans, add-ons and promotions a catalog keeps worked out."""
 
 
 @attrs.frozen
@@ -39,12 +48,13 @@ class Holder:
         return flatten(self.catalog, self.plan, "trial" if self.source.kind == "trial" else "plan")
 
 
-@attrs.define(slots=False, frozen=True, eq=False)
+@attrs.frozen(eq=False, weakref_slot=False)
 class Entitlements:
     """What a customer is entitled to at one instant, feature by feature.
 
-    `shared` belongs to the plan and is the same object for all who hold it; `own` is what this
-    customer's other facts made of it. `sold` holds the older catalog versions that pinned plans need.
+    `shared` is the same object for all who hold the same plans, add-ons and promotions; `own` is what
+    this customer's overrides made of it. `sold` holds the older catalog versions that pinned plans
+    need. `combination` names what `shared` was made of; `windows` holds the latest usage windows.
     """
 
     catalog: Catalog
@@ -55,6 +65,8 @@ class Entitlements:
     own: Mapping[str, Standing]
     denied: frozenset[str] = frozenset()
     sold: Mapping[str, Catalog] = EMPTY
+    combination: Combination = ((), (), ())
+    windows: dict[object, Window] = attrs.field(factory=dict, init=False, repr=False)
 
     def standing(self, feature: str) -> Standing | None:
         """Return what stands for a feature, None where nothing grants it or an override denies it."""
@@ -65,14 +77,20 @@ class Entitlements:
 
     def anchoring(self, feature: str) -> Subscription | None:
         """Return the first-held subscription that grants a feature, whose anchor its windows have."""
-        held = [holder.subscription for holder in self.holders if self._grants(holder, feature)]
-        granting = [subscription for subscription in held if subscription is not None]
-        return min(granting, key=lambda held: (held.started_at, held.id)) if granting else None
+        for subscription, granted in self._subscribed:
+            for source in granted:
+                if feature in source:
+                    return subscription
+        return None
 
     def valid_until(self, feature: str) -> datetime | None:
         """Return the first instant after `at` at which a fact that concerns the feature begins or ends."""
         edges = [edge for fact, edge in self._edges if self._concerns(fact, feature)]
         return min(edges) if edges else None
+
+    def next_change(self) -> datetime | None:
+        """Return the first instant after `at` at which any fact begins or ends."""
+        return min((edge for _, edge in self._edges), default=None)
 
     def changed_by(self, at: datetime) -> bool:
         """Tell whether any fact has begun or ended between the instant this was resolved at and `at`."""
@@ -84,11 +102,20 @@ class Entitlements:
             (fact, edge) for fact in self.facts for edge in (fact.since, fact.until) if edge and edge > self.at
         )
 
-    def _grants(self, holder: Holder, feature: str) -> bool:
-        if feature in holder.standings():
-            return True
+    @cached_property
+    def _subscribed(self) -> tuple[tuple[Subscription, tuple[Mapping[str, object], ...]], ...]:
+        """Each subscription in force, the first-held first, with what it and its add-ons speak of."""
         held = in_force(self.facts.addons, self.at)
-        return any(feature in addon.entitlements for addon, _ in _allowed(self.catalog, held, holder.plan))
+        subscribed = []
+        for holder in self.holders:
+            if holder.subscription is not None:
+                addons = [addon.entitlements for addon, _ in _allowed(self.catalog, held, holder.plan)]
+                subscribed.append((holder.subscription, (holder.standings(), *addons)))
+        return tuple(sorted(subscribed, key=lambda pair: (pair[0].started_at, pair[0].id)))
+
+    def _given(self, feature: str) -> bool:
+        standing = self.standing(feature)
+        return standing is not None and standing.value is not False
 
     def _concerns(self, fact: Fact, feature: str) -> bool:
         match fact:
@@ -101,7 +128,8 @@ class Entitlements:
                 return addon is not None and feature in addon.entitlements
             case Trial():
                 granted = flatten(self.sold.get(fact.version or "", self.catalog), fact.plan, "trial")
-                return feature in granted or bool(self.facts.addons)
+                addons = (addon.entitlements for addon, _ in _allowed(self.catalog, self.facts.addons, fact.plan))
+                return not self._given(feature) or any(feature in source for source in (granted, *addons))
             case _:
                 return True
 
@@ -113,19 +141,18 @@ def resolve(catalog: Catalog, facts: Facts, at: datetime, *, sold: Mapping[str, 
     missing there falls back on the current catalog.
     """
     holders = tuple(_holders(catalog, facts, at, sold))
-    addons = in_force(facts.addons, at)
-    shared = holders[0].standings() if holders else EMPTY
-    own = _enlarged(catalog, holders[0], addons) if holders else {}
-    contenders = [{**holder.standings(), **_enlarged(catalog, holder, addons)} for holder in holders[1:]]
-    contenders += [promoted(catalog, run.promotion) for run in in_force(facts.promotions, at)]
+    addons, runs = in_force(facts.addons, at), in_force(facts.promotions, at)
+    combination = _combination(holders, addons, runs)
+    shared = _combined(catalog, combination, holders, addons, runs)
     overrides = in_force(facts.overrides, at)
-    contenders += [_granted(override) for override in overrides if override.entitlement.mode == "grant"]
-    for contender in contenders:
-        _contend(catalog.features, shared, own, contender)
+    own: dict[str, Standing] = {}
+    for override in overrides:
+        if override.entitlement.mode == "grant":
+            _contend(catalog.features, shared, own, _granted(override))
     for override in sorted(overrides, key=_newest_set_last):
         _override(shared, own, override)
     denied = frozenset(override.entitlement.feature for override in overrides if override.entitlement.mode == "deny")
-    return Entitlements(catalog, facts, at, holders, shared, own, denied, sold)
+    return Entitlements(catalog, facts, at, holders, shared, own, denied, sold, combination)
 
 
 def applies(addon: AddOn, plan: str) -> bool:
@@ -146,6 +173,48 @@ def _holders(catalog: Catalog, facts: Facts, at: datetime, sold: Mapping[str, Ca
         yield Holder(Source("trial", trial.plan), sold.get(trial.version or "", catalog))
 
 
+def _combination(
+    holders: tuple[Holder, ...], held: tuple[HeldAddOn, ...], runs: tuple[PromotionRun, ...]
+) -> Combination:
+    plans = ((holder.source.kind, holder.plan, holder.catalog.version, _anchors(holder)) for holder in holders)
+    return (
+        tuple(sorted(plans)),
+        tuple(sorted((fact.addon, fact.quantity) for fact in held)),
+        tuple(sorted(run.promotion for run in runs)),
+    )
+
+
+def _anchors(holder: Holder) -> bool:
+    return holder.subscription is not None
+
+
+def _combined(
+    catalog: Catalog,
+    combination: Combination,
+    holders: tuple[Holder, ...],
+    held: tuple[HeldAddOn, ...],
+    runs: tuple[PromotionRun, ...],
+) -> Mapping[str, Standing]:
+    """Return what plans, add-ons and promotions come to; worked out once for all who hold the same."""
+    memo = catalog.combined.get(combination)
+    if memo is None:
+        if len(catalog.combined) >= COMBINATIONS:
+            catalog.combined.clear()
+        memo = catalog.combined[combination] = _combine(catalog, holders, held, runs)
+    return cast("Mapping[str, Standing]", memo)
+
+
+def _combine(
+    catalog: Catalog, holders: tuple[Holder, ...], held: tuple[HeldAddOn, ...], runs: tuple[PromotionRun, ...]
+) -> Mapping[str, Standing]:
+    combined: dict[str, Standing] = {}
+    for holder in holders:
+        _contend(catalog.features, EMPTY, combined, {**holder.standings(), **_enlarged(catalog, holder, held)})
+    for run in runs:
+        _contend(catalog.features, EMPTY, combined, promoted(catalog, run.promotion))
+    return combined
+
+
 def _allowed(catalog: Catalog, held: Iterable[HeldAddOn], plan: str) -> Iterator[tuple[AddOn, int]]:
     for fact in sorted(held, key=lambda fact: fact.addon):
         addon = catalog.addons.get(fact.addon)
@@ -153,16 +222,23 @@ def _allowed(catalog: Catalog, held: Iterable[HeldAddOn], plan: str) -> Iterator
             yield addon, fact.quantity
 
 
-def _enlarged(catalog: Catalog, holder: Holder, held: tuple[HeldAddOn, ...]) -> dict[str, Standing]:
-    if not held:
-        return {}
+def summed(catalog: Catalog, holder: Holder, held: Iterable[HeldAddOn]) -> dict[str, Standing]:
+    """Return what the `add` entries of the add-ons that go with a plan make of it, by feature."""
     base = holder.standings()
-    enlarged: dict[str, Standing] = {}
+    sums: dict[str, Standing] = {}
     for addon, quantity in _allowed(catalog, held, holder.plan):
         source = Source("add-on", addon.key)
         for key, entitlement in addon.entitlements.items():
             if entitlement.mode == "add":
-                enlarged[key] = add(enlarged.get(key) or base.get(key), source, entitlement, quantity)
+                sums[key] = add(sums.get(key) or base.get(key), source, entitlement, quantity)
+    return sums
+
+
+def _enlarged(catalog: Catalog, holder: Holder, held: tuple[HeldAddOn, ...]) -> dict[str, Standing]:
+    if not held:
+        return {}
+    base = holder.standings()
+    enlarged = summed(catalog, holder, held)
     for addon, _ in _allowed(catalog, held, holder.plan):
         source = Source("add-on", addon.key)
         for key, entitlement in addon.entitlements.items():
@@ -175,7 +251,7 @@ def _enlarged(catalog: Catalog, holder: Holder, held: tuple[HeldAddOn, ...]) -> 
 
 def _granted(override: Override) -> Mapping[str, Standing]:
     entitlement = override.entitlement
-    return {entitlement.feature: standing_of(Source("override", "grant"), entitlement)}
+    return {entitlement.feature: standing_of(GRANTED, entitlement)}
 
 
 def _contend(
@@ -200,7 +276,7 @@ def _override(shared: Mapping[str, Standing], own: dict[str, Standing], override
     entitlement = override.entitlement
     key = entitlement.feature
     if entitlement.mode == "set":
-        own[key] = standing_of(Source("override", "set"), entitlement)
+        own[key] = standing_of(SET, entitlement)
     elif entitlement.mode == "add":
         mine = own.get(key) or shared.get(key)
-        own[key] = add(mine, Source("override", "add"), entitlement)
+        own[key] = add(mine, ADDED, entitlement)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -15,12 +15,39 @@ from .catalog.model import EMPTY
 from .decisions import Decision, json_instant
 
 
+class Answers(Mapping[str, Decision]):
+    """The decision on each of a number of features, made from one state when first asked for."""
+
+    def __init__(self, features: Iterable[str], answer: Callable[[str], Decision]) -> None:
+        self._features = dict.fromkeys(features)
+        self._answer = answer
+        self._made: dict[str, Decision] = {}
+
+    def __getitem__(self, feature: str) -> Decision:
+        made = self._made.get(feature)
+        if made is None:
+            if feature not in self._features:
+                raise KeyError(feature)
+            made = self._made[feature] = self._answer(feature)
+        return made
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._features)
+
+    def __len__(self) -> int:
+        return len(self._features)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
 @attrs.define(slots=False, frozen=True)
 class Snapshot:
     """Every feature and credit of one customer at one instant.
 
-    `features` holds one decision for each feature of the catalog, `credits` one balance for each
-    credit. `etag` changes exactly when something a front end would show has changed.
+    `features` holds one decision for each feature of the catalog, all made from the state that was read
+    when the snapshot was taken; `credits` one balance for each credit. `etag` changes exactly when
+    something a front end would show has changed.
     """
 
     customer: str

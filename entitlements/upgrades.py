@@ -8,7 +8,7 @@ from functools import partial
 import attrs
 
 from .cases import Case
-from .catalog.model import Plan
+from .catalog.model import Catalog, Plan
 from .catalog.standing import flatten
 from .changing import addon_refusal
 from .decisions import Decision
@@ -22,11 +22,20 @@ CURABLE = frozenset(
 
 
 def with_upgrade(decision: Decision, question: Question, case: Case) -> Decision:
-    """Return a denial with the plans and add-ons that would allow it, in the order of the catalog."""
-    if decision.allowed or decision.code not in CURABLE:
+    """Return a denial with the plans and add-ons that would allow it, in the order of the catalog.
+
+    What would allow it may change with any fact, so where anything on sale grants the feature, the
+    denial is valid until the first of them begins or ends.
+    """
+    if decision.allowed or decision.code not in CURABLE or not _sold(case.catalog, decision.feature):
         return decision
-    labels = tuple(_labels(question, case))
-    return attrs.evolve(decision, upgrade=labels) if labels else decision
+    edges = [edge for edge in (decision.valid_until, case.entitlements.next_change()) if edge is not None]
+    return attrs.evolve(decision, upgrade=tuple(_labels(question, case)), valid_until=min(edges, default=None))
+
+
+def _sold(catalog: Catalog, feature: str) -> bool:
+    addons = any(feature in addon.entitlements for addon in catalog.addons.values())
+    return addons or any(feature in flatten(catalog, plan) for plan in catalog.plans)
 
 
 def _labels(question: Question, case: Case) -> Iterator[str]:
@@ -57,7 +66,7 @@ def _with_plan(case: Case, plan: Plan) -> Facts:
     held = [fact for fact in facts.subscriptions if fact.product == plan.product and holds(fact, at)]
     bought = Subscription("", plan.product, plan.key, at, None, started_at=at, anchor=at)
     if held:
-        bought = attrs.evolve(held[0], plan=plan.key, status="active", version=None)
+        bought = attrs.evolve(held[0], plan=plan.key, version=None)
     return attrs.evolve(facts, subscriptions=replace(facts.subscriptions, plan.product, at, (bought,)))
 
 

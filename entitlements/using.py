@@ -55,6 +55,8 @@ def free(case: Case) -> Verdict[Decision]:
     feature = question.feature
     if feature.reset.every != "none" or feature.aggregate != "sum":
         raise ValueError(f"feature {feature.key!r} is counted per {feature.reset}; only counts without a reset go down")
+    if not case.is_known:
+        return Verdict(_stranger(case, question))
     meter = meters(case.entitlements, case.head.opened, feature, case.at)[feature.reset]
     used = case.counters.get(meter.counter, 0)
     if question.requested > used:
@@ -68,6 +70,8 @@ def reset_usage(case: Case) -> Verdict[Decision]:
     if case.value("feature") not in case.catalog.features:
         return Verdict(_unknown(case))
     question = asked(case)
+    if not case.is_known:
+        return Verdict(_stranger(case, question))
     metered = meters(case.entitlements, case.head.opened, question.feature, case.at)
     lines = [
         _line("usage_reset", question.feature, meter, case.at, -case.counters.get(meter.counter, 0))
@@ -100,6 +104,11 @@ def _unknown(case: Case) -> Decision:
     return unknown_feature(case.catalog, case.customer, case.value("feature"), case.at)
 
 
+def _stranger(case: Case, question: Question) -> Decision:
+    decision, _, _ = judge(question, case.entitlements, case.head, case.counters)
+    return with_upgrade(decision, question, case)
+
+
 def _occurred_at(case: Case, feature: Feature) -> datetime | None:
     occurred_at: datetime | None = case.value("occurred_at")
     if occurred_at is None or occurred_at == case.at:
@@ -124,7 +133,7 @@ def _book(
         after = after_aggregate(feature, used, units)
         if after > MAX_UNITS:
             raise AmountError(f"{feature.key!r} would come to more than a counter holds; reset or free it first")
-        if meter.fresh:
+        if meter.fresh and units:
             lines.append(Entry("opened", at, feature.key, meter.counter[0], meter.counter[1]))
         lines.append(_line(kind, feature, meter, at, after - used))
     overage = decision.overage if decision.limit is not None else from_units(units, feature.scale)

@@ -33,7 +33,6 @@ from .model import (
 )
 from .words import Surprise, misfit
 from .written import (
-    ABSENT,
     Absent,
     Entry,
     Shorthand,
@@ -47,6 +46,7 @@ from .written import (
     WrittenPromotion,
     WrittenRate,
     WrittenRollover,
+    is_given,
 )
 
 T = TypeVar("T")
@@ -90,7 +90,7 @@ class _Maker:
             product=written.product,
             extends=tuple(written.extends),
             version=written.version,
-            price=written.price,
+            price=written.price or None,
             trial=written.trial,
             entitlements=self._entitlements("plans", written.entitlements, path),
             credits=_each("credits", written.credits, self._plan_credit, findings, path),
@@ -103,7 +103,7 @@ class _Maker:
             plans=tuple(written.plans),
             requires=tuple(written.requires),
             excludes=tuple(written.excludes),
-            price=written.price,
+            price=written.price or None,
             entitlements=self._entitlements("addons", written.entitlements, path),
             **_described(written),
         )
@@ -168,7 +168,7 @@ def _described(written: Any) -> dict[str, Any]:
 
 def _feature(key: str, written: WrittenFeature, path: Path, findings: Findings) -> Feature | None:
     for name in (*_METERED_ONLY * (written.type != "metered"), *_CONFIG_ONLY * (written.type != "config")):
-        if getattr(written, name) not in (None, ABSENT):
+        if is_given(getattr(written, name)):
             findings.add(Finding((*path, name), f"says nothing on a {written.type} feature; leave it out"))
     value = written.value or "text"
     prefer = _prefer(written, value, (*path, "prefer"), findings)
@@ -194,7 +194,7 @@ def _prefer(written: WrittenFeature, value: ConfigType, path: Path, findings: Fi
         return None
     if isinstance(written.prefer, Absent):
         return default_preference(value)
-    if written.prefer in ("max", "min"):
+    if isinstance(written.prefer, str) and written.prefer in {"max", "min"}:
         return written.prefer
     if not isinstance(written.prefer, list | tuple):
         findings.add(Finding(path, str(misfit(written.prefer, "max, min, or a list with the best value first"))))

@@ -25,11 +25,11 @@ def graph_findings(section: str, verb: str, graph: Graph) -> Iterator[Finding]:
     for key in order:
         above = [name for name in graph[key] if name in depth]
         depth[key] = 1 + max((depth[name] for name in above), default=0)
-        ways[key] = 1 + sum(ways[name] for name in above)
+        ways[key] = sum(ways[name] for name in above) or 1
         if depth[key] == DEEPEST + 1:
             yield Finding((section, key, verb), f"is a chain of {depth[key]}; chains have at most {DEEPEST}")
         elif ways[key] > MOST_WAYS >= max((ways[name] for name in above), default=0):
-            yield Finding((section, key, verb), f"leads up on more than {MOST_WAYS} ways; name each only once")
+            yield Finding((section, key, verb), f"leads up on more than {MOST_WAYS} ways; name fewer")
 
 
 def reachable(graph: Graph, start: str) -> dict[str, None]:

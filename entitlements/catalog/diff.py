@@ -11,20 +11,20 @@ from typing import Final, Literal, TypeAlias, TypeVar
 
 import attrs
 
-from ..amounts import MAX_SCALE, Bound, Unlimited, bound_number, canonical, from_units
+from ..amounts import MAX_SCALE, Bound, Number, Unlimited, bound_number, canonical, from_units
 from .model import (
-    EMPTY,
     Catalog,
     ConfigValue,
-    Credit,
     Entitlement,
     Feature,
     Limit,
     PlanCredit,
     Rate,
+    RateCase,
     Rollover,
 )
 from .standing import Share, Source, Standing, at_least, flatten, join, standing_of
+from .words import duration_text
 
 T = TypeVar("T")
 Change: TypeAlias = Literal["gains", "loses", "changes"]
@@ -47,8 +47,9 @@ class Difference:
     after: str
 
     def __str__(self) -> str:
-        about = f"{self.subject} {self.kind} {self.name}" if self.name else f"{self.subject} {self.kind}"
-        return f"{about}: {self.before} -> {self.after}"
+        if not self.name:
+            return f"{self.subject} is {self.after}"
+        return f"{self.subject} {self.kind} {self.name}: {self.before} -> {self.after}"
 
 
 def diff(old: Catalog, new: Catalog) -> tuple[Difference, ...]:
@@ -80,7 +81,7 @@ class _Comparison:
             if key not in before:
                 yield Difference("gains", subject, "", NOTHING, "added")
             elif key not in after:
-                yield Difference("loses", subject, "", "there", "removed")
+                yield Difference("loses", subject, "", "sold", "removed")
             else:
                 yield from compare(subject, key)
 
@@ -88,9 +89,11 @@ class _Comparison:
         yield from self._features(subject, flatten(self.old, key), flatten(self.new, key))
         before, after = self.old.plans[key].credits, self.new.plans[key].credits
         for credit in _both(before, after):
-            one = before.get(credit), self.old.credits.get(credit)
-            other = after.get(credit), self.new.credits.get(credit)
-            yield from _credit_difference(subject, credit, one, other)
+            one = _Granted(before.get(credit), _scale(self.old, credit))
+            other = _Granted(after.get(credit), _scale(self.new, credit))
+            kind = _granted_change(one, other)
+            if kind is not None:
+                yield Difference(kind, subject, credit, str(one), str(other))
 
     def _addon(self, subject: str, key: str) -> Iterator[Difference]:
         yield from self._entries(subject, self.old.addons[key].entitlements, self.new.addons[key].entitlements)
@@ -149,6 +152,38 @@ class _Side:
         return _value_text(self.standing.value)
 
 
+@attrs.frozen
+class _Granted:
+    """What one catalog grants of a credit."""
+
+    terms: PlanCredit | None
+    scale: int
+
+    @property
+    def amount(self) -> Number:
+        """The amount of each period."""
+        return from_units(self.terms.grant, self.scale) if self.terms is not None else 0
+
+    def __str__(self) -> str:
+        if self.terms is None:
+            return NOTHING
+        often = self.terms.every if self.terms.count == 1 else f"{self.terms.count} {self.terms.every}s"
+        texts = [f"{canonical(self.amount)} per {often}"]
+        if self.terms.category != "paid":
+            texts.append(self.terms.category)
+        if self.terms.priority != 50:
+            texts.append(f"priority {self.terms.priority}")
+        if self.terms.cost_basis is not None:
+            texts.append(f"cost basis {canonical(self.terms.cost_basis)}")
+        if self.terms.rollover is not None:
+            texts.append(_rollover_text(self.terms.rollover, self.scale))
+        return ", ".join(texts)
+
+
+def _scale(catalog: Catalog, credit: str) -> int:
+    return catalog.credits[credit].scale if credit in catalog.credits else 0
+
+
 def _both(before: Iterable[str], after: Iterable[str]) -> dict[str, None]:
     return dict.fromkeys([*before, *after])
 
@@ -172,6 +207,67 @@ def _covers(wide: _Side, narrow: _Side) -> bool:
     if feature.type != "metered":
         return mine.value is not None and theirs.value is not None and at_least(feature, mine.value, theirs.value)
     fine, other = _at_scale(mine, feature.scale), _at_scale(theirs, narrow.feature.scale)
-    if any(isinstance(limit.amount, Unlimited) for share in fine.shares for limit in share.limits[:1]):
-        return all(len(share.limits) == 1 for share in fine.shares)
+    if any(all(isinstance(limit.amount, Unlimited) for limit in share.limits) for share in fine.shares):
+        return True
     return _allowed(join(feature, fine, other)) == _allowed(fine)
+
+
+def _allowed(standing: Standing) -> frozenset[frozenset[Limit]]:
+    return frozenset(frozenset(share.limits) for share in standing.shares)
+
+
+def _at_scale(standing: Standing, scale: int) -> Standing:
+    """Return a standing with its amounts at the finest scale, so that two catalogs' amounts compare."""
+    times = 10 ** (MAX_SCALE - scale)
+
+    def finer(limit: Limit) -> Limit:
+        amount = limit.amount if isinstance(limit.amount, Unlimited) else limit.amount * times
+        return attrs.evolve(limit, amount=amount, ceiling=None if limit.ceiling is None else limit.ceiling * times)
+
+    shares = tuple(Share(share.source, tuple(finer(limit) for limit in share.limits)) for share in standing.shares)
+    return attrs.evolve(standing, shares=shares)
+
+
+def _granted_change(one: _Granted, other: _Granted) -> Change | None:
+    if one.terms is None or other.terms is None:
+        return "gains" if one.terms is None else "loses"
+    if attrs.evolve(one.terms, grant=0) != attrs.evolve(other.terms, grant=0):
+        return "changes"
+    before, after = one.amount, other.amount
+    return None if before == after else "gains" if after > before else "loses"
+
+
+def _rollover_text(rollover: Rollover, scale: int) -> str:
+    part = "" if rollover.fraction == 1 else f" a part of {canonical(rollover.fraction)}"
+    most = "" if rollover.max is None else f" up to {canonical(from_units(rollover.max, scale))}"
+    life = "" if rollover.expires_after is None else f" for {duration_text(rollover.expires_after)}"
+    return f"rolls over{part}{most}{life}{'' if rollover.times == 1 else f' {rollover.times} times'}"
+
+
+def _limit_text(limit: Limit, scale: int) -> str:
+    period = "" if limit.period.every == "none" else f" per {limit.period}"
+    depletion = "" if limit.depletion == "hard" else f", {limit.depletion}"
+    ceiling = "" if limit.ceiling is None else f" up to {_bound_text(limit.ceiling, scale)}"
+    return f"{_bound_text(limit.amount, scale)}{period}{depletion}{ceiling}"
+
+
+def _bound_text(bound: Bound, scale: int) -> str:
+    number = bound_number(bound, scale)
+    return "unlimited" if isinstance(number, Unlimited) else canonical(number)
+
+
+def _value_text(value: ConfigValue | None) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(value) or "an empty list"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _priced(rate: Rate) -> str:
+    per = "" if rate.per == 1 else f" per {canonical(rate.per)}"
+    cases = [f"{_case_text(case)} {canonical(case.price)}" for case in rate.when]
+    default = [] if rate.price is None else [canonical(rate.price)]
+    return f"{', '.join([*default, *cases])} {rate.credit}{per}"
+
+
+def _case_text(case: RateCase) -> str:
+    return " ".join(f"{name}={value}" for name, value in case.match.items())

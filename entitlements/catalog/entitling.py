@@ -14,7 +14,7 @@ from . import words
 from .findings import Finding, Findings, Path
 from .model import ConfigType, ConfigValue, Entitlement, Feature, Limit, Mode
 from .words import Misfit, Surprise, misfit
-from .written import ABSENT, Absent, Entry, Shorthand, WrittenEntitlement, WrittenLimit
+from .written import Absent, Entry, Shorthand, WrittenEntitlement, WrittenLimit, is_given
 
 Section = Literal["plans", "addons", "promotions", "overrides"]
 MODES: Final[Mapping[Section, tuple[Mode, ...]]] = {
@@ -57,7 +57,7 @@ def _mode(feature: Feature, entry: Entry, section: Section, path: Path, findings
 def _value(feature: Feature, entry: Entry, path: Path, findings: Findings) -> ConfigValue | None:
     if isinstance(entry, Shorthand):
         return converted(entry.value, _value_type(feature), path, findings)
-    wrong = [name for name in (*_LIMIT_KEYS, "limits") if getattr(entry, name) not in (None, ABSENT)]
+    wrong = [name for name in (*_LIMIT_KEYS, "limits") if is_given(getattr(entry, name))]
     for name in wrong:
         findings.add(Finding((*path, name), f"is for metered features; {feature.key} is {feature.type}, write value"))
     if isinstance(entry.value, Absent):
@@ -98,7 +98,7 @@ def _limits(feature: Feature, entry: Entry, path: Path, findings: Findings) -> t
 
 def _refuse_beside_limits(entry: WrittenEntitlement, path: Path, findings: Findings) -> None:
     for name in (*_LIMIT_KEYS, "value"):
-        if getattr(entry, name) not in (None, ABSENT):
+        if is_given(getattr(entry, name)):
             findings.add(Finding((*path, name), "stands beside limits; write it in each of them, or leave it out"))
 
 
@@ -110,19 +110,15 @@ def _refuse_without_limit(feature: Feature, entry: WrittenEntitlement, path: Pat
 
 
 def _limit(written: WrittenLimit | WrittenEntitlement, feature: Feature, path: Path, findings: Findings) -> Limit:
+    amount = _bound(written.limit, feature, (*path, "limit"), findings)
     ceiling = None
     if not isinstance(written.ceiling, Absent):
         ceiling = units(written.ceiling, feature.scale, "ceiling", path, findings)
-    return Limit(
-        _bound(written.limit, feature, (*path, "limit"), findings),
-        written.reset or feature.reset,
-        written.depletion or "hard",
-        ceiling,
-    )
+    return Limit(amount, written.reset or feature.reset, written.depletion or "hard", ceiling)
 
 
 def _bound(value: object, feature: Feature, path: Path, findings: Findings) -> Bound:
-    if value == "unlimited" or isinstance(value, Unlimited):
+    if isinstance(value, Unlimited) or (isinstance(value, str) and value == "unlimited"):
         return UNLIMITED
     if isinstance(value, bool):
         findings.add(Finding(path, f"{feature.key} is metered; write a number or unlimited"))
@@ -139,7 +135,7 @@ def _amount(value: object, scale: int, what: str, path: Path, findings: Findings
     if type(value) is int and scale == 0 and 0 <= value <= MAX_UNITS:
         return value
     if isinstance(value, Surprise) or value is None or isinstance(value, list | tuple | Mapping):
-        findings.add(Finding(path, str(misfit(value, "a number"))))
+        findings.add(Finding(path, str(misfit(value, "a number or unlimited" if what == "limit" else "a number"))))
         return 0
     try:
         return to_units(value, scale, what=what)

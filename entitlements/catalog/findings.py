@@ -110,7 +110,7 @@ def near(word: str, known: Iterable[str]) -> str:
 
 @attrs.define
 class Findings:
-    """What was found so far; full at 100, where the catalog is refused without looking further."""
+    """What was found so far; after 100 the catalog is refused without looking further."""
 
     origin: str = "the catalog"
     file: str | None = None
@@ -123,7 +123,7 @@ class Findings:
         """Keep a finding; raises CatalogError when there are too many."""
         self.found[finding] = None
         self.units.add(unit_of(finding.path))
-        if len(self.found) >= MOST_FINDINGS:
+        if len(self.found) > MOST_FINDINGS:
             raise self.error()
 
     def extend(self, findings: Iterable[Finding]) -> None:
@@ -142,9 +142,12 @@ class Findings:
 
     def error(self) -> CatalogError:
         """Return the CatalogError of all findings."""
-        problems = [problem for _, problem in sorted(self._placed(), key=lambda pair: pair[0])]
-        if len(self.found) >= MOST_FINDINGS:
-            problems.append(Problem("", f"more than {MOST_FINDINGS - 1} problems; the rest is not listed", self.file))
+        placed = sorted(islice(self._placed(), MOST_FINDINGS), key=lambda pair: pair[0])
+        problems = [problem for _, problem in placed]
+        if len(self.found) > MOST_FINDINGS:
+            problems.append(
+                Problem("", f"there are more than {MOST_FINDINGS} problems; the rest is not listed", self.file)
+            )
         return CatalogError(problems, origin=self.origin)
 
     def _placed(self) -> Iterator[tuple[tuple[int, ...], Problem]]:

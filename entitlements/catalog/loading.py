@@ -75,7 +75,7 @@ def entitlement(feature: Feature, value: object, *, mode: Mode) -> Entitlement:
     value, or a mapping such as {"limit": 5, "reset": "day"}; `deny` takes None or False. Raises
     AmountError for a bad amount and CatalogError for a value of another shape.
     """
-    findings = Findings(f"the value for feature {shown(feature.key)}")
+    findings = Findings(f"the value for feature {shown(feature.key)}", document={feature.key: value})
     path: Path = (feature.key,)
     if mode == "deny":
         if value is not None and value is not False:
@@ -115,15 +115,21 @@ def _load_file(name: str | bytes) -> Catalog:
     if suffix not in FORMATS:
         message = f"a catalog file ends in {', '.join(FORMATS)}; this one in {shown(suffix) if suffix else 'nothing'}"
         raise CatalogError([Problem("", message, path)], origin=path)
-    with FilePath(path).open("rb") as file:
-        data = file.read(LARGEST + 1)
     try:
-        reading = read(data, suffix)
+        reading = read(_bytes(path), suffix)
     except Unreadable as error:
         findings = Findings(path, path)
         findings.add(error.finding)
         raise findings.error() from None
     return parse(reading.document, places=reading.places, origin=path, found=reading.findings)
+
+
+def _bytes(path: str) -> bytes:
+    try:
+        with FilePath(path).open("rb") as file:
+            return file.read(LARGEST + 1)
+    except ValueError:
+        raise Unreadable("this is no path; it has a character that no file name has") from None
 
 
 def _written(document: Mapping[str, Any], findings: Findings) -> WrittenCatalog:

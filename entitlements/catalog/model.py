@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -33,7 +34,7 @@ DEFAULT_PRODUCT = "default"
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True, weakref_slot=False)
 class Period:
     """How often usage starts again from zero: `count` times `every`, laid out by `align`.
 
@@ -46,14 +47,19 @@ class Period:
     align: Literal["anniversary", "calendar", "first_use"] = "anniversary"
 
     def __str__(self) -> str:
-        spelled = self.every if self.count == 1 else f"{self.count} {self.every}s"
-        return spelled if self.align == "anniversary" else f"{spelled} ({self.align})"
+        return _spelled(self)
+
+
+@lru_cache
+def _spelled(period: Period) -> str:
+    spelled = period.every if period.count == 1 else f"{period.count} {period.every}s"
+    return spelled if period.align == "anniversary" else f"{spelled} ({period.align})"
 
 
 NO_PERIOD = Period()
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Limit:
     """At most `amount` in each `period`; a soft limit lets more pass, up to `ceiling` where one is given."""
 
@@ -63,7 +69,7 @@ class Limit:
     ceiling: int | None = None
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Entitlement:
     """What one source says about one feature.
 
@@ -229,7 +235,8 @@ class Catalog:
     document: Mapping[str, Any] = attrs.field(default=EMPTY, repr=False)
     version: str = ""
     flattened: dict[tuple[str, str], Mapping[str, Any]] = attrs.field(factory=dict, init=False, repr=False)
-    """What `standing` has worked out for this catalog already; a memo, never part of its content."""
+    combined: dict[object, Mapping[Any, Any]] = attrs.field(factory=dict, init=False, repr=False)
+    """What `standing` and `resolution` have worked out already; memos, never part of the content."""
 
     @classmethod
     def load(cls, source: object) -> Catalog:

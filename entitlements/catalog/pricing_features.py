@@ -8,14 +8,14 @@ use up. Every other usage limit is a boolean or a config feature.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from decimal import ROUND_DOWN, Context, Decimal
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, TypeGuard
 
 import attrs
 
 from ..amounts import MAX_SCALE, MAX_UNITS, UNLIMITED, Unlimited
-from ..errors import did_you_mean, shown
+from ..errors import shown
 from .findings import Path, unknown
 from .pricing_reading import Part, Remarks, Value, key_from, spelled
 from .words import key_fault
@@ -27,17 +27,18 @@ Reset: TypeAlias = str | dict[str, str | int]
 
 VALUE_TYPES: Final[Mapping[str, Kind]] = {"BOOLEAN": "boolean", "NUMERIC": "number", "TEXT": "text"}
 LIMIT_TYPES: Final = ("RENEWABLE", "NON_RENEWABLE", "TIME_DRIVEN", "RESPONSE_DRIVEN")
-FEATURE_TYPES: Final = frozenset(
-    {"INFORMATION", "INTEGRATION", "DOMAIN", "AUTOMATION", "MANAGEMENT", "GUARANTEE", "SUPPORT", "PAYMENT"}
-)
 _FEATURE_KEYS: Final = frozenset(
     {
-        "type", "integrationType", "automationType", "pricingUrls", "pricingURLs", "docUrl", "docURL", "tag", "render",
-        "expression", "serverExpression",
+        "description", "valueType", "defaultValue", "type", "integrationType", "automationType", "pricingUrls",
+        "pricingURLs", "docUrl", "docURL", "tag", "render", "expression", "serverExpression",
     }
 )  # fmt: skip
-_LIMIT_KEYS: Final = frozenset({"type", "trackable", "tag", "render", "linkedFeatures", "unit", "period"})
-_DECLARED_KEYS: Final = frozenset({"description", "valueType", "defaultValue", "value", "unit", "period", "linkedFeatures"})
+_LIMIT_KEYS: Final = frozenset(
+    {
+        "description", "valueType", "defaultValue", "type", "unit", "period", "trackable", "linkedFeatures", "tag",
+        "render",
+    }
+)  # fmt: skip
 _SPOKEN: Final[Mapping[str, bool]] = {"yes": True, "on": True, "y": True, "no": False, "off": False, "n": False}
 _EXACT: Final = Context(prec=200)
 _FLOORED: Final = Context(prec=200, rounding=ROUND_DOWN)
@@ -63,7 +64,11 @@ _TIMES: Final[Mapping[str, tuple[str, int]]] = {
 
 @attrs.frozen
 class Declared:
-    """A feature or a usage limit as the file declares it, and its key in the catalog."""
+    """A feature or a usage limit as the file declares it, and its key in the catalog.
+
+    A `metered` one is an amount that is used, in `unit`, and starts again at each `reset`; it holds
+    where one of the features `linked` to it is on. No number of it is below `least`.
+    """
 
     name: str
     key: str
@@ -71,101 +76,97 @@ class Declared:
     kind: Kind
     default: Setting
     described: Mapping[str, Any]
+    least: int | None = None
+    unit: str = ""
+    reset: Reset = "none"
+    linked: tuple[str, ...] = ()
+    metered: bool = False
+    scale: int = 0
 
     def setting(self, value: Value, path: Path, remarks: Remarks) -> Setting:
-        """Return a value of this feature; its default where the value is absent or, with the mistake kept, wrong."""
-        if value is None:
-            return self.default
-        found = _setting(self.kind, value, path, remarks, least=self.least)
+        """Return a value of this feature: its default where none is given or, with the mistake kept, a wrong one."""
+        found = None if value is None else _setting(self.kind, value, path, remarks, self.least)
         return self.default if found is None else found
 
-    @property
-    def least(self) -> int | None:
-        """The smallest number that may stand here, None for any."""
-        return None
+    def measured(self, settings: Iterable[Setting], remarks: Remarks) -> Declared:
+        """Return this feature with the scale that its values need; those out of reach are noted."""
+        found = dict.fromkeys(each for each in (self.default, *settings) if isinstance(each, Decimal | Unlimited))
+        scale = max((places(each) for each in found if isinstance(each, Decimal)), default=0)
+        for number in found:
+            if not self.metered and not within(number):
+                remarks.note(self.path, f"a value that is read is never unlimited; the largest here is {MAX_UNITS}")
+            elif isinstance(number, Decimal) and not within(number, scale * self.metered):
+                remarks.note(self.path, f"{spelled(number)} is more than can be counted; unlimited here")
+        return attrs.evolve(self, scale=scale)
 
-    @property
-    def metered(self) -> bool:
-        """Whether this is an amount that is used, and no value that is read."""
-        return False
-
-    def written(self, settings: Iterable[Setting]) -> dict[str, Any]:
-        """Return the feature of the catalog file; `settings` are all its values anywhere."""
-        if self.kind == "boolean":
-            return {"type": "boolean", **self.described}
-        value: str = self.kind
-        if self.kind == "number":
-            value = "decimal" if any(places(number) for number in numbers(settings)) else "integer"
-        return {"type": "config", "value": value, **self.described}
-
-
-@attrs.frozen
-class UsageLimit(Declared):
-    """A usage limit: what it counts, when it starts again (None for a rate) and the features it bounds."""
-
-    unit: str = ""
-    reset: Reset | None = "none"
-    linked: tuple[str, ...] = ()
-
-    @property
-    def least(self) -> int | None:
-        """Zero: a limit is never below."""
-        return 0
-
-    @property
-    def metered(self) -> bool:
-        """Whether this is an amount that is used, and no value that is read."""
-        return self.kind == "number" and self.reset is not None
-
-    def written(self, settings: Iterable[Setting]) -> dict[str, Any]:
-        """Return the feature of the catalog file; `settings` are all its values anywhere."""
+    def written(self) -> dict[str, Any]:
+        """Return the feature as a catalog file has it."""
         unit = {"unit": self.unit} if self.unit else {}
-        if not self.metered:
-            return {**super().written(settings), **unit}
-        scale = max((places(number) for number in numbers(settings)), default=0)
-        exact = {"scale": scale} if scale else {}
-        return {"type": "metered", **unit, "reset": self.reset, **exact, **self.described}
+        if self.metered:
+            exact = {"scale": self.scale} if self.scale else {}
+            return {"type": "metered", **unit, "reset": self.reset, **exact, **self.described}
+        if self.kind == "boolean":
+            return {"type": "boolean", **unit, **self.described}
+        value = ("decimal" if self.scale else "integer") if self.kind == "number" else self.kind
+        return {"type": "config", "value": value, **unit, **self.described}
+
+    def entry(self, setting: Setting) -> Any:
+        """Return a value as a catalog file has it: out of reach of a counter is unlimited, or the largest there is."""
+        if not isinstance(setting, Decimal | Unlimited):
+            return list(setting) if isinstance(setting, tuple) else setting
+        if within(setting, self.scale * self.metered):
+            return exactly(setting)
+        return "unlimited" if self.metered else MAX_UNITS
 
 
-def declared_features(parts: Mapping[str, Part]) -> dict[str, Declared]:
+def declared_features(parts: dict[str, Part]) -> dict[str, Declared]:
     """Return the features of a file by name."""
-    keys = allot(parts, set(), parts)
-    return {name: Declared(name, keys[name], part.path, *_declared(part, _FEATURE_KEYS)) for name, part in parts.items()}
+    return {name: _feature(part) for name, part in allotted(parts).items()}
 
 
-def declared_limits(parts: Mapping[str, Part], features: Mapping[str, Declared]) -> dict[str, UsageLimit]:
-    """Return the usage limits of a file by name; a name that a feature has already gets `Limit` behind its key."""
-    keys = allot(parts, {feature.key for feature in features.values()}, parts)
-    limits = {}
+def declared_limits(parts: dict[str, Part], features: Mapping[str, Declared]) -> dict[str, Declared]:
+    """Return the usage limits of a file by name; one whose name a feature has gets `Limit` behind its key."""
+    taken = {feature.key for feature in features.values()}
+    return {name: _limit(part, features) for name, part in allotted(parts, taken, "Limit").items()}
+
+
+def _feature(part: Part) -> Declared:
+    kind, default = _valued(part, least=None)
+    for key in ("expression", "serverExpression"):
+        if part.peek(key) not in (None, ""):
+            part.note(key, "is not evaluated, kept as metadata: the values of plans and add-ons decide")
+    return Declared(part.name, part.key, part.path, kind, default, _described(part, _FEATURE_KEYS))
+
+
+def _limit(part: Part, features: Mapping[str, Declared]) -> Declared:
+    linked = _linked(part, features)
+    kind, default = _valued(part, least=0)
+    unit, reset = renewal(part) if kind == "number" else (part.text("unit"), None)
+    described = _described(part, _LIMIT_KEYS)
+    if linked:
+        names = [features[each].key for each in linked]
+        described["metadata"] = {**described.get("metadata", {}), "linkedFeatures": names}
+    named = part.name, part.key, part.path
+    return Declared(*named, kind, default, described, 0, unit, reset or "none", linked, metered=reset is not None)
+
+
+def allotted(parts: dict[str, Part], taken: Collection[str] = (), tail: str = "_") -> dict[str, Part]:
+    """Return the parts, each with a key: its name where that is a key and not taken, else one like it, noted."""
+    held = set(taken)
+    held |= {name for name in parts if key_fault(name) is None and name not in taken}
+    tried: dict[str, int] = {}
     for name, part in parts.items():
-        linked = _linked(part, features)
-        unit, reset = _renewal(part)
-        limits[name] = UsageLimit(name, keys[name], part.path, *_declared(part, _LIMIT_KEYS), unit, reset, linked)
-    return limits
-
-
-def allot(names: Iterable[str], taken: set[str], parts: Mapping[str, Part]) -> dict[str, str]:
-    """Return a key for each name and add it to `taken`: its own spelling where that is a key, and free."""
-    listed = list(names)
-    keys = {name: name for name in listed if key_fault(name) is None and name not in taken}
-    taken.update(keys)
-    for name in listed:
-        if name not in keys:
-            keys[name] = _free(key_from(name), taken)
-            taken.add(keys[name])
-            why = "a feature has this key" if key_fault(name) is None else "no key of a catalog is spelled so"
-            parts[name].remarks.note(parts[name].path, f"{why}; it is {shown(keys[name])} here")
-    return keys
+        if key_fault(name) is not None or name in taken:
+            part.key = _free(key_from(name), held, tail, tried)
+            held.add(part.key)
+            why = "a feature has this key too" if key_fault(name) is None else "no key of the catalog is spelled so"
+            part.remarks.note(part.path, f"{why}; it is {shown(part.key)} here")
+    return parts
 
 
 def is_on(setting: Setting) -> bool:
     """Return whether a feature with this value is there at all: true, not zero, not empty."""
     return isinstance(setting, Unlimited) or bool(setting)
-
-
-def numbers(settings: Iterable[Setting]) -> list[Decimal]:
-    """Return the finite numbers among some values."""
-    return [setting for setting in settings if isinstance(setting, Decimal)]
 
 
 def places(number: Decimal) -> int:
@@ -174,16 +175,21 @@ def places(number: Decimal) -> int:
     return len(text.rstrip("0").partition(".")[2]) if "." in text else 0
 
 
-def plus(one: Number, other: Number) -> Number:
+def within(number: Number, scale: int = 0) -> TypeGuard[Decimal]:
+    """Return whether a number is one that a counter of this scale can reach."""
+    return isinstance(number, Decimal) and number <= _EXACT.divide(Decimal(MAX_UNITS), Decimal((0, (1,), scale)))
+
+
+def plus(one: Setting, other: Setting) -> Number:
     """Return the exact sum of two limits."""
-    if isinstance(one, Unlimited) or isinstance(other, Unlimited):
-        return UNLIMITED
-    return _EXACT.add(one, other)
+    return _EXACT.add(one, other) if isinstance(one, Decimal) and isinstance(other, Decimal) else UNLIMITED
 
 
-def larger(one: Number, other: Number) -> bool:
-    """Return whether one limit is larger than another."""
-    return not isinstance(other, Unlimited) and (isinstance(one, Unlimited) or one > other)
+def larger(one: Setting, other: Setting) -> bool:
+    """Return whether one number is larger than another; nothing else is."""
+    if isinstance(one, Unlimited):
+        return not isinstance(other, Unlimited)
+    return isinstance(one, Decimal) and isinstance(other, Decimal) and one > other
 
 
 def exactly(number: Decimal) -> int | str:
@@ -193,57 +199,27 @@ def exactly(number: Decimal) -> int | str:
     return text if "." in text else int(text)
 
 
-def limit_of(setting: Number, scale: int) -> int | str:
-    """Return a limit as a catalog file has it; one that no counter can reach is unlimited."""
-    if isinstance(setting, Unlimited) or setting > _EXACT.divide(Decimal(MAX_UNITS), Decimal(10) ** scale):
-        return "unlimited"
-    return exactly(setting)
-
-
-def value_of(setting: Setting) -> Any:
-    """Return a value as a catalog file has it; an unlimited number is the largest there is."""
-    if isinstance(setting, Unlimited):
-        return MAX_UNITS
-    if isinstance(setting, Decimal):
-        return exactly(min(setting, Decimal(MAX_UNITS)))
-    return list(setting) if isinstance(setting, tuple) else setting
-
-
-def _declared(part: Part, known: frozenset[str]) -> tuple[Kind, Setting, dict[str, Any]]:
-    kind = _kind(part)
-    default = part.take("defaultValue")
-    value = part.take("value")
-    if value is not None:
-        part.note("value", "stands in the place of the defaultValue")
-        default = value
-    if kind == "text" and isinstance(default, list):
-        kind = "list"
-    least = 0 if "linkedFeatures" in known else None
-    found = _setting(kind, default, part.at("defaultValue"), part.remarks, least=least) if default is not None else None
-    if default is None:
-        part.remarks.wrong(part.path, "needs the key 'defaultValue'")
-    return kind, _EMPTY[kind] if found is None else found, _described(part, known)
-
-
 _EMPTY: Final[Mapping[Kind, Setting]] = {"boolean": False, "number": Decimal(0), "text": "", "list": ()}
 
 
+def _valued(part: Part, *, least: int | None) -> tuple[Kind, Setting]:
+    kind = _kind(part)
+    key = "defaultValue" if part.peek("value") is None else "value"
+    if key == "value":
+        part.note("value", "stands in the place of the defaultValue")
+    value, _ = part.take(key), part.take("defaultValue")
+    if kind == "text" and isinstance(value, list):
+        kind = "list"
+    if value is None:
+        part.remarks.wrong(part.path, "needs the key 'defaultValue'")
+        return kind, _EMPTY[kind]
+    found = _setting(kind, value, part.at(key), part.remarks, least)
+    return kind, _EMPTY[kind] if found is None else found
+
+
 def _described(part: Part, known: frozenset[str]) -> dict[str, Any]:
-    description = part.text("description")
-    _note_expressions(part)
-    metadata = part.metadata(known, _DECLARED_KEYS)
-    kind = metadata.get("type")
-    if "linkedFeatures" not in known and kind is not None and str(kind).strip().upper() not in FEATURE_TYPES:
-        part.note("type", f"{shown(str(kind))} is no type of feature, kept as metadata{did_you_mean(str(kind), FEATURE_TYPES)}")
-    kept = {"description": description, "metadata": metadata}
+    kept = {"description": part.text("description"), "metadata": part.metadata(known)}
     return {key: value for key, value in kept.items() if value}
-
-
-def _note_expressions(part: Part) -> None:
-    for key in ("expression", "serverExpression"):
-        expression = part.peek(key)
-        if isinstance(expression, str) and expression.strip():
-            part.note(key, "is not evaluated, kept as metadata: the values of plans and add-ons decide")
 
 
 def _kind(part: Part) -> Kind:
@@ -254,7 +230,7 @@ def _kind(part: Part) -> Kind:
     return VALUE_TYPES.get(name, "text")
 
 
-def _setting(kind: Kind, value: Value, path: Path, remarks: Remarks, *, least: int | None) -> Setting | None:
+def _setting(kind: Kind, value: Value, path: Path, remarks: Remarks, least: int | None) -> Setting | None:
     if kind == "number":
         return _number(value, path, remarks, least)
     if kind == "boolean":
@@ -294,57 +270,124 @@ def _number(value: Value, path: Path, remarks: Remarks, least: int | None) -> Nu
         hint = "; unlimited is .inf" if isinstance(value, str) else ""
         remarks.wrong(path, f"is no number; its valueType is NUMERIC, write one, without quotes{hint}")
         return None
-    number = Decimal(value) if not isinstance(value, int) or value.bit_length() < 1000 else Decimal("Infinity")
-    if isinstance(value, int) and value < 0 < value.bit_length() - 999:
-        number = number.copy_negate()
-    if number.is_nan() or number == Decimal("-Infinity") or (least is not None and number < least):
-        remarks.wrong(path, f"is {spelled(number)}; write a number that is zero or more, or .inf for unlimited")
+    number = _decimal(value)
+    if number.is_nan() or number < (-MAX_UNITS if least is None else least):
+        wanted = "a number" if least is None else "a number that is zero or more"
+        remarks.wrong(path, f"is {spelled(value)}; write {wanted}, or .inf for unlimited")
         return None
-    return _bounded(number, path, remarks)
-
-
-def _bounded(number: Decimal, path: Path, remarks: Remarks) -> Number | None:
     if number.is_infinite():
         return UNLIMITED
-    if number and number.adjusted() >= _MOST_DIGITS:
-        if number < 0:
-            remarks.wrong(path, f"has more than {_MOST_DIGITS} digits")
-            return None
+    if number.adjusted() >= _MOST_DIGITS:
         remarks.note(path, "is more than any amount can be; unlimited here")
         return UNLIMITED
-    if number.adjusted() < -_MOST_DIGITS or len(number.as_tuple().digits) > 2 * _MOST_DIGITS or places(number) > MAX_SCALE:
-        rounded = number.quantize(Decimal(1).scaleb(-MAX_SCALE), context=_FLOORED)
-        remarks.note(path, f"has more than {MAX_SCALE} decimal places; {spelled(rounded)} here")
-        return rounded
-    return number
+    return _rounded(number, path, remarks) if number else Decimal(0)
+
+
+def _decimal(value: int | Decimal) -> Decimal:
+    if isinstance(value, Decimal):
+        return value
+    return Decimal(value) if value.bit_length() < 1000 else Decimal("Infinity" if value > 0 else "-Infinity")
+
+
+def _rounded(number: Decimal, path: Path, remarks: Remarks) -> Decimal:
+    short = number.adjusted() >= -_MOST_DIGITS and len(number.as_tuple().digits) <= 2 * _MOST_DIGITS
+    if short and places(number) <= MAX_SCALE:
+        return number
+    rounded = _FLOORED.quantize(number, Decimal((0, (1,), -MAX_SCALE)))
+    remarks.note(path, f"has more than {MAX_SCALE} decimal places; {spelled(rounded)} here")
+    return rounded
 
 
 def _linked(part: Part, features: Mapping[str, Declared]) -> tuple[str, ...]:
-    named = part.names("linkedFeatures") or ()
-    named += tuple(name for name in part.names("linkedFeature") or () if name not in named)
-    linked = []
-    for name in named:
-        found = resolved(name, features)
-        if found is None:
-            part.wrong("linkedFeatures", unknown("feature", name, features))
-        else:
-            linked.append(found)
-    return tuple(linked)
+    named = {key: part.names(key) or () for key in ("linkedFeatures", "linkedFeature")}
+    for key, names in named.items():
+        for name in names:
+            if name not in features:
+                part.wrong(key, unknown("feature", name, features))
+    return tuple(dict.fromkeys(name for names in named.values() for name in names if name in features))
 
 
-def resolved(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is meant: the same, or the same but for spaces around it."""
-    listed = list(known)
-    if name in listed:
-        return name
-    return next((each for each in listed if each.strip() == name.strip()), None)
+def renewal(part: Part) -> tuple[str, Reset | None]:
+    """Return what a numeric usage limit counts, and when it starts again: None where that is no period of ours."""
+    unit = part.text("unit")
+    kind = _limit_type(part)
+    counted, spoken = _per(unit)
+    _note_scope(part, counted)
+    written = _period(part)
+    if kind == "NON_RENEWABLE":
+        if written is not None or spoken is not None:
+            part.note("type", "NON_RENEWABLE stands beside a period; the type counts, it never renews here")
+        return unit, "none"
+    period = written or spoken
+    if period is None:
+        part.note("type", f"{kind or 'a usage limit'} with no period; {_UNSAID[kind][1]}")
+        return unit, _UNSAID[kind][0]
+    if spoken not in (None, period):
+        part.note("unit", f"{shown(unit)} names another period than period does; period counts")
+    reset = _reset(part, period)
+    return counted if spoken == period and reset is not None else unit, reset
 
 
-def _free(key: str, taken: set[str]) -> str:
-    number = 1
+_UNSAID: Final[Mapping[str, tuple[Reset, str]]] = {
+    "RENEWABLE": ("month", "it renews every month here, as the format says"),
+    "TIME_DRIVEN": ("month", "it renews every month here, as the format's own change to 3.0 reads it"),
+    "RESPONSE_DRIVEN": ("none", "it never renews here, as the format's own change to 3.0 reads it"),
+    "": ("none", "and no type; it never renews here"),
+}
+
+
+def _limit_type(part: Part) -> str:
+    value = part.peek("type")
+    kind = value.strip().upper() if isinstance(value, str) else "" if value is None else "?"
+    if kind and kind not in LIMIT_TYPES:
+        part.wrong("type", f"{unknown('type of usage limit', kind, LIMIT_TYPES)}; write {', '.join(LIMIT_TYPES)}")
+    return kind if kind in LIMIT_TYPES else ""
+
+
+def _period(part: Part) -> tuple[str, int] | None:
+    written = part.peek("period")
+    if written is None:
+        return None
+    count = written.get("value", 1) if isinstance(written, dict) else None
+    unit = written.get("unit") if isinstance(written, dict) else None
+    meant = _TIMES.get(unit.strip().lower()) if isinstance(unit, str) else None
+    if meant is None or isinstance(count, bool) or not isinstance(count, int) or not 0 < count < 10**12:
+        part.wrong("period", "is no period; write {value: 1, unit: MONTH}, in SEC, MIN, HOUR, DAY, WEEK, MONTH or YEAR")
+        return None
+    return meant[0], meant[1] * count
+
+
+def _per(unit: str) -> tuple[str, tuple[str, int] | None]:
+    match = _PER.fullmatch(unit) if len(unit) <= 200 else None
+    meant = _TIMES.get(match[3].lower()) if match else None
+    if match is None or meant is None:
+        return unit, None
+    return match[1].strip(), (meant[0], meant[1] * max(1, int(match[2] or 1)))
+
+
+def _reset(part: Part, period: tuple[str, int]) -> Reset | None:
+    every, count = period
+    if every == "second":
+        if count % _HOUR:
+            part.remarks.note(part.path, f"renews every {count} seconds, which is no period here: a number to read")
+            return None
+        every, count = "hour", count // _HOUR
+    if count > _MOST_PERIODS:
+        part.remarks.note(part.path, f"renews every {count} {every}s, which is too long to count; it never renews here")
+        return "none"
+    return every if count == 1 else {"every": every, "count": count}
+
+
+def _note_scope(part: Part, counted: str) -> None:
+    scope = counted.rpartition("/")[2].strip() if "/" in counted else ""
+    if scope:
+        part.note("unit", f"{shown(counted)} counts for each {shown(scope)}; here it counts for the whole customer")
+
+
+def _free(key: str, taken: set[str], tail: str, tried: dict[str, int]) -> str:
     while True:
-        tail = "Limit" if number == 1 else f"Limit{number}"
-        candidate = key if number == 0 else f"{key[: 255 - len(tail)].rstrip()}{tail}"
+        number = tried[key] = tried.get(key, -1) + 1
+        end = "" if number == 0 else tail if number == 1 else f"{tail}{number}"
+        candidate = f"{key[: 255 - len(end)].rstrip()}{end}"
         if candidate not in taken:
             return candidate
-        number += 1

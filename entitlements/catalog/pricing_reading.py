@@ -8,7 +8,7 @@ before anything recurses, and what aliases unfold to is counted.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
@@ -23,9 +23,11 @@ from .words import text as sound
 
 Value: TypeAlias = "bool | int | Decimal | str | list[Value] | dict[str, Value] | None"
 
+LARGEST: Final = 4 * 2**20
 DEEPEST: Final = 32
 MOST_VALUES: Final = 100_000
 _LONGEST_NUMBER: Final = 80
+_MOST_HINTS: Final = 200
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WORDS: Final[Mapping[str, bool | None]] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
@@ -35,14 +37,15 @@ _WORDS: Final[Mapping[str, bool | None]] = {
 _INTEGER: Final = re.compile(r"[-+]?[0-9][0-9_]*", re.ASCII)
 _BASED: Final = re.compile(r"0x[0-9a-fA-F]+|0o[0-7]+", re.ASCII)
 _DECIMAL: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]{1,4})?", re.ASCII)
-_INFINITE: Final = re.compile(r"([-+]?)\.(inf|Inf|INF)", re.ASCII)
-_NOT_A_NUMBER: Final = frozenset({".nan", ".NaN", ".NAN"})
+_SPECIAL: Final = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _QUOTES: Final = frozenset("'\"|>")
 _UNFINISHED: Final = object()
 
 
 def read(data: bytes) -> Reading:
     """Return the one document of a YAML text; raises Unreadable where it is none, too deep or too large."""
+    if len(data) > LARGEST:
+        raise Unreadable(f"the file is larger than {LARGEST // 2**20} MiB; a pricing is not")
     try:
         _survey(data)
         tree = _Tree(yaml.compose(data, Loader=_LOADER))
@@ -69,6 +72,7 @@ class Remarks:
     findings: Findings
     _notes: dict[str, None] = attrs.field(factory=dict)
     _values: int = 0
+    _hints: int = 0
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -82,6 +86,11 @@ class Remarks:
     def note(self, path: Path, message: str) -> None:
         """Keep a note on what stands at `path`."""
         self._notes[f"{dotted(path)}: {message}"] = None
+
+    def hint(self, word: str, known: Iterable[str]) -> str:
+        """Return a did-you-mean, of which a note has time for so many."""
+        self._hints += 1
+        return near(word, known) if self._hints <= _MOST_HINTS else ""
 
     def part(self, value: object, path: Path = ()) -> Part | None:
         """Return a mapping as a Part, checked to its leaves; None, with the mistake kept, for anything else."""
@@ -106,8 +115,7 @@ class Remarks:
     def _checked_mapping(self, value: Mapping[Any, Any], path: Path) -> dict[str, Value]:
         checked: dict[str, Value] = {}
         for raw, item in value.items():
-            key = self._leaf(raw, path)
-            name = _name(key)
+            name = _name(self._leaf(raw, path))
             if name is None or name in checked:
                 self.wrong(path, f"the key {shown(str(raw)[:80])} is no text, or stands here twice")
             else:
@@ -124,14 +132,23 @@ class Remarks:
 
 @attrs.define
 class Part:
-    """One mapping of a pricing: hands out its values by type, and knows which were never asked for."""
+    """One mapping of a pricing: hands out its values by type, and knows which were never asked for.
+
+    One that stands in a section by name has that `name`, trimmed, and a `key` in the catalog.
+    """
 
     _left: dict[str, Value]
     path: Path
     remarks: Remarks
+    name: str = ""
+    key: str = ""
+
+    def peek(self, key: str) -> Value:
+        """Return a value as it is, None where it is absent, and leave it."""
+        return self._left.get(key)
 
     def take(self, key: str) -> Value:
-        """Return a value as it is, None where it is absent."""
+        """Return a value as it is and leave it out from now on."""
         return self._left.pop(key, None)
 
     def text(self, key: str) -> str:
@@ -151,24 +168,40 @@ class Part:
         named = [_name(item) for item in listed]
         if None in named:
             self.wrong(key, "this is no list of names; write one, such as [BASIC, PRO]")
-        return tuple(dict.fromkeys(name for name in named if name is not None))
+        return tuple(dict.fromkeys(name.strip() for name in named if name is not None))
 
     def part(self, key: str) -> Part | None:
         """Return the mapping at a key; None where it is absent or, with the mistake kept, something else."""
-        return self._part(key, self.take(key))
+        return self._part(self.at(key), self.take(key))
 
-    def parts(self, key: str) -> Mapping[str, Part]:
-        """Return the mappings of a section by name; an empty entry is an empty mapping."""
+    def parts(self, key: str) -> dict[str, Part]:
+        """Return the mappings of a section by trimmed name, an empty entry as an empty mapping."""
         section = self.part(key)
-        entries = section.items() if section is not None else ()
-        named = {name: section._part(name, {} if entry is None else entry) for name, entry in entries if section}
-        return {name: part for name, part in named.items() if part is not None}
+        named: dict[str, Part] = {}
+        for raw, entry in section.items() if section is not None else ():
+            name, part = raw.strip(), self._part((*self.path, key, raw), {} if entry is None else entry)
+            if name in named:
+                self.remarks.wrong((*self.path, key, raw), "this name stands here twice but for spaces", at_key=True)
+            if name != raw:
+                self.remarks.note((*self.path, key, raw), "the spaces around the name are taken off")
+            if part is not None:
+                part.name = part.key = name
+                named[name] = part
+        return named
+
+    def entries(self, key: str) -> dict[str, Part]:
+        """Return the mappings of a section by name, where a bare value stands for a mapping with that `value`."""
+        section = self.peek(key)
+        for name, entry in section.items() if isinstance(section, dict) else ():
+            if not isinstance(entry, dict) and entry is not None:
+                self.remarks.note((*self.path, key, name), "has no key 'value'; read as the value")
+                section[name] = {"value": entry}
+        return self.parts(key)
 
     def items(self) -> Iterator[tuple[str, Value]]:
         """Yield what is left, and leave nothing."""
-        while self._left:
-            key = next(iter(self._left))
-            yield key, self._left.pop(key)
+        left, self._left = self._left, {}
+        yield from left.items()
 
     def at(self, key: str) -> Path:
         """Return the path of a key."""
@@ -182,40 +215,40 @@ class Part:
         """Keep a note on the value at a key."""
         self.remarks.note(self.at(key), message)
 
-    def metadata(self, known: frozenset[str], taken: frozenset[str] = frozenset()) -> dict[str, Any]:
+    def metadata(self, known: frozenset[str]) -> dict[str, Any]:
         """Return what was never asked for, JSON-ready; what is not `known` in this place is noted."""
-        kept = {}
-        for key, value in self.items():
-            if key not in known and value is not None:
-                self.note(key, f"unknown key, kept as metadata{near(key, known | taken)}")
-            if value is not None:
-                kept[self._metadata_key(key, self.path)] = self._ready(value, self.at(key))
-        return kept
+        left = {key: value for key, value in self.items() if value is not None}
+        for key in left:
+            if key not in known:
+                self.note(key, f"unknown key, kept as metadata{self.remarks.hint(key, known)}")
+        return self._ready_mapping(left, self.path)
 
-    def ready(self, key: str) -> Any:
-        """Return the value at a key, JSON-ready."""
-        return self._ready(self.take(key), self.at(key))
-
-    def _part(self, key: str, value: Value) -> Part | None:
+    def _part(self, path: Path, value: Value) -> Part | None:
         if value is None or isinstance(value, dict):
-            return None if value is None else Part(value, self.at(key), self.remarks)
-        self.wrong(key, f"{_kind(value)}; write a mapping")
+            return None if value is None else Part(value, path, self.remarks)
+        self.remarks.wrong(path, f"{_kind(value)}; write a mapping")
         return None
 
     def _ready(self, value: Value, path: Path) -> Any:
         if isinstance(value, dict):
-            return {self._metadata_key(key, path): self._ready(item, (*path, key)) for key, item in value.items()}
+            return self._ready_mapping(value, path)
         if isinstance(value, list):
             return [self._ready(item, (*path, at)) for at, item in enumerate(value)]
         if isinstance(value, Decimal) or (type(value) is int and value.bit_length() > 63):
             return spelled(value)
         return value
 
-    def _metadata_key(self, key: str, path: Path) -> str:
-        name = key_from(key)
-        if name != key:
-            self.remarks.note((*path, key), f"kept as {shown(name)}: a key is printable and trimmed, with no $ in front")
-        return name
+    def _ready_mapping(self, values: Mapping[str, Value], path: Path) -> dict[str, Any]:
+        ready: dict[str, Any] = {}
+        for key, value in values.items():
+            name = key_from(key)
+            if name in ready or (name != key and name in values):
+                self.remarks.note((*path, key), f"left out: {shown(name)}, the key nearest to it, stands here too")
+                continue
+            if name != key:
+                self.remarks.note((*path, key), f"kept as {shown(name)}: a key is printable, trimmed, with no $ ahead")
+            ready[name] = self._ready(value, (*path, key))
+        return ready
 
 
 def key_from(name: str) -> str:
@@ -244,7 +277,7 @@ def _name(value: Value) -> str | None:
 
 def _leaf(value: object) -> Value:
     if value is None or isinstance(value, bool | Decimal):
-        return value
+        return Decimal("NaN") if isinstance(value, Decimal) and value.is_nan() else value
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
@@ -261,14 +294,13 @@ def _plain(word: str) -> Value:
     if len(word) > _LONGEST_NUMBER:
         return word
     digits = word.replace("_", "")
-    if _INTEGER.fullmatch(word) or _BASED.fullmatch(word):
-        return int(digits, 10 if _INTEGER.fullmatch(word) else 0)
+    if _INTEGER.fullmatch(word):
+        return int(digits)
+    if _BASED.fullmatch(word):
+        return int(digits, 0)
     if _DECIMAL.fullmatch(word):
         return Decimal(digits)
-    infinite = _INFINITE.fullmatch(word)
-    if infinite:
-        return Decimal(f"{infinite[1]}Infinity")
-    return Decimal("NaN") if word in _NOT_A_NUMBER else word
+    return Decimal(word.replace(".", "")) if _SPECIAL.fullmatch(word) else word
 
 
 def _place(mark: Any) -> tuple[int, int] | None:
@@ -308,11 +340,14 @@ class _Tree:
         """Return what a node says."""
         if isinstance(node, yaml.ScalarNode):
             return node.value if node.style in _QUOTES else _plain(node.value)
-        if node is None or id(node) in self._built:
-            return self._finished(node)
+        built = self._built.get(id(node))
+        if built is _UNFINISHED:
+            raise Unreadable("an alias stands inside of what it names", _place(node.start_mark))
+        if built is not None or node is None:
+            return built
         self._built[id(node)] = _UNFINISHED
         if isinstance(node, yaml.SequenceNode):
-            built: Any = [self.value(item, (*path, at)) for at, item in enumerate(node.value)]
+            built = [self.value(item, (*path, at)) for at, item in enumerate(node.value)]
         else:
             built = self._mapping(node, path)
         self._built[id(node)] = built
@@ -327,12 +362,6 @@ class _Tree:
                 break
             _, at_key, node = found
         return _place(getattr(at_key if key else node, "start_mark", None))
-
-    def _finished(self, node: Any) -> Any:
-        built = self._built.get(id(node))
-        if built is _UNFINISHED:
-            raise Unreadable("an alias stands inside of what it names", _place(node.start_mark))
-        return built
 
     def _mapping(self, node: Any, path: Path) -> dict[str, Any]:
         own: dict[str, Any] = {}

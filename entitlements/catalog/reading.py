@@ -117,13 +117,18 @@ class _JsonPlaces:
         if not self.offsets:
             for found, at_key, at in _scanned(self.text):
                 self.offsets.setdefault(found, (at_key, at))
-        offsets = self.offsets.get(path)
-        return _place(self.text, offsets[0 if key else 1]) if offsets else None
+        while path not in self.offsets:
+            path = path[:-1]
+        return _place(self.text, self.offsets[path][0 if key else 1])
 
     def duplicates(self) -> Iterator[Finding]:
         """Yield a finding for every key that stands twice in its object."""
         first: dict[Path, int] = {}
+        twice: Path | None = None
         for path, at_key, _ in _scanned(self.text):
+            if twice is not None and path[: len(twice)] == twice and len(path) > len(twice):
+                continue
+            twice = path if path in first else None
             if path in first:
                 line = self.text.count("\n", 0, first[path]) + 1
                 message = f"duplicate key {shown(str(path[-1]))} (first at line {line}); keep one of them"

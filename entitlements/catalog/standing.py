@@ -7,33 +7,36 @@ plan of a catalog, here, and shared by all who hold it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from functools import reduce
 from typing import Final, Literal, cast
 
 import attrs
 
 from ..amounts import MAX_UNITS, UNLIMITED, Bound, Unlimited
-from .model import Catalog, ConfigValue, Depletion, Entitlement, Feature, Limit, Period
+from ..periods import EVERY
+from .model import Catalog, ConfigValue, Entitlement, Feature, Limit, Period
 
 Kind = Literal["override", "promotion", "trial", "add-on", "plan", "parent"]
 RANK: Final[Mapping[str, int]] = {
     kind: rank for rank, kind in enumerate(("override", "promotion", "trial", "add-on", "plan", "parent"))
 }
-_LENIENCY: Final[Mapping[Depletion, int]] = {"hard": 0, "partial": 1, "soft": 2}
+_LENGTH: Final[Mapping[str, int]] = {every: length for length, every in enumerate((*EVERY, "none"))}
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Source:
-    """Where an entitlement comes from; the lower `rank` wins a tie, then the key."""
+    """Where an entitlement comes from; the lower `rank` wins a tie, then the key.
+
+    `label` is the source in one word: `plan:pro`, `add-on:extra_seats`, `override:set`.
+    """
 
     kind: Kind
     key: str
+    label: str = attrs.field(init=False, eq=False, repr=False)
 
-    @property
-    def label(self) -> str:
-        """The source in one word: `plan:pro`, `add-on:extra_seats`, `override:set`."""
+    @label.default
+    def _label(self) -> str:
         return f"{self.kind}:{self.key}"
 
     @property
@@ -42,31 +45,45 @@ class Source:
         return RANK[self.kind], self.key
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Share:
-    """One allowance of a metered feature: limits that must all have room, and who gave the largest."""
+    """One allowance of a metered feature: limits that must all have room, the shortest period first.
+
+    `sources` tells for each limit who gave the largest; `source` is the first of them.
+    """
 
     source: Source
     limits: tuple[Limit, ...]
+    sources: tuple[Source, ...] = attrs.field()
+
+    @sources.default
+    def _one_source(self) -> tuple[Source, ...]:
+        return (self.source,) * len(self.limits)
 
     def shape(self) -> frozenset[Period]:
         """Return the periods of the limits: shares of one shape compete, others stand side by side."""
         return frozenset(limit.period for limit in self.limits)
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Standing:
-    """What stands for one feature: a value, or shares any of which may have room."""
+    """What stands for one feature: a value, or shares any of which may have room.
+
+    Lists are sorted; of a united list `breadth` is how many items `source` gives by itself.
+    """
 
     source: Source
     value: ConfigValue | None = None
     shares: tuple[Share, ...] = ()
+    breadth: int = 0
 
 
 def standing_of(source: Source, entitlement: Entitlement) -> Standing:
     """Return what one entitlement of a source comes to alone."""
-    shares = (Share(source, entitlement.limits),) if entitlement.limits else ()
-    return Standing(source, entitlement.value, shares)
+    value = entitlement.value
+    if isinstance(value, tuple):
+        return Standing(source, tuple(sorted({*value})), breadth=len({*value}))
+    return Standing(source, value, (_share(source, entitlement),) if entitlement.limits else ())
 
 
 def join(feature: Feature, one: Standing, other: Standing) -> Standing:
@@ -92,14 +109,14 @@ def add(standing: Standing | None, source: Source, entitlement: Entitlement, qua
     """Return a standing enlarged by `quantity` times an entry of mode `add`.
 
     The entry adds to the share that has exactly its periods; where none has, it is a share of its
-    own, from zero. An amount never exceeds what a counter can hold.
+    own, from zero. A sum is soft if a part of it is. An amount never exceeds what a counter can hold.
     """
-    more = Share(source, tuple(_times(limit, quantity) for limit in entitlement.limits))
-    shares = standing.shares if standing is not None else ()
-    enlarged = tuple(_plus(share, more) if share.shape() == more.shape() else share for share in shares)
-    if all(share.shape() != more.shape() for share in shares):
-        enlarged = (*shares, more)
-    return Standing(source if standing is None else standing.source, None, enlarged)
+    given = _share(source, entitlement)
+    more = attrs.evolve(given, limits=tuple(_times(limit, quantity) for limit in given.limits))
+    shares = {share.shape(): share for share in standing.shares} if standing is not None else {}
+    base = shares.get(more.shape())
+    shares[more.shape()] = more if base is None else _plus(base, more)
+    return _side_by_side(shares.values(), source)
 
 
 def flatten(catalog: Catalog, plan: str, kind: Literal["plan", "trial"] = "plan") -> Mapping[str, Standing]:
@@ -110,7 +127,10 @@ def flatten(catalog: Catalog, plan: str, kind: Literal["plan", "trial"] = "plan"
     """
     memo = catalog.flattened.get((kind, plan))
     if memo is None:
-        memo = catalog.flattened[kind, plan] = _flatten(catalog, plan, kind, Source(kind, plan))
+        given = _flatten(catalog, plan, "plan")
+        if kind == "trial":
+            given = {key: _spoken_by(Source("trial", plan), standing) for key, standing in given.items()}
+        memo = catalog.flattened[kind, plan] = given
     return cast("Mapping[str, Standing]", memo)
 
 
@@ -137,19 +157,22 @@ def lineage(catalog: Catalog, plan: str) -> tuple[str, ...]:
     return tuple(seen)
 
 
-def _flatten(catalog: Catalog, plan: str, kind: Kind, source: Source) -> dict[str, Standing]:
+def _flatten(catalog: Catalog, plan: str, kind: Literal["plan", "parent"]) -> dict[str, Standing]:
     if plan not in catalog.plans:
         return {}
     described = catalog.plans[plan]
-    own = _stand(source, described.entitlements)
-    joined = dict(own)
+    joined = _stand(Source(kind, plan), described.entitlements)
     for parent in described.extends:
-        above = source if kind == "trial" else Source("parent", parent)
-        for key, standing in _flatten(catalog, parent, kind if kind == "trial" else "parent", above).items():
+        for key, standing in _flatten(catalog, parent, "parent").items():
             entry = described.entitlements.get(key)
             if entry is None or entry.mode != "set":
                 joined[key] = join(catalog.features[key], joined[key], standing) if key in joined else standing
     return joined
+
+
+def _spoken_by(source: Source, standing: Standing) -> Standing:
+    shares = tuple(Share(source, share.limits) for share in standing.shares)
+    return attrs.evolve(standing, source=source, shares=shares)
 
 
 def _stand(source: Source, entitlements: Mapping[str, Entitlement]) -> dict[str, Standing]:
@@ -159,11 +182,10 @@ def _stand(source: Source, entitlements: Mapping[str, Entitlement]) -> dict[str,
 def _join_values(feature: Feature, one: Standing, other: Standing) -> Standing:
     if one.value is None or other.value is None:
         return other if one.value is None else one
-    first, second = sorted((one, other), key=lambda standing: standing.source.rank)
+    first, second = sorted((one, other), key=lambda standing: (standing.source.rank, str(standing.value)))
     if isinstance(first.value, tuple) and isinstance(second.value, tuple):
-        united = tuple(sorted({*first.value, *second.value}))
-        widest = second if set(second.value) > set(first.value) else first
-        return Standing(widest.source, united)
+        broadest = second if second.breadth > first.breadth else first
+        return attrs.evolve(broadest, value=tuple(sorted({*first.value, *second.value})))
     grades = _grade(feature, first.value), _grade(feature, second.value)
     if grades[0] is None or grades[1] is None:
         return first if grades[0] is not None or grades[1] is None else second
@@ -184,69 +206,70 @@ def _grade(feature: Feature, value: ConfigValue | None) -> int | Decimal | None:
 
 
 def _join_shares(one: Standing, other: Standing) -> Standing:
-    if len(one.shares) == 1 == len(other.shares):
-        mine, theirs = one.shares[0], other.shares[0]
-        widest = _wider(mine, theirs)
-        if widest is mine:
-            return one
-        if widest is theirs:
-            return other
-        if widest is not None:
-            return Standing(widest.source, None, (widest,))
-    shares = _unite([*one.shares, *other.shares])
-    return Standing(min((share.source for share in shares), key=lambda source: source.rank), None, shares)
+    shares = {share.shape(): share for share in one.shares}
+    for share in other.shares:
+        rival = shares.get(share.shape())
+        shares[share.shape()] = share if rival is None else _wider(rival, share)
+    return _side_by_side(shares.values(), min(one.source, other.source, key=_rank))
 
 
-def _unite(shares: Iterable[Share]) -> tuple[Share, ...]:
-    by_shape: dict[frozenset[Period], Share] = {}
-    for share in shares:
-        shape = share.shape()
-        held = by_shape.get(shape)
-        by_shape[shape] = share if held is None else (_wider(held, share) or held)
-    return tuple(by_shape[shape] for shape in sorted(by_shape, key=lambda shape: sorted(map(str, shape))))
+def _side_by_side(shares: Iterable[Share], otherwise: Source) -> Standing:
+    """Return shares of different shapes as one standing, in an order that depends on nothing but their periods."""
+    ordered = tuple(sorted(shares, key=lambda share: [_length(limit) for limit in share.limits]))
+    sources = [source for share in ordered for source in share.sources]
+    return Standing(min(sources, key=_rank, default=otherwise), None, ordered)
 
 
-def _wider(one: Share, other: Share) -> Share | None:
-    """Return the join of two shares of one shape, one of the two where it is that; None for two shapes."""
-    if len(one.limits) == 1 == len(other.limits):
-        mine, theirs = one.limits[0], other.limits[0]
-        if mine.period is not theirs.period and mine.period != theirs.period:
-            return None
-        joined = _widest(mine, theirs)
-        larger = _larger_source(one, other, ((mine.amount, theirs.amount),))
-        return _share(one, other, larger, (joined,))
-    if one.shape() != other.shape():
-        return None
-    partner = {limit.period: limit for limit in other.limits}
-    pairs = [(limit, partner[limit.period]) for limit in sorted(one.limits, key=lambda limit: str(limit.period))]
-    larger = _larger_source(one, other, tuple((mine.amount, theirs.amount) for mine, theirs in pairs))
-    return _share(one, other, larger, tuple(_widest(mine, theirs) for mine, theirs in pairs))
+def _share(source: Source, entitlement: Entitlement) -> Share:
+    return Share(source, tuple(sorted(entitlement.limits, key=_length)))
 
 
-def _share(one: Share, other: Share, source: Source, limits: tuple[Limit, ...]) -> Share:
-    for share in (one, other):
-        if share.source is source and share.limits == limits:
-            return share
-    return Share(source, limits)
+def _length(limit: Limit) -> tuple[int, int, str]:
+    return _LENGTH[limit.period.every], limit.period.count, limit.period.align
 
 
-def _larger_source(one: Share, other: Share, amounts: tuple[tuple[Bound, Bound], ...]) -> Source:
-    for mine, theirs in amounts:
-        if mine != theirs:
-            return one.source if _largest(mine, theirs) is mine else other.source
-    return one.source if one.source.rank <= other.source.rank else other.source
+def _rank(source: Source) -> tuple[int, str]:
+    return source.rank
 
 
-def _widest(one: Limit, other: Limit) -> Limit:
-    if one is other:
+def _wider(one: Share, other: Share) -> Share:
+    """Return the join of two shares of one shape: of each period the largest limit, and who gave it."""
+    pairs = list(zip(one.limits, other.limits, strict=True))
+    limits = tuple(_joined(mine, theirs, _largest(mine.amount, theirs.amount), max) for mine, theirs in pairs)
+    sources = tuple(
+        _giver((mine.amount, source), (theirs.amount, rival))
+        for (mine, theirs), source, rival in zip(pairs, one.sources, other.sources, strict=True)
+    )
+    return Share(sources[0], limits, sources)
+
+
+def _giver(one: tuple[Bound, Source], other: tuple[Bound, Source]) -> Source:
+    if one[0] == other[0]:
+        return min(one[1], other[1], key=_rank)
+    return one[1] if _largest(one[0], other[0]) == one[0] else other[1]
+
+
+def bound(limit: Limit) -> int | None:
+    """Return what usage of a limit may not pass: its ceiling, else itself, None where nothing stops it."""
+    if limit.ceiling is not None:
+        return limit.ceiling
+    return None if limit.depletion == "soft" or isinstance(limit.amount, Unlimited) else limit.amount
+
+
+def _joined(one: Limit, other: Limit, amount: Bound, reach: Callable[[int, int], int]) -> Limit:
+    """Return a limit of this amount, as lenient as the more lenient of two in each respect.
+
+    `reach` makes the bound that usage may not pass from theirs: the larger, or the sum.
+    """
+    if one is other and amount == one.amount:
         return one
-    amount = _largest(one.amount, other.amount)
-    depletion = one.depletion if _LENIENCY[one.depletion] >= _LENIENCY[other.depletion] else other.depletion
-    ceiling = _ceiling(one, other, amount) if depletion == "soft" else None
-    for limit in (one, other):
-        if limit.amount == amount and limit.depletion == depletion and limit.ceiling == ceiling:
-            return limit
-    return Limit(amount, one.period, depletion, ceiling)
+    soft = any(limit.depletion == "soft" or limit.ceiling is not None for limit in (one, other))
+    partial = any(limit.depletion == "partial" for limit in (one, other))
+    mine, theirs = bound(one), bound(other)
+    if mine is None or theirs is None or isinstance(amount, Unlimited):
+        return Limit(amount, one.period, "soft" if soft else "partial" if partial else "hard")
+    ceiling = reach(mine, theirs) if soft else None
+    return Limit(amount, one.period, "partial" if partial else "soft" if soft else "hard", ceiling)
 
 
 def _largest(one: Bound, other: Bound) -> Bound:
@@ -255,24 +278,18 @@ def _largest(one: Bound, other: Bound) -> Bound:
     return max(one, other)
 
 
-def _ceiling(one: Limit, other: Limit, amount: Bound) -> int | None:
-    ceilings = [limit.ceiling for limit in (one, other) if limit.depletion == "soft"]
-    bounded = [ceiling for ceiling in ceilings if ceiling is not None]
-    if len(bounded) < len(ceilings) or isinstance(amount, Unlimited):
-        return None
-    return max(amount, *bounded)
-
-
 def _plus(share: Share, more: Share) -> Share:
-    extra = {limit.period: limit for limit in more.limits}
-    return Share(share.source, tuple(_sum(limit, extra[limit.period]) for limit in share.limits))
+    pairs = zip(share.limits, more.limits, strict=True)
+    limits = tuple(_joined(limit, extra, _sum(limit.amount, extra.amount), _total) for limit, extra in pairs)
+    return attrs.evolve(share, limits=limits)
 
 
-def _sum(limit: Limit, more: Limit) -> Limit:
-    if isinstance(limit.amount, Unlimited) or isinstance(more.amount, Unlimited):
-        return attrs.evolve(limit, amount=UNLIMITED, ceiling=None)
-    ceiling = None if limit.ceiling is None else min(MAX_UNITS, limit.ceiling + more.amount)
-    return attrs.evolve(limit, amount=min(MAX_UNITS, limit.amount + more.amount), ceiling=ceiling)
+def _sum(one: Bound, other: Bound) -> Bound:
+    return UNLIMITED if isinstance(one, Unlimited) or isinstance(other, Unlimited) else _total(one, other)
+
+
+def _total(one: int, other: int) -> int:
+    return min(MAX_UNITS, one + other)
 
 
 def _times(limit: Limit, quantity: int) -> Limit:
@@ -280,9 +297,3 @@ def _times(limit: Limit, quantity: int) -> Limit:
         return limit
     ceiling = None if limit.ceiling is None else min(MAX_UNITS, limit.ceiling * quantity)
     return attrs.evolve(limit, amount=min(MAX_UNITS, limit.amount * quantity), ceiling=ceiling)
-
-
-def joined(feature: Feature, standings: Iterable[Standing]) -> Standing | None:
-    """Return what any number of sources give together, None for none."""
-    given = list(standings)
-    return reduce(lambda one, other: join(feature, one, other), given) if given else None

@@ -87,7 +87,8 @@ def findings_of(error: BaseException, path: Path = ()) -> Iterator[Finding]:
         for inner, note in error.group_exceptions()[0]:
             yield from findings_of(inner, (*path, note.index))
     elif isinstance(error, _BadKey):
-        yield Finding(tuple(part for part in path if isinstance(part, str | int)), str(error), at_key=True)
+        named = isinstance(path[-1], str)
+        yield Finding(path if named else path[:-1], str(error), at_key=named)
     elif isinstance(error, Misfit):
         yield Finding((*path, *error.inside), str(error))
     else:
@@ -122,7 +123,7 @@ def _unknown_key(extra: object, known: list[str], path: Path) -> tuple[Finding, 
 
 
 def _choices(kind: Any) -> str:
-    return f": {', '.join(get_args(kind))}" if get_origin(kind) is Literal else ""
+    return f": {words.one_of(get_args(kind))}" if get_origin(kind) is Literal else ""
 
 
 def _collected(pairs: Iterable[tuple[Any, Any]], convert: Callable[[Any, Any], Any], kind: Any) -> list[Any]:
@@ -131,7 +132,7 @@ def _collected(pairs: Iterable[tuple[Any, Any]], convert: Callable[[Any, Any], A
         try:
             done.append(convert(index, value))
         except (Misfit, BaseValidationError) as error:
-            error.add_note(IterableValidationNote(f"at {index!r}", index, kind))
+            error.add_note(IterableValidationNote("entry", index, kind))
             errors.append(error)
     if errors:
         raise IterableValidationError("while reading a catalog", errors, kind)
@@ -205,6 +206,8 @@ def _period(converter: Converter) -> Hook:
 
     def hook(value: object, _: Any = None) -> Period:
         if isinstance(value, Mapping):
+            if "every" not in value:
+                raise Misfit(f"needs the key 'every': {words.one_of(get_args(Every))}")
             return cast("Period", generated(value, Period))
         if not isinstance(value, str):
             raise misfit(value, _RESET)

@@ -22,7 +22,7 @@ from .findings import near
 
 DEEPEST: Final = 32
 LONGEST_DAYS: Final = 36_500
-_UNITS: Final = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+_SECONDS: Final = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _DURATION = re.compile(r"([0-9]{1,9})([wdhms])", re.ASCII)
 
 
@@ -147,20 +147,31 @@ def duration(value: object) -> timedelta:
     match = _DURATION.fullmatch(spelling)
     if match is None:
         raise Misfit(f"{shown(spelling)} is not a duration; write one such as 7d, 12h, 30m or 2w")
-    span = timedelta(**{_UNITS[match[2]]: int(match[1])}) if int(match[1]) < 10**9 else timedelta.max
-    if span > timedelta(days=LONGEST_DAYS):
+    seconds = int(match[1]) * _SECONDS[match[2]]
+    if seconds > LONGEST_DAYS * _SECONDS["d"]:
         raise Misfit(f"{shown(spelling)} is too long; write at most {LONGEST_DAYS}d")
-    return span
+    return timedelta(seconds=seconds)
+
+
+def duration_text(span: timedelta) -> str:
+    """Return a timedelta as `duration` reads it, in the largest unit that holds it exactly; weeks are days."""
+    seconds = span.days * 86_400 + span.seconds
+    unit = next(unit for unit in "dhms" if seconds % _SECONDS[unit] == 0)
+    return f"{seconds // _SECONDS[unit]}{unit}"
 
 
 def word(value: object, noun: str, choices: Sequence[str]) -> str:
     """Return one of the choices."""
     if isinstance(value, str) and value in choices:
         return str(value)
-    options = f"{', '.join(choices[:-1])} or {choices[-1]}"
     if not isinstance(value, str):
-        raise misfit(value, options)
-    raise Misfit(f"{shown(value)} is not {noun}{near(value, choices) or f'; write {options}'}")
+        raise misfit(value, one_of(choices))
+    raise Misfit(f"{shown(value)} is not {noun}{near(value, choices) or f'; write {one_of(choices)}'}")
+
+
+def one_of(choices: Sequence[str]) -> str:
+    """Return choices as words: `hard, partial or soft`."""
+    return f"{', '.join(choices[:-1])} or {choices[-1]}"
 
 
 def listed(value: object, wanted: str = "a list") -> Sequence[Any]:
@@ -216,7 +227,7 @@ def _metadata_key(key: object, path: tuple[str | int, ...]) -> str:
 def key_fault(key: object) -> str | None:
     """Return what is wrong with a key, or None: 1 to 255 printable characters, trimmed, not starting with `$`."""
     if not isinstance(key, str):
-        return f"the key {key!s:.60} is not text; write it in quotes"
+        return f"a key here is of type {type(key).__name__}; keys are text, write it in quotes"
     if key.isascii() and key.isidentifier() and len(key) <= 255:
         return None
     for fails, message in _KEY_FAULTS:

@@ -9,6 +9,8 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+import yaml
+
 from ..amounts import Bound, Unlimited, bound_number, canonical, from_units
 from .building import default_preference
 from .model import (
@@ -29,10 +31,11 @@ from .model import (
     Rate,
     Rollover,
 )
+from .words import duration_text
+from .yaml_reading import plain
 
 Document = dict[str, Any]
 VERSION_LENGTH: Final = 32
-_SECONDS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 
 def document(catalog: Catalog) -> Document:
@@ -57,6 +60,29 @@ def version_of(written: Mapping[str, Any]) -> str:
     """Return the version of a document: the first 32 hex digits of the SHA-256 of its canonical JSON."""
     text = json.dumps(dict(written), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:VERSION_LENGTH]
+
+
+def to_yaml(catalog: Catalog) -> str:
+    """Return the catalog as a YAML file for people: in catalog order, loading back to the same version."""
+    lines = yaml.dump(
+        document(catalog), Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110
+    )
+    return str(lines)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes no aliases, and quotes every text that a reader of YAML could take for something else."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    style = None if isinstance(plain(value), str) and value.isprintable() else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _text)
 
 
 def _some(**entries: Any) -> Document:
@@ -94,11 +120,7 @@ def _bound(bound: Bound, scale: int) -> int | str:
 
 
 def _span(span: timedelta | None) -> str | None:
-    if not span:
-        return None
-    seconds = span.days * 86_400 + span.seconds
-    unit, length = next(pair for pair in _SECONDS if seconds % pair[1] == 0)
-    return f"{seconds // length}{unit}"
+    return duration_text(span) if span else None
 
 
 def _period(period: Period) -> str | Document:
@@ -171,7 +193,7 @@ def _limit(limit: Limit, feature: Feature) -> Document:
 def _plan(plan: Plan, catalog: Catalog) -> Document:
     return _described(plan) | _some(
         product=_unless(plan.product, DEFAULT_PRODUCT),
-        extends=list(plan.extends),
+        extends=plan.extends[0] if len(plan.extends) == 1 else list(plan.extends),
         version=_unless(plan.version, "latest"),
         price=plan.price,
         trial={"days": plan.trial.days} if plan.trial else None,

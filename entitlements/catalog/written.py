@@ -47,6 +47,11 @@ class Absent:
 ABSENT: Final = Absent()
 
 
+def is_given(value: object) -> bool:
+    """Tell whether a key that may be left out is there."""
+    return value is not None and not isinstance(value, Absent)
+
+
 @attrs.frozen
 class WrittenFeature:
     """An entry of `features`."""

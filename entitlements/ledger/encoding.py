@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from ..amounts import UNLIMITED, Bound, Unlimited
@@ -109,7 +110,12 @@ def _encode_limit(limit: Limit) -> list[Any]:
 
 def _decode_limit(encoded: list[Any]) -> Limit:
     amount, every, count, align, depletion, ceiling = encoded
-    return Limit(_decode_bound(amount), Period(every, count, align), depletion, ceiling)
+    return Limit(_decode_bound(amount), _period(every, count, align), depletion, ceiling)
+
+
+@lru_cache
+def _period(every: Any, count: int, align: Any) -> Period:
+    return Period(every, count, align)
 
 
 def _encode_bound(bound: Bound) -> int | str:
@@ -155,7 +161,7 @@ _SUBSCRIPTION_TEXTS = ("id", "product", "plan", "zone", "status", "billing_id", 
 
 def _decode_subscription(encoded: Mapping[str, Any]) -> Subscription:
     texts = {name: encoded[name] for name in _SUBSCRIPTION_TEXTS}
-    instants = {name: to_instant(encoded[name]) for name in ("started_at", "anchor")}
+    instants: dict[str, Any] = {name: to_instant(encoded[name]) for name in ("started_at", "anchor")}
     return Subscription(**texts, **instants, **_ends(encoded["span"]))
 
 

@@ -88,7 +88,7 @@ class PromotionRun:
         return self.promotion
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Override:
     """What was decided for this customer alone, and why; `number` tells the newest."""
 

@@ -129,7 +129,6 @@ def open_writer(path: str, durability: Durability, deadline: float, *, create: b
         if path != MEMORY:
             patiently(lambda: _use_wal(connection), deadline)
         connection.rows(f"PRAGMA synchronous = {durability}")
-        connection.rows("PRAGMA foreign_keys = ON")
         connection.rows(f"PRAGMA journal_size_limit = {_WAL_KEPT}")
     except BaseException:
         connection.close()

@@ -7,12 +7,12 @@ import threading
 from collections.abc import Mapping
 from typing import Final
 
-from ..amounts import MAX_UNITS
 from ..errors import LogCorrupt, shown
 from ..ledger.entries import Batch, CounterKey, Entry
 from ..ledger.state import Head, State, add, apply
 
 MOST: Final = 2**62
+_LARGEST: Final = 2**63 - 1
 
 
 def follow(
@@ -56,5 +56,5 @@ def patience(write_timeout: float) -> float:
 def _check_of_batch(entry: Entry, batch: Batch) -> None:
     if entry.key != batch.key or entry.recorded_at != batch.at:
         raise LogCorrupt(f"{batch.customer}: entry {entry.seq} does not carry the key and instant of its batch")
-    if not -MAX_UNITS <= entry.amount <= MAX_UNITS:
+    if not -_LARGEST <= entry.amount <= _LARGEST:
         raise LogCorrupt(f"{batch.customer}: entry {entry.seq} has the amount {entry.amount}, which is out of range")

@@ -1,18 +1,64 @@
-"""Opening a storage by its address; drivers are imported only when named."""
+"""Opening a storage by its address; a storage is imported only when it is named."""
 
 from __future__ import annotations
 
+from typing import Final
+
+from ..errors import StorageError, did_you_mean, shown
 from .base import Storage
+
+DEFAULT: Final = "sqlite:///entitlements.db"
+_SCHEMES: Final = ("memory:", "sqlite:///")
 
 
 def open_storage(where: str | Storage | None, *, write_timeout: float = 5.0) -> Storage:
-    """Return the storage at an address."""
+    """Return the storage at an address, or the storage itself where one is given.
+
+    `memory:` keeps nothing; `sqlite:///entitlements.db` is a file in the working directory,
+    `sqlite:////var/lib/entitlements.db` one anywhere, `sqlite:///:memory:` SQLite without a file;
+    None is `sqlite:///entitlements.db`. Raises ValueError for any other address, StorageError where
+    the storage cannot be opened.
+    """
+    if where is None:
+        where = DEFAULT
+    if not isinstance(where, str):
+        return _given(where)
     if where == "memory:":
-        from .memory import MemoryStorage  # noqa: PLC0415
+        return _open_memory(write_timeout)
+    scheme, _, rest = where.partition(":")
+    if scheme == "sqlite":
+        return _open_sqlite(rest, write_timeout)
+    if scheme.partition("+")[0] in {"postgresql", "postgres"}:
+        raise StorageError(f"{scheme}: this version keeps logs in memory and in SQLite; a later one adds PostgreSQL")
+    raise ValueError(_unknown(where))
 
-        return MemoryStorage(write_timeout=write_timeout)
-    if where is None or isinstance(where, str):
-        from .sqlite import SQLiteStorage  # noqa: PLC0415
 
-        return SQLiteStorage((where or "sqlite:///entitlements.db").removeprefix("sqlite:///"), write_timeout=write_timeout)
-    return where
+def _given(storage: Storage) -> Storage:
+    if not callable(getattr(storage, "transact", None)):
+        raise TypeError(f"a storage or its address is needed, not {type(storage).__name__}; write {DEFAULT!r}")
+    return storage
+
+
+def _open_memory(write_timeout: float) -> Storage:
+    from .memory import MemoryStorage  # noqa: PLC0415
+
+    return MemoryStorage(write_timeout=write_timeout)
+
+
+def _open_sqlite(rest: str, write_timeout: float) -> Storage:
+    path = rest.removeprefix("///")
+    if path == rest or not path:
+        raise ValueError("an SQLite address is 'sqlite:///' and a path; an absolute path makes it four slashes")
+    if "?" in path:
+        raise ValueError("an SQLite address takes no options after '?'; give them to SQLiteStorage")
+    from .sqlite import SQLiteStorage  # noqa: PLC0415
+
+    return SQLiteStorage(path, write_timeout=write_timeout)
+
+
+def _unknown(where: str) -> str:
+    scheme, colon, _ = where.partition(":")
+    if not colon and where not in {"", "memory"}:
+        return f"{shown(where)} is no address; a file is written {shown(f'sqlite:///{where}')}"
+    hint = did_you_mean(f"{scheme}:", _SCHEMES) or f"; there are {' and '.join(_SCHEMES)}"
+    return f"no storage is called {shown(scheme)}{hint}"

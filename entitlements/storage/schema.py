@@ -5,7 +5,8 @@
     heads      what each log comes to, kept beside it
     counters   the counters of each log, kept beside it
 
-`batches` and `entries` can only be added to: triggers refuse the rest on every connection.
+`batches` and `entries` can only be added to: triggers refuse the rest on every connection. That is
+also why `position` needs no AUTOINCREMENT, which would write one more page for each batch.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ SET: Final = "entitlements"
 TABLES: Final = (
     """
     CREATE TABLE batches (
-      position INTEGER PRIMARY KEY ,
+      position INTEGER PRIMARY KEY,
       customer TEXT NOT NULL,
       number INTEGER NOT NULL CHECK (typeof(number) = 'integer' AND number >= 1),
       key TEXT NOT NULL,
@@ -48,8 +49,7 @@ TABLES: Final = (
       "window" INTEGER CHECK (typeof("window") IN ('integer', 'null')),
       amount INTEGER NOT NULL CHECK (typeof(amount) = 'integer' AND amount >= -9223372036854775807),
       data TEXT,
-      PRIMARY KEY (customer, seq),
-      FOREIGN KEY (customer, batch) REFERENCES batches (customer, number)
+      PRIMARY KEY (customer, seq)
     ) WITHOUT ROWID""",
     """
     CREATE TABLE heads (

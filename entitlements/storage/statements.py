@@ -44,7 +44,7 @@ _BATCHES_OF = _BATCHES.format(these="customer = ? AND number > ? ORDER BY number
 _FEED = _BATCHES.format(these="position > ? ORDER BY position")
 _ENTRIES = """
     SELECT b.key, b.at, e.kind, e.at, e.subject, e.counter, e."window", e.amount, e.data, e.seq
-    FROM entries AS e JOIN batches AS b ON b.customer = e.customer AND b.number = e.batch
+    FROM entries AS e LEFT JOIN batches AS b ON b.customer = e.customer AND b.number = e.batch
     WHERE e.customer = ? AND e.seq > ? ORDER BY e.seq LIMIT ?"""
 _CUSTOMERS = "SELECT customer FROM heads ORDER BY customer LIMIT ?"
 _CUSTOMERS_AFTER = "SELECT customer FROM heads WHERE customer > ? ORDER BY customer LIMIT ?"

@@ -129,6 +129,19 @@ def test_results_are_plain_datetimes_in_utc(every):
     assert found.start == utc("2024-01-10 10:00")
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Pacific/Apia"])
+@pytest.mark.parametrize("count", [1, 7])
+@pytest.mark.parametrize("every", EVERY)
+def test_a_window_is_found_without_walking_to_it(monkeypatch, every, count, zone):
+    asked = []
+    edge = periods._edge
+    monkeypatch.setattr(periods, "_edge", lambda *args: asked.append(args) or edge(*args))
+    for at in (MIN, utc("0724-02-29"), utc("1900-03-01"), utc("2011-12-30 10:00"), utc("2024-10-27 01:10"), MAX):
+        asked.clear()
+        window(utc("2023-08-31 00:30"), every, at, count=count, zone=zone)
+        assert 2 <= len(asked) <= 3
+
+
 # --- month ends
 
 

@@ -1,0 +1,106 @@
+"""Checks and snapshots against a dictionary and a flat merge."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from time import perf_counter_ns
+
+from entitlements import Entitlements
+
+from .measuring import Figure, nanoseconds
+from .pricing import FEATURES, METERED, NOW, catalog, equip, sources
+
+CUSTOMERS = [f"customer-{n:04d}" for n in range(1000)]
+CALLS = 20_000
+
+
+def figures() -> Iterator[Figure]:
+    with Entitlements(catalog(), storage="memory:") as ent:
+        for customer in CUSTOMERS:
+            ent.subscribe(customer, "pro")
+        yield from _warm(ent)
+        yield from _threads(ent)
+    yield from _cold()
+
+
+def _asked(features: list[str]) -> list[tuple[str, str]]:
+    pick = random.Random(11)
+    return [(pick.choice(CUSTOMERS), pick.choice(features)) for _ in range(CALLS)]
+
+
+def _floor(asked: list[tuple[str, str]]) -> Callable[[], None]:
+    granted = {customer: dict.fromkeys(FEATURES, 1) for customer in CUSTOMERS}
+
+    def run() -> None:
+        for customer, feature in asked:
+            granted[customer][feature] >= 1  # noqa: B015
+
+    return run
+
+
+def _checks(ent: Entitlements, asked: list[tuple[str, str]]) -> Callable[[], None]:
+    check = ent.check
+
+    def run() -> None:
+        for customer, feature in asked:
+            check(customer, feature)
+
+    return run
+
+
+def _warm(ent: Entitlements) -> Iterator[Figure]:
+    for name, features, bound in (("a plan feature", FEATURES[40:], 4), ("a metered feature", METERED, 7)):
+        asked = _asked(features)
+        run = _checks(ent, asked)
+        run()
+        taken = nanoseconds({"floor": _floor(asked), "check": run})
+        per = taken["check"] / CALLS
+        ratio = taken["check"] / taken["floor"]
+        yield Figure(f"warm check of {name} / dict[c][f] >= 1", ratio, bound, note=f"{per:.0f} ns")
+
+
+def _threads(ent: Entitlements) -> Iterator[Figure]:
+    run = _checks(ent, _asked(FEATURES))
+    run()
+
+    def one() -> None:
+        run()
+        run()
+
+    def two() -> None:
+        threads = [threading.Thread(target=run) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    taken = nanoseconds({"one": one, "two": two})
+    yield Figure("checks by two threads / by one", taken["one"] / taken["two"], 0.9, at_least=True)
+
+
+def _cold() -> Iterator[Figure]:
+    listed = sources()
+
+    def merge() -> dict[str, int]:
+        merged: dict[str, int] = {}
+        for source in listed:
+            for feature, amount in source.items():
+                if amount > merged.get(feature, -1):
+                    merged[feature] = amount
+        return merged
+
+    with Entitlements(catalog(), storage="memory:", clock=lambda: NOW) as ent:
+        equip(ent, "acme")
+
+        many = {
+            "merge": lambda: [merge() for _ in range(50)],
+            "snapshot": lambda: [ent.snapshot("acme") for _ in range(50)],
+        }
+        begin = perf_counter_ns()
+        taken = nanoseconds(many)
+        note = f"{taken['snapshot'] / 50_000:.0f} us, {perf_counter_ns() - begin:.2e} ns in all"
+        yield Figure(
+            "cold snapshot, 50 features of 8 sources / flat merge", taken["snapshot"] / taken["merge"], 4, note=note
+        )

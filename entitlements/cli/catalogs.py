@@ -1,0 +1,105 @@
+"""`catalog validate | show | import`: a catalog file, looked at without any customer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import click
+
+from ..catalog.model import Catalog
+from ..catalog.writing import to_yaml
+from ..errors import CatalogError, UnknownPlan
+from .grid import effective, grid, one_plan
+from .options import CATALOG, as_json, read_catalog
+from .replies import PROBLEMS, Misuse, Reply, counted, fault, heading, plain
+from .starting import write_new
+
+_SECTIONS = {
+    "plans": "plan",
+    "features": "feature",
+    "credits": "credit",
+    "addons": "add-on",
+    "promotions": "promotion",
+    "rates": "rate",
+}
+_CODES = "Exit codes: 0 fine, 1 problems found, 2 misuse."
+_file = click.argument("file", default=CATALOG, envvar="ENTITLEMENTS_CATALOG")
+
+
+@click.group(short_help="Look at a catalog: validate, show, import.")
+def catalog() -> None:
+    """Look at a catalog: find its mistakes, see it as a table, import one."""
+
+
+@catalog.command(short_help="Find every mistake in a catalog at once.", epilog=_CODES)
+@_file
+@as_json
+def validate(file: str) -> Reply:
+    """Find every mistake in FILE (catalog.yaml) at once."""
+    try:
+        found = read_catalog(file)
+    except CatalogError as error:
+        problems = [attrs.asdict(problem) for problem in error.problems]
+        return Reply({"valid": False, "file": file, "problems": problems}, plain(str(error)), PROBLEMS)
+    lines = [f"{file} is fine: {_contents(found)}. Version {found.version}.", *_notes(found)]
+    data = {"valid": True, "file": file, "version": found.version, "notes": list(found.notes), "problems": []}
+    return Reply(data, plain("\n".join(lines)))
+
+
+@catalog.command(short_help="Show what each plan gives.", epilog=_CODES)
+@_file
+@click.option("--plan", metavar="P", help="One plan: what it gives, and from where.")
+@as_json
+def show(file: str, plan: str | None) -> Reply:
+    """Show what each plan of FILE (catalog.yaml) gives, with all it inherits."""
+    try:
+        found = read_catalog(file)
+    except CatalogError as error:
+        return fault(error, PROBLEMS)
+    if plan is not None and plan not in found.plans:
+        raise UnknownPlan(plan, found.plans, hint=f"{file} has {', '.join(found.plans) or 'no plans'}")
+    title = heading(f"{file}: {_contents(found)}")
+    text = one_plan(found, plan) if plan is not None else f"{title}\n\n{grid(found)}"
+    plans = [plan] if plan is not None else found.plans
+    data = {"file": file, "version": found.version, "catalog": dict(found.document), "plans": effective(found, plans)}
+    return Reply(data, text)
+
+
+@catalog.command("import", short_help="Turn a Pricing2Yaml file into a catalog.", epilog=_CODES)
+@click.argument("file")
+@click.option("-o", "--output", "out", metavar="OUT", help="Write to OUT.  [default: stdout]")
+@click.option("--force", is_flag=True, help="Overwrite OUT where there is one.")
+@as_json
+def import_(file: str, out: str | None, *, force: bool) -> Reply:
+    """Turn a Pricing2Yaml FILE into a catalog; what could not be carried over is noted on stderr."""
+    from ..catalog import pricing2yaml  # noqa: PLC0415  (large, and of use here alone)
+
+    try:
+        found = pricing2yaml.load(_readable(file))
+    except CatalogError as error:
+        return fault(error, PROBLEMS)
+    text = to_yaml(found)
+    if out is not None:
+        write_new(Path(out), text, force=force)
+    data = {"file": file, "written": out, "version": found.version, "notes": list(found.notes)}
+    if out is not None:
+        return Reply(data, f"Wrote {out}: {_contents(found)}.", notes=_notes(found))
+    return Reply({**data, "catalog": dict(found.document)}, text.rstrip("\n"), notes=_notes(found))
+
+
+def _readable(file: str) -> str:
+    try:
+        with Path(file).open("rb"):
+            return file
+    except OSError as error:
+        raise Misuse(f"{file} cannot be read: {error.strerror}; name a Pricing2Yaml file") from error
+
+
+def _notes(found: Catalog) -> list[str]:
+    return [f"note: {note}" for note in found.notes]
+
+
+def _contents(found: Catalog) -> str:
+    counts = {word: len(getattr(found, section)) for section, word in _SECTIONS.items()}
+    return ", ".join(counted(count, word) for word, count in counts.items() if count) or "nothing in it"

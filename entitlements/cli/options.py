@@ -1,0 +1,155 @@
+"""The options that commands share, and what is checked about them before anything is opened."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from ..amounts import canonical
+from ..catalog.model import Catalog
+from ..engine import Entitlements
+from ..errors import AmountError, StorageError, shown
+from ..requests import aware, identifier
+from ..storage.opening import DEFAULT
+from .replies import Misuse
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+CATALOG: Final = "catalog.yaml"
+_SQLITE: Final = "sqlite:///"
+_NO_FILE: Final = ":memory:"
+_TABLES: Final = {"batches", "entries", "heads", "counters"}
+
+
+def customer_id(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """Return a customer id unchanged, or say what an id is."""
+    try:
+        return identifier(value, "the customer id")
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def exact_amount(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Return an amount in its one spelling, or say how to write it."""
+    if value is None:
+        return None
+    try:
+        exact = canonical(value, what="it")
+    except AmountError as error:
+        raise click.BadParameter(str(error)) from None
+    if exact.startswith("-"):
+        raise click.BadParameter(f"it is {exact}; an amount is zero or more")
+    return exact
+
+
+def an_instant(_context: click.Context, _parameter: click.Parameter, value: str | None) -> datetime | None:
+    """Return an instant in UTC; refuse one without an offset, since it could be any of a day's hours."""
+    if value is None:
+        return None
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(f"{shown(value)} is no instant; write one such as 2026-12-01T00:00Z") from None
+    if at.tzinfo is None:
+        clear = at.isoformat(timespec="minutes")
+        raise click.BadParameter(f"{shown(value)} has no time zone; write {clear}Z for UTC, or {clear}+01:00")
+    try:
+        return aware(at, "the instant")
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+as_json = click.option("--json", "as_json", is_flag=True, expose_value=False, help="Print one JSON document.")
+
+
+def asking_options(command: F) -> F:
+    """Add the options of every command that asks about customers."""
+    for option in reversed(_ASKING):
+        command = option(command)
+    return command
+
+
+_ASKING: Final = (
+    click.option(
+        "--at", callback=an_instant, metavar="ISO", help="Ask about another instant, such as 2026-12-01T00:00Z."
+    ),
+    click.option(
+        "--catalog",
+        "catalog_path",
+        default=CATALOG,
+        show_default=True,
+        envvar="ENTITLEMENTS_CATALOG",
+        metavar="PATH",
+        help="The catalog. Also: ENTITLEMENTS_CATALOG.",
+    ),
+    click.option(
+        "--storage",
+        default=DEFAULT,
+        show_default=True,
+        envvar="ENTITLEMENTS_STORAGE",
+        metavar="URL",
+        help="The database, or memory: for none. Also: ENTITLEMENTS_STORAGE.",
+    ),
+    as_json,
+)
+
+
+@contextmanager
+def opened(catalog_path: str, storage: str) -> Iterator[Entitlements]:
+    """Open an engine to ask, and create nothing; raises Misuse, CatalogError, StorageError."""
+    catalog = read_catalog(catalog_path, naming="name yours with --catalog PATH or ENTITLEMENTS_CATALOG")
+    if storage.startswith(_SQLITE):
+        _check_database(storage, catalog_path, catalog)
+    try:
+        engine = Entitlements(catalog, storage=storage)
+    except ValueError as error:
+        raise Misuse(f"--storage: {error}") from error
+    with engine:
+        yield engine
+
+
+def read_catalog(path: str, *, naming: str = "name yours") -> Catalog:
+    """Return the catalog in a file; raises CatalogError, and Misuse for a file that cannot be read."""
+    try:
+        return Catalog.load(path)
+    except FileNotFoundError:
+        raise Misuse(f"there is no catalog at {path}; let `entitlements init` write a first one, or {naming}") from None
+    except OSError as error:
+        raise Misuse(f"{path} cannot be read: {error.strerror}; name a file that can") from error
+
+
+def _check_database(storage: str, catalog_path: str, catalog: Catalog) -> None:
+    path = storage.removeprefix(_SQLITE)
+    if path in {"", _NO_FILE} or (Path(path).exists() and _holds_logs(Path(path))):
+        return
+    lack = "is no log of any customer in" if Path(path).exists() else "is no database at"
+    plan = next((key for key in catalog.plans if key != catalog.default_plan), "PLAN")
+    raise StorageError(
+        f"there {lack} {path}, and asking creates none. The first fact does:\n"
+        f"  {first_fact(catalog_path, storage, plan)}\n"
+        "Or name another database with --storage sqlite:///PATH or ENTITLEMENTS_STORAGE, "
+        "or ask without one: --storage memory:"
+    )
+
+
+def first_fact(catalog_path: str, storage: str, plan: str) -> str:
+    """Return the command that subscribes a first customer, which creates the database."""
+    where = "" if storage == DEFAULT else f", storage={storage!r}"
+    opening = f"Entitlements({catalog_path!r}{where})"
+    return f"python -c \"from entitlements import Entitlements; {opening}.subscribe('acme', {plan!r})\""
+
+
+def _holds_logs(path: Path) -> bool:
+    """Tell whether a file has the tables of a log; where it cannot be read, leave it to the storage to say so."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    except sqlite3.Error:
+        return True
+    return {name for (name,) in rows} >= _TABLES

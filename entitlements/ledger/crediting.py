@@ -1,0 +1,103 @@
+"""The fold of credit entries: what each kind of line does to blocks, holds and debt.
+
+Each kind has one sign and one effect. A line that its block or hold cannot bear is LogCorrupt: it
+could only come from a broken decision or a changed log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+import attrs
+
+from ..errors import LogCorrupt
+from .blocks import Block, Debt, OpenHold, Purpose
+from .entries import Entry
+
+
+@attrs.define
+class Books:
+    """Blocks, holds and debt of one customer while entries are posted to them."""
+
+    blocks: dict[str, Block]
+    holds: dict[str, OpenHold]
+    debts: dict[tuple[str, Purpose], Debt]
+
+    def post(self, entry: Entry) -> None:
+        """Post one credit entry; raises LogCorrupt for a line the books cannot bear."""
+        _POSTINGS[entry.kind](self, entry)
+
+    def _granted(self, entry: Entry) -> None:
+        block: Block = entry.data["block"]
+        if block.id in self.blocks or entry.amount != block.units:
+            raise LogCorrupt(f"entry {entry.seq}: block {block.id!r} was granted before, or in another amount")
+        self.blocks[block.id] = block
+
+    def _reopened(self, entry: Entry) -> None:
+        block: Block = entry.data["block"]
+        if block.id in self.blocks or block.free_units or block.held_units:
+            raise LogCorrupt(f"entry {entry.seq}: block {block.id!r} is open, and only an empty one is reopened")
+        self.blocks[block.id] = block
+
+    def _move(self, entry: Entry, free: int, held: int) -> None:
+        block = self.blocks.get(entry.block)
+        if block is None or block.credit != entry.subject:
+            raise LogCorrupt(f"entry {entry.seq}: block {entry.block!r} of {entry.subject!r} is not open")
+        free_units = block.free_units + free * entry.amount
+        held_units = block.held_units + held * entry.amount
+        if entry.amount < 0 or free_units < 0 or held_units < 0 or free_units + held_units > block.units:
+            raise LogCorrupt(f"entry {entry.seq}: block {block.id!r} cannot bear {entry.kind} of {entry.amount}")
+        self.blocks[block.id] = attrs.evolve(block, free_units=free_units, held_units=held_units)
+
+    def _owe(self, entry: Entry, sign: int) -> None:
+        purpose: Purpose = entry.data["purpose"]
+        owed = self.debts.get((entry.subject, purpose))
+        units = (owed.units if owed is not None else 0) + sign * entry.amount
+        if units < 0 or entry.amount < 0:
+            raise LogCorrupt(f"entry {entry.seq}: debt in {entry.subject!r} cannot bear {entry.kind} of {entry.amount}")
+        if units == 0:
+            self.debts.pop((entry.subject, purpose), None)
+        else:
+            self.debts[entry.subject, purpose] = Debt(entry.subject, purpose, units)
+
+    def _repaid(self, entry: Entry) -> None:
+        self._move(entry, -1, 0)
+        self._owe(entry, -1)
+
+    def _reserved(self, entry: Entry) -> None:
+        hold: OpenHold = entry.data["hold"]
+        if hold.id in self.holds:
+            raise LogCorrupt(f"entry {entry.seq}: hold {hold.id!r} was opened before")
+        self.holds[hold.id] = hold
+
+    def _closed(self, entry: Entry) -> None:
+        if self.holds.pop(entry.data["hold"], None) is None:
+            raise LogCorrupt(f"entry {entry.seq}: hold {entry.data['hold']!r} is not open")
+
+    def swept(self) -> Books:
+        """Return the books without blocks that nothing is left of."""
+        kept = {key: block for key, block in self.blocks.items() if block.free_units or block.held_units}
+        return Books(kept, self.holds, self.debts)
+
+
+_POSTINGS: Final[Mapping[str, Callable[[Books, Entry], None]]] = MappingProxyType(
+    {
+        "granted": Books._granted,
+        "reopened": Books._reopened,
+        "burned": lambda books, entry: books._move(entry, -1, 0),
+        "held": lambda books, entry: books._move(entry, -1, +1),
+        "settled": lambda books, entry: books._move(entry, 0, -1),
+        "released": lambda books, entry: books._move(entry, +1, -1),
+        "refunded": lambda books, entry: books._move(entry, +1, 0),
+        "expired": lambda books, entry: books._move(entry, -1, 0),
+        "voided": lambda books, entry: books._move(entry, -1, 0),
+        "repaid": Books._repaid,
+        "overdrawn": lambda books, entry: books._owe(entry, +1),
+        "forgiven": lambda books, entry: books._owe(entry, -1),
+        "reserved": Books._reserved,
+        "hold_closed": Books._closed,
+    }
+)
+CREDIT_KINDS: Final = frozenset(_POSTINGS)

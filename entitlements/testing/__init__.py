@@ -1,0 +1,28 @@
+"""What to test your own storage, catalog and code with: `pip install entitlements[testing]`.
+
+Names are imported when they are first used: a clock needs no Hypothesis.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .clock import FrozenClock
+
+_HOME = {"FrozenClock": "clock"}
+
+__all__ = ["FrozenClock"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'entitlements.testing' has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

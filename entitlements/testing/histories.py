@@ -1,0 +1,179 @@
+"""Logs to test a storage with: entries of every kind, batches of them, and histories drawn at random."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from ..amounts import MAX_UNITS, UNLIMITED
+from ..catalog.model import Entitlement, Limit, Period
+from ..ledger.entries import EPOCH, NOTHING, Batch, CounterKey, Entry, Verdict, numbered
+from ..ledger.facts import Fact, HeldAddOn, Override, PromotionRun, Subscription, Trial
+from ..ledger.state import FACT_KINDS, Head, State, counted
+from ..storage.base import Reads, Storage
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import DrawFn, SearchStrategy
+
+START: Final = datetime(2026, 1, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+CALLS: Final[CounterKey] = ("calls", START)
+STRANGE_IDS: Final = ("é", "e\u0301", "a:b", "a", "A", "0", "None", "a ", "'; --", "%", "\u2028", "😀", "x" * 255)
+"""Ids that some storage somewhere has taken for one another, or for something else."""
+
+_VALUES: Final = (True, False, 0, 10, Decimal("0.10"), Decimal(2), "", "text", "10", (), ("a", "b"), None)
+_BOUNDS: Final = (0, 1, MAX_UNITS, UNLIMITED)
+
+
+def used(amount: int = 1, counter: CounterKey = CALLS, *, kind: str = "used") -> Entry:
+    """Return a line of usage."""
+    name, window = counter
+    return Entry(kind, START, name, name, window, amount)
+
+
+def fact(kind: str, *facts: Fact, at: datetime = START) -> Entry:
+    """Return a line after which exactly these facts hold for their key."""
+    return Entry(kind, at, facts[0].key, data={"facts": facts})
+
+
+def batch_of(
+    state: State,
+    customer: str,
+    key: str,
+    entries: Sequence[Entry],
+    *,
+    at: datetime = START,
+    result: Mapping[str, Any] = NOTHING,
+) -> Batch:
+    """Return the batch that appends the entries to a log in this state."""
+    at = max(at, state.head.at)
+    lines = numbered(entries, after=state.head.seq, key=key, at=at)
+    return Batch(customer, key, state.head.batches + 1, at, {"key": key}, result, lines)
+
+
+def reads_of(entries: Sequence[Entry]) -> Reads:
+    """Return the reads that name every counter the entries touch."""
+    names = tuple(counted(entries))
+    return lambda _: names
+
+
+def append(storage: Storage, customer: str, key: str, *entries: Entry, at: datetime = START) -> Batch:
+    """Append the entries as one batch and return it; a key that was used before returns its batch."""
+
+    def decide(state: State) -> Verdict[Batch]:
+        if state.prior is not None:
+            return Verdict(state.prior)
+        batch = batch_of(state, customer, key, entries, at=at)
+        return Verdict(batch, batch)
+
+    return storage.transact(customer, key, reads_of(entries), decide)
+
+
+def whole_state(storage: Storage, customer: str, batches: Sequence[Batch]) -> tuple[Head, Mapping[CounterKey, int]]:
+    """Return the head and every counter that the batches touch, as the storage keeps them."""
+    state = storage.state(customer, reads_of([entry for batch in batches for entry in batch.entries]))
+    return state.head, state.counters
+
+
+def every_kind() -> tuple[Entry, ...]:
+    """Return a line of every kind there is, holding every kind of value there is."""
+    later, scoped = START + timedelta(days=31), ("calls team:é/user:a%2Fb", EPOCH)
+    plan = Subscription("1", "default", "pro", START, later, START, START, "Europe/Berlin", "past_due", "si_1", "v1")
+    free = attrs.evolve(plan, id="2", plan="free", since=later, until=None, billing_id=None, version=None)
+    return (
+        fact("subscribed", plan, free),
+        fact("plan_changed", attrs.evolve(plan, product="support", plan="gold")),
+        fact("status_set", attrs.evolve(plan, product="support", status="paused")),
+        Entry("canceled", START, "support", data={"facts": (), "reason": "é"}),
+        fact("trial_started", Trial("max", START, later), Trial("max", later, None, "v2")),
+        fact("addon_set", HeldAddOn("seats", 3, START, None)),
+        Entry("addon_removed", later, "seats", data={"facts": ()}),
+        fact("promoted", PromotionRun("summer", START, later)),
+        *(fact("overridden", override) for override in _overrides()),
+        Entry("override_removed", START, "grant:feature-1", data={"facts": ()}),
+        used(MAX_UNITS), used(-MAX_UNITS, kind="freed"), used(2, scoped, kind="recorded"),
+        used(-1, scoped, kind="usage_reset"),
+        Entry("opened", START, "calls", "calls first_use", START + timedelta(microseconds=1)),
+        Entry("catalog_kept", START, "v1", data={"document": {"plans": [1, None, True, "1.0", {"é": []}]}}),
+        Entry("fixed", START, "calls", data={"scale": 2}),
+    )  # fmt: skip
+
+
+def histories(*, batches: int = 8) -> SearchStrategy[list[list[Entry]]]:
+    """Return a strategy of histories, each a list of batches' lines, with facts and counters of every kind."""
+    from hypothesis import strategies as st  # noqa: PLC0415  (the `testing` extra)
+
+    kinds = st.sampled_from(sorted(FACT_KINDS))
+    lines = st.one_of(_usage(), _usage(), kinds.flatmap(_facts), _notes())
+    return st.lists(st.lists(lines, min_size=1, max_size=4), min_size=1, max_size=batches).map(_never_below_zero)
+
+
+def _overrides() -> tuple[Override, ...]:
+    values = tuple(Entitlement(f"feature-{number}", "grant", value) for number, value in enumerate(_VALUES))
+    periods = (Period(), Period("month"), Period("hour", 5, "calendar"), Period("week", 1, "first_use"))
+    limits = tuple(Limit(bound, period, "soft", 7) for bound in _BOUNDS for period in periods)
+    every = (*values, Entitlement("calls", "set", None, limits), Entitlement("calls", "deny"))
+    return tuple(Override(entitlement, START, None, number, "why") for number, entitlement in enumerate(every))
+
+
+def _usage() -> SearchStrategy[Entry]:
+    from hypothesis import strategies as st  # noqa: PLC0415
+
+    names = st.sampled_from([CALLS, ("calls", EPOCH), ("calls team:a", START), ("Calls", START)])
+    kinds = st.sampled_from(["used", "recorded", "freed", "usage_reset"])
+    return st.builds(lambda amount, name, kind: used(amount, name, kind=kind), st.integers(-9, 9), names, kinds)
+
+
+def _notes() -> SearchStrategy[Entry]:
+    from hypothesis import strategies as st  # noqa: PLC0415
+
+    scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5))
+    values = st.one_of(scalars, st.lists(scalars, max_size=2))
+    data = st.dictionaries(st.text(max_size=3), values, min_size=1, max_size=2)
+    kept = st.builds(lambda subject, data: Entry("catalog_kept", START, subject, data=data), st.text(max_size=3), data)
+    opened = st.builds(lambda at: Entry("opened", START, "calls", "calls", at), _instants())
+    return st.one_of(kept, opened)
+
+
+def _facts(kind: str) -> SearchStrategy[Entry]:
+    from hypothesis import strategies as st  # noqa: PLC0415
+
+    @st.composite
+    def entry(draw: DrawFn) -> Entry:
+        since = draw(_instants())
+        made = _MAKE[FACT_KINDS[kind]](draw(st.sampled_from(["a", "b", "é"])), since)
+        until = draw(st.one_of(st.none(), _instants().filter(lambda instant: instant > since)))
+        kept = (attrs.evolve(made, until=until),) if draw(st.booleans()) else ()
+        return Entry(kind, since, made.key, data={"facts": kept})
+
+    return entry()
+
+
+def _instants() -> SearchStrategy[datetime]:
+    from hypothesis import strategies as st  # noqa: PLC0415
+
+    return st.integers(-60, 60).map(lambda days: START + timedelta(days=days, microseconds=days))
+
+
+def _never_below_zero(history: list[list[Entry]]) -> list[list[Entry]]:
+    amounts: dict[tuple[str, datetime | None], int] = {}
+
+    def bounded(entry: Entry) -> Entry:
+        name = (entry.counter, entry.window)
+        amount = max(entry.amount, -amounts.get(name, 0))
+        amounts[name] = amounts.get(name, 0) + amount
+        return attrs.evolve(entry, amount=amount)
+
+    return [[bounded(entry) for entry in entries] for entries in history]
+
+
+_MAKE: Final[Mapping[str, Callable[[str, datetime], Any]]] = {
+    "subscriptions": lambda name, since: Subscription(name, name, "pro", since, None, since, since),
+    "trials": lambda name, since: Trial(name, since, None),
+    "addons": lambda name, since: HeldAddOn(name, 2, since, None),
+    "promotions": lambda name, since: PromotionRun(name, since, None),
+    "overrides": lambda name, since: Override(Entitlement(name, "grant", Decimal("1.50")), since, None, 1, name),
+}
