@@ -11,8 +11,11 @@ import attrs
 
 from .catalog.model import EMPTY, Catalog, Feature
 from .errors import UnknownCustomer, UnknownFeature
+from .ledger.chain import chained
+from .ledger.crediting import CREDIT_KINDS, Books
+from .ledger.due import due
 from .ledger.entries import Batch, CounterKey, Entry, Verdict, numbered
-from .ledger.state import EMPTY_HEAD, NO_COUNTERS, Head
+from .ledger.state import EMPTY_HEAD, NO_COUNTERS, Head, books_of, counted
 from .requests import Request
 from .resolution import Entitlements, resolve
 
@@ -23,7 +26,8 @@ R = TypeVar("R")
 class Case:
     """A request, the customer's state, the catalog, and the instant `at` at which it is decided.
 
-    `key` is the key the batch will have. `sold` holds older catalog versions by version.
+    `key` is the key the batch will have. `sold` holds older catalog versions by version, `found` the
+    batches of this customer that the request names. `salt` seals what is personal.
     """
 
     request: Request
@@ -34,6 +38,8 @@ class Case:
     counters: Mapping[CounterKey, int] = NO_COUNTERS
     sold: Mapping[str, Catalog] = EMPTY
     throttle_within: timedelta = timedelta(hours=1)
+    found: Mapping[str, Batch] = EMPTY
+    salt: str = ""
 
     @property
     def customer(self) -> str:
@@ -51,15 +57,40 @@ class Case:
         return resolve(self.catalog, self.head.facts, self.at, sold=self.sold)
 
     @cached_property
+    def due(self) -> tuple[Entry, ...]:
+        """What fell due by time up to now and is not booked yet."""
+        return tuple(due(books_of(self.head), self.at))
+
+    def books(self) -> Books:
+        """Return blocks, holds and debts as they stand now, what fell due posted, to post entries to."""
+        books = books_of(self.head)
+        for entry in self.due:
+            if entry.kind in CREDIT_KINDS:
+                books.post(entry)
+        return books
+
+    @cached_property
     def alternatives(self) -> dict[str, Entitlements]:
         """What the customer would be entitled to with another plan or add-on, by label, as far as worked out."""
         return {}
 
     def counting(self, counters: Mapping[CounterKey, int]) -> Case:
         """Return the case with its counters, and what was worked out already."""
-        counted = attrs.evolve(self, counters=counters)
-        counted.__dict__["entitlements"] = self.entitlements
-        return counted
+        fallen = counted(self.due)
+        standing = {key: amount + fallen.get(key, 0) for key, amount in counters.items()}
+        case = attrs.evolve(self, counters=standing if fallen else counters)
+        case.__dict__["entitlements"] = self.entitlements
+        case.__dict__["due"] = self.due
+        return case
+
+    def held(self, counter: CounterKey) -> int:
+        """Return how much of a counter is set aside by holds that are still open."""
+        return sum(
+            units
+            for hold in self.books().holds.values()
+            for name, start, units in hold.counters
+            if (name, start) == counter
+        )
 
     def value(self, name: str) -> Any:
         """Return an argument of the request, None where it was not given."""
@@ -67,7 +98,10 @@ class Case:
 
     def feature(self) -> Feature:
         """Return the feature the request names; raises UnknownFeature."""
-        key = self.value("feature")
+        return self.known_feature(self.value("feature"))
+
+    def known_feature(self, key: str) -> Feature:
+        """Return a feature of the catalog; raises UnknownFeature."""
         if key not in self.catalog.features:
             raise UnknownFeature(key, self.catalog.features)
         return self.catalog.features[key]
@@ -84,16 +118,18 @@ class Case:
 
 
 def batch(case: Case, entries: Sequence[Entry], result: Mapping[str, Any] = EMPTY) -> Batch:
-    """Return the batch a case comes to: its entries numbered after the head, its request and its answer."""
-    return Batch(
+    """Return the batch a case comes to: what fell due, then its entries, with its request and its answer."""
+    batch = Batch(
         case.customer,
         case.key,
         case.head.batches + 1,
         case.at,
         case.request.asked,
         result,
-        numbered(entries, after=case.head.seq, key=case.key, at=case.at),
+        numbered((*case.due, *entries), after=case.head.seq, key=case.key, at=case.at),
+        salt=case.salt,
     )
+    return attrs.evolve(batch, hash=chained(batch, case.head.hash))
 
 
 def verdict(case: Case, entries: Sequence[Entry], result: R, kept: Mapping[str, Any] = EMPTY) -> Verdict[R]:

@@ -14,15 +14,21 @@ from decimal import Decimal
 from typing import Any, cast
 
 from .amounts import canonical, to_units
-from .cases import Case
+from .cases import Case, verdict
 from .catalog.model import ConfigValue, Feature
 from .changing import CHANGES
 from .decisions import Decision, Receipt, restored
 from .errors import IdempotencyConflict
+from .granting import grant_credits, void_block
+from .holding import CLOSED, check_closed, hold_of, release, reserve, reserve_credits, settle
 from .judging import Question, judge, unknown_feature
+from .ledger.blocks import Block, OpenHold
+from .ledger.credit_encoding import decode_block
 from .ledger.entries import Batch, CounterKey, Verdict
 from .metering import counters, meters
+from .refunding import batch_of, refund, refunded_counter
 from .snapshots import Answers, Snapshot
+from .spending import consume_credits
 from .upgrades import with_upgrade
 from .using import USES
 
@@ -33,7 +39,23 @@ _CONFIG_TYPES: Mapping[str, tuple[type, ...]] = {
     "boolean": (bool,),
     "list": (str, tuple),
 }
-VERBS: Mapping[str, Callable[[Case], Verdict[Any]]] = {**CHANGES, **USES}
+
+
+def sweep(case: Case) -> Verdict[int]:
+    """Book what fell due, and return how many entries that was."""
+    return verdict(case, (), len(case.due)) if case.due else Verdict(0)
+
+
+CREDITS: Mapping[str, Callable[[Case], Verdict[Decision]]] = {
+    "consume_credits": consume_credits,
+    "reserve_credits": reserve_credits,
+    "reserve": reserve,
+    "settle": settle,
+    "release": release,
+    "refund": refund,
+}
+BLOCKS: Mapping[str, Callable[[Case], Verdict[Block]]] = {"grant_credits": grant_credits, "void_block": void_block}
+VERBS: Mapping[str, Callable[[Case], Verdict[Any]]] = {**CHANGES, **USES, **CREDITS, **BLOCKS, "sweep": sweep}
 
 
 def reads(case: Case) -> tuple[CounterKey, ...]:
@@ -41,7 +63,28 @@ def reads(case: Case) -> tuple[CounterKey, ...]:
     if case.request.verb in CHANGES:
         resets = case.request.verb == "change_plan" and case.value("usage") == "reset"
         return counters_of(case, None) if resets else ()
-    return counters_of(case, case.value("feature"))
+    if case.request.verb in CLOSED:
+        return _counters_of_hold(case)
+    if case.request.verb == "refund":
+        return _counters_of_batch(case)
+    return counters_of(case, case.value("feature") or "")
+
+
+def _counters_of_hold(case: Case) -> tuple[CounterKey, ...]:
+    hold = case.head.holds.get(case.value("hold")) or _opened_by(case)
+    held = tuple((name, start) for name, start, _ in hold.counters) if hold is not None else ()
+    return (*held, *(counters_of(case, hold.subject) if held and hold is not None else ()))
+
+
+def _opened_by(case: Case) -> OpenHold | None:
+    batch = case.found.get(case.value("hold"))
+    return hold_of(batch) if batch is not None else None
+
+
+def _counters_of_batch(case: Case) -> tuple[CounterKey, ...]:
+    batch = batch_of(case)
+    lines = [(entry.counter, entry.window) for entry in batch.entries if entry.window is not None]
+    return (refunded_counter(batch), *((name, window) for name, window in lines if window is not None))
 
 
 def counters_of(case: Case, feature: str | None) -> tuple[CounterKey, ...]:
@@ -67,13 +110,17 @@ def decide(case: Case, prior: Batch | None) -> Verdict[Any]:
 
 def replayed(case: Case, prior: Batch) -> Any:
     """Return the first answer to a key again; raises IdempotencyConflict naming the field that differs."""
+    if case.request.verb in CLOSED:
+        check_closed(case, prior)
     asked = case.request.asked
     for field in ("verb", *sorted(asked.keys() | prior.request.keys())):
         if asked.get(field) != prior.request.get(field):
             raise IdempotencyConflict(field, prior.request.get(field), asked.get(field), key=prior.key)
-    if case.request.verb in USES:
+    if case.request.verb in BLOCKS:
+        return decode_block(prior.result["block"])
+    if case.request.verb in USES or case.request.verb in CREDITS:
         receipt = Receipt(prior.key, prior.entries[-1].seq, replayed=True)
-        return restored(prior.result, customer=case.customer, feature=case.value("feature"), receipt=receipt)
+        return restored(prior.result, customer=case.customer, feature=case.value("feature") or "", receipt=receipt)
     facts = prior.entries[0].data["facts"]
     return facts[0] if facts else None
 

@@ -268,6 +268,10 @@ def stored(decision: Decision) -> dict[str, Any]:
     kept["scope"] = None if decision.scope is None else dict(decision.scope)
     kept["booked"] = _tagged(decision.receipt.booked) if decision.receipt else 0
     kept["late"] = bool(decision.receipt and decision.receipt.late)
+    if decision.receipt is not None and decision.receipt.balance_after is not None:
+        kept["feature"] = decision.feature
+        kept["burned"] = {block: _tagged(amount) for block, amount in decision.receipt.burned.items()}
+        kept["balance_after"] = _tagged(decision.receipt.balance_after)
     return {name: value for name, value in kept.items() if value is not None and value is not False and value != []}
 
 
@@ -276,11 +280,22 @@ def restored(kept: Mapping[str, Any], *, customer: str, feature: str, receipt: R
     values: dict[str, Any] = {name: kept[name] for name in _PLAIN if name in kept}
     values |= {name: _untagged(kept[name]) for name in _NUMBERS if name in kept}
     values |= {name: datetime.fromisoformat(kept[name]) for name in _INSTANTS if name in kept}
-    booked = attrs.evolve(receipt, booked=_untagged(kept.get("booked", 0)), late=kept.get("late", False))
+    booked = attrs.evolve(
+        receipt,
+        booked=_untagged(kept.get("booked", 0)),
+        late=kept.get("late", False),
+        burned={block: _untagged(amount) for block, amount in kept.get("burned", {}).items()},
+        balance_after=_untagged(kept.get("balance_after")),
+    )
     choices = tuple(_restored_allowance(choice) for choice in kept.get("choices", ()))
     values.setdefault("allowed", False)
     return Decision(
-        customer=customer, feature=feature, receipt=booked, choices=choices, scope=kept.get("scope"), **values
+        customer=customer,
+        feature=kept.get("feature", feature),
+        receipt=booked,
+        choices=choices,
+        scope=kept.get("scope"),
+        **values,
     )
 
 

@@ -10,7 +10,7 @@ import logging
 import threading
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from time import monotonic
@@ -18,7 +18,7 @@ from typing import Any
 
 from .cache import Cache, Known
 from .cases import Case
-from .catalog.model import Catalog
+from .catalog.model import EMPTY, Catalog
 from .catalog.problems import Problem
 from .deciding import check, counters_of, snapshot
 from .decisions import Decision
@@ -76,6 +76,7 @@ class Desk:
         self._max_stale = max_stale
         self._lock = threading.Lock()
         self.offering = Offering(catalog, self._accept)
+        self._own = 0
         self._pulse = storage.pulse()
         self._heard_at = monotonic()
         self._look_at = self._heard_at + LOOK_EVERY
@@ -91,11 +92,10 @@ class Desk:
     def write(self, request: Request) -> Any:
         """Decide a request under the storage's lock, append what it comes to, and tell who listens."""
         self.refresh()
-        key = request.key or uuid.uuid4().hex
+        key = request.key or self.draw()
+        found = self._found(request)
         while True:
-            hearing = Hearing(
-                request, key, self.offering.catalog, self.now, self.throttle_within, self.sold, self.fixed
-            )
+            hearing = self._hearing(request, key, found)
             try:
                 result = self.storage.transact(request.customer, key, hearing.reads, hearing.decide)
                 break
@@ -103,12 +103,34 @@ class Desk:
                 self._fetch(missing.version)
             except Unfixed as first:
                 self._keep(hearing.catalog, first)
+        self._own += hearing.wrote
         self.cache.forget(request.customer)
         if hearing.ahead > AHEAD:
             self._ahead(request.customer, hearing.ahead)
         if self.telling and isinstance(result, Decision):
             self.tell_decision(result, wrote=hearing.wrote)
         return result
+
+    def draw(self) -> str:
+        """Return a key for a call that brought none."""
+        return uuid.uuid4().hex
+
+    def customers(self) -> Iterator[str]:
+        """Return the id of every customer with a log, in order."""
+        after: str | None = None
+        while page := self.storage.customers(after=after):
+            yield from (customer for customer in page if not customer.startswith("$"))
+            after = page[-1]
+
+    def _found(self, request: Request) -> Mapping[str, Batch]:
+        """Return the batches a request names; they never change, so they may be read before the lock."""
+        named = [request.values[name] for name in ("hold", "block", "batch_key") if name in request.values]
+        named += [f"$close:{key}" for key in named if request.verb == "refund"]
+        batches = {key: self.storage.batch(request.customer, key) for key in named}
+        found = {key: batch for key, batch in batches.items() if batch is not None}
+        blocks = {entry.block for batch in found.values() for entry in batch.entries if entry.block} - found.keys()
+        granted = {block: self.storage.batch(request.customer, block) for block in blocks if request.verb == "refund"}
+        return found | {block: batch for block, batch in granted.items() if batch is not None}
 
     # Looking
 
@@ -177,8 +199,9 @@ class Desk:
             state = self._past(request.customer, None, needed)
         return hearing.case.counting(state.counters)
 
-    def _hearing(self, request: Request, key: str) -> Hearing:
-        return Hearing(request, key, self.offering.catalog, self.now, self.throttle_within, self.sold, self.fixed)
+    def _hearing(self, request: Request, key: str, found: Mapping[str, Batch] = EMPTY) -> Hearing:
+        terms = (self.throttle_within, self.sold, self.fixed, found)
+        return Hearing(request, key, self.offering.catalog, self.now, *terms)
 
     def _still_holds(self, known: Known, catalog: Catalog, at: datetime) -> bool:
         was = known.entitlements
@@ -228,7 +251,7 @@ class Desk:
 
     def _listen(self, now: float) -> None:
         try:
-            pulse = self.storage.pulse()
+            pulse = self.storage.pulse() - self._own
         except StorageUnavailable:
             if now - self._heard_at > self._max_stale:
                 self.cache.forget_all()
@@ -270,7 +293,7 @@ class Desk:
 
     def _note(self, kind: str, subject: str, data: Mapping[str, Any]) -> None:
         note = Note(kind, subject, data, self.now)
-        self.storage.transact(CATALOG_LOG, subject, lambda _: (), note.decide)
+        self._own += self.storage.transact(CATALOG_LOG, subject, lambda _: (), note.decide)
 
     def _fetch(self, version: str) -> None:
         """Load a catalog version that a pinned plan was sold in."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from .amounts import Amount
 from .bound import Customer
 from .catalog.model import Catalog, Depletion, Mode
+from .credit_verbs import CreditVerbs
 from .decisions import Decision
 from .desk import EVENTS, Desk, Listener, system_clock
 from .errors import did_you_mean
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 _ONE: Amount = 1
 
 
-class Entitlements:
+class Entitlements(CreditVerbs):
     """Decides what customers may do and how much of it, and keeps the log of what they did.
 
     `catalog` is a path (.yaml, .yml, .toml, .json), a mapping or a Catalog. `storage` is "memory:",

@@ -3,7 +3,7 @@
     EntitlementsError
     ├── CatalogError                      all problems of a catalog at once
     ├── UnknownFeature, UnknownPlan, UnknownAddOn, UnknownPromotion,
-    │   UnknownCredit, UnknownCustomer, UnknownHold                        (also LookupError)
+    │   UnknownCredit, UnknownCustomer, UnknownBlock, UnknownHold          (also LookupError)
     ├── NotSubscribed                     nothing to change, cancel or remove (also LookupError)
     ├── AlreadySubscribed                 the product is held already
     ├── AddOnRefused                      an add-on's own rules forbid it here
@@ -100,6 +100,12 @@ class UnknownCustomer(_Unknown):
     """No log was ever opened for this customer."""
 
     noun = "customer"
+
+
+class UnknownBlock(_Unknown):
+    """No block of this customer has that id."""
+
+    noun = "block"
 
 
 class UnknownHold(_Unknown):

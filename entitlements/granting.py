@@ -12,6 +12,7 @@ from .cases import Case, verdict
 from .catalog.model import Credit
 from .errors import AmountError, UnknownBlock, UnknownCredit
 from .ledger.blocks import Block, live
+from .ledger.credit_encoding import encode_block
 from .ledger.crediting import Books
 from .ledger.due import repay
 from .ledger.entries import Batch, Entry, Verdict
@@ -28,7 +29,8 @@ def grant_credits(case: Case) -> Verdict[Block]:
     granted = Entry("granted", case.at, credit.key, amount=block.units, block=block.id, data={"block": block})
     post(books, granted)
     repaid = list(repay(books, block, case.at)) if live(block, case.at) else []
-    return verdict(case, (granted, *repaid), books.blocks[block.id])
+    stands = books.blocks[block.id]
+    return verdict(case, (granted, *repaid), stands, {"block": encode_block(stands)})
 
 
 def void_block(case: Case) -> Verdict[Block]:
@@ -39,7 +41,8 @@ def void_block(case: Case) -> Verdict[Block]:
         return Verdict(_closed_block(case))
     entry = Entry("voided", case.at, block.credit, amount=block.free_units, block=block.id)
     post(books, entry)
-    return verdict(case, (entry,), books.blocks[block.id])
+    voided = books.blocks[block.id]
+    return verdict(case, (entry,), voided, {"block": encode_block(voided)})
 
 
 def granted_block(batch: Batch) -> Block | None:

@@ -5,9 +5,12 @@ The clock is read once, under the lock; the instant of the batch is never before
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
+
+import attrs
 
 from .cases import Case
 from .catalog.model import EMPTY, Catalog
@@ -16,6 +19,7 @@ from .catalog.standing import flatten
 from .changing import CHANGES
 from .deciding import decide, reads
 from .errors import CatalogError
+from .ledger.chain import chained
 from .ledger.entries import Batch, CounterKey, Entry, Verdict, numbered
 from .ledger.facts import Facts
 from .ledger.state import NO_COUNTERS, Head, State
@@ -55,11 +59,13 @@ class Hearing:
         throttle_within: timedelta,
         sold: Mapping[str, Catalog],
         fixed: Mapping[str, Mapping[str, Any]],
+        found: Mapping[str, Batch] = EMPTY,
     ) -> None:
         self.request, self.key, self.catalog = request, key, catalog
         self.ahead = timedelta(0)
         self.wrote = False
         self._now, self._throttle_within, self._sold, self._fixed = now, throttle_within, sold, fixed
+        self._found, self._salt = found, secrets.token_hex(8)
 
     def open(self, head: Head, at: datetime | None = None, entitlements: Entitlements | None = None) -> Case:
         """Return the case at an instant, by default the ledger's time; raises Unsold."""
@@ -70,7 +76,8 @@ class Hearing:
         for version in _versions(head.facts):
             if version not in self._sold:
                 raise Unsold(version)
-        case = Case(self.request, self.key, self.catalog, at, head, NO_COUNTERS, self._sold, self._throttle_within)
+        terms = (self._sold, self._throttle_within, self._found, self._salt)
+        case = Case(self.request, self.key, self.catalog, at, head, NO_COUNTERS, *terms)
         if entitlements is not None:
             case.__dict__["entitlements"] = entitlements
         self.case = case
@@ -113,18 +120,19 @@ class Note:
     def __init__(self, kind: str, subject: str, data: Mapping[str, Any], now: Callable[[], datetime]) -> None:
         self.kind, self.subject, self.data, self._now = kind, subject, data, now
 
-    def decide(self, state: State) -> Verdict[None]:
-        """Return the line as a batch, nothing where it stands already; raises CatalogError where it differs."""
+    def decide(self, state: State) -> Verdict[bool]:
+        """Return the line as a batch, and whether there is one; raises CatalogError where another stands."""
         head = state.head
         if self.subject in head.noted:
             if self.kind == "fixed" and head.noted[self.subject] != self.data:
                 raise CatalogError([Problem(self.subject, f"was first used as {dict(head.noted[self.subject])}")])
-            return Verdict(None)
+            return Verdict(False)
         at = max(self._now(), head.at)
         line = Entry(self.kind, at, self.subject, data=self.data)
         entries = numbered([line], after=head.seq, key=self.subject, at=at)
         asked = {"verb": self.kind, "subject": self.subject}
-        return Verdict(None, Batch("$catalog", self.subject, head.batches + 1, at, asked, EMPTY, entries))
+        batch = Batch("$catalog", self.subject, head.batches + 1, at, asked, EMPTY, entries)
+        return Verdict(True, attrs.evolve(batch, hash=chained(batch, head.hash)))
 
 
 def _versions(facts: Facts) -> set[str]:

@@ -14,15 +14,16 @@ import attrs
 from .amounts import exact, from_units, to_units
 from .cases import Case, verdict
 from .catalog.model import Credit
-from .decisions import Decision, Receipt, stored
+from .decisions import Code, Decision, Receipt, stored
 from .errors import HoldClosed, HoldExpired, LogCorrupt, UnknownHold
+from .granting import freed
 from .judging import after_aggregate, judge, unknown_feature
-from .ledger.blocks import OpenHold
+from .ledger.blocks import Late, OpenHold
 from .ledger.burn import burn, burn_order, usable
 from .ledger.crediting import Books
 from .ledger.due import release as give_back
 from .ledger.entries import Batch, Entry, Verdict
-from .granting import freed
+from .requests import Request
 from .spending import (
     Charge,
     Paid,
@@ -32,6 +33,7 @@ from .spending import (
     insufficient,
     pay,
     post,
+    purpose_of,
     refused,
     seq_after,
     settled,
@@ -43,7 +45,7 @@ CLOSED = {"settle": "settled", "release": "released"}
 
 
 def reserve_credits(case: Case) -> Verdict[Decision]:
-    """Set credits aside; denied like a charge, except that a soft credit holds what there is and owes only when settled."""
+    """Set credits aside; denied like a charge, save that a soft credit holds what there is and owes when settled."""
     refusal = refused(case)
     if refusal is not None:
         return Verdict(refusal)
@@ -84,7 +86,7 @@ def reserve(case: Case) -> Verdict[Decision]:
     if not decision:
         return Verdict(with_upgrade(decision, question, case))
     counters = tuple((meter.counter[0], meter.counter[1], fits) for meter in metered.values())
-    purpose = attrs.evolve(_NO_PURPOSE, feature=feature.key, scope=tuple((case.value("scope") or {}).items()))
+    purpose = purpose_of(case)
     hold = OpenHold(case.key, feature.key, fits, purpose, _ends(case), _late(case), (), counters)
     opened = [
         Entry("opened", case.at, feature.key, meter.counter[0], meter.counter[1])
@@ -155,8 +157,8 @@ def _ends(case: Case) -> datetime | None:
         raise ValueError(f"ttl is {ttl}; the hold would end beyond the year 9999") from None
 
 
-def _late(case: Case) -> str:
-    return case.value("late") or "charge"
+def _late(case: Case) -> Late:
+    return cast("Late", case.value("late") or "charge")
 
 
 def _credit_of(case: Case, hold: OpenHold) -> Credit:
@@ -183,7 +185,7 @@ def _settle_credits(case: Case, books: Books, hold: OpenHold, *, lapsed: bool) -
             burned[entry.block] = burned.get(entry.block, 0) + entry.amount
     whole = Paid(paid.entries, burned, paid.owed, paid.short)
     posted = tuple(entries) or (Entry("nothing", case.at, credit.key),)
-    answered = settled(case, charge, posted, whole, before + taken, available(books, charge))
+    answered = settled(case, charge, posted, whole, before + (0 if lapsed else hold.units), available(books, charge))
     return _flagged(case, posted, answered.result, short=paid.short and credit.depletion != "partial", late=lapsed)
 
 
@@ -226,7 +228,7 @@ def _settle_usage(case: Case, books: Books, hold: OpenHold, *, lapsed: bool) -> 
     return _flagged(case, posted, answered.result, short=short, late=lapsed)
 
 
-def _as_use(case: Case, hold: OpenHold) -> object:
+def _as_use(case: Case, hold: OpenHold) -> Request:
     return attrs.evolve(case.request, values={**case.request.values, "feature": hold.subject})
 
 
@@ -236,7 +238,9 @@ def _flagged(
     receipt = attrs.evolve(cast("Receipt", decision.receipt), late=late)
     flagged = attrs.evolve(decision, receipt=receipt)
     if short:
-        code = "insufficient_credits" if decision.source and decision.source.startswith("credit:") else "limit_reached"
+        code: Code = (
+            "insufficient_credits" if decision.source and decision.source.startswith("credit:") else "limit_reached"
+        )
         flagged = attrs.evolve(flagged, allowed=False, code=code, outcome="block")
     return verdict(case, entries, flagged, stored(flagged))
 

@@ -14,7 +14,7 @@ from .granting import freed, granted_block
 from .ledger.blocks import Block, Purpose
 from .ledger.crediting import Books
 from .ledger.entries import EPOCH, Batch, CounterKey, Entry, Verdict
-from .spending import available, Charge, post, seq_after
+from .spending import Charge, available, post, seq_after
 
 TAKEN = frozenset({"burned", "settled", "overdrawn"})
 USED = frozenset({"used", "recorded", "usage_held"})
@@ -63,7 +63,13 @@ def _refund_credits(case: Case, batch: Batch, taken: list[Entry]) -> Verdict[Dec
     left = available(books, Charge(credit, units, purpose, credit.depletion, case.at))
     scale = credit.scale
     burned = {block: exact(-amount, scale) for block, amount in back.items() if block}
-    receipt = Receipt(case.key, seq_after(case, tuple(entries)), False, False, exact(units, scale), burned, exact(left, scale))
+    receipt = Receipt(
+        case.key,
+        seq_after(case, tuple(entries)),
+        booked=exact(units, scale),
+        burned=burned,
+        balance_after=exact(left, scale),
+    )
     decision = Decision(
         True,
         "ok",
@@ -120,14 +126,28 @@ def _forgive(case: Case, books: Books, entry: Entry, units: int) -> Iterator[Ent
         yield post(books, Entry("forgiven", case.at, entry.subject, amount=owed, data={"purpose": purpose}))
     if units > owed:
         block = _returned(case, entry, units - owed)
-        yield post(books, Entry("granted", case.at, entry.subject, amount=block.units, block=block.id, data={"block": block}))
+        yield post(
+            books, Entry("granted", case.at, entry.subject, amount=block.units, block=block.id, data={"block": block})
+        )
 
 
 def _returned(case: Case, entry: Entry, units: int) -> Block:
     scale = case.catalog.credits[entry.subject].scale
     number = case.head.batches + 1
     return Block(
-        case.key, entry.subject, scale, units, units, 0, "promotional", 50, None, case.at, None, source="refund", number=number
+        case.key,
+        entry.subject,
+        scale,
+        units,
+        units,
+        0,
+        "promotional",
+        50,
+        None,
+        case.at,
+        None,
+        source="refund",
+        number=number,
     )
 
 
@@ -145,7 +165,7 @@ def _refund_usage(case: Case, batch: Batch) -> Verdict[Decision]:
     if feature.aggregate != "sum":
         raise ValueError(f"feature {feature.key!r} counts {feature.aggregate}; only sums can be refunded")
     whole = max(line.amount for line in lines)
-    units, before = _asked(case, batch, whole, feature.scale)
+    units, _ = _asked(case, batch, whole, feature.scale)
     entries = [Entry("refund", case.at, feature.key, *refunded_counter(batch), units, data={"of": batch.key})]
     held = _held(case)
     for line in lines:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
@@ -23,7 +23,9 @@ from .periods import calendar_anchor
 DEPLETIONS = ("hard", "partial", "soft")
 MODES = ("grant", "add", "set", "deny")
 STATUSES = ("active", "past_due", "paused")
+CATEGORIES = ("paid", "promotional")
 ID_LENGTH = 255
+MOST_SECONDS = 10 * 366 * 86400
 PROSE_LENGTH = 10_000
 DEEPEST = 8
 _NEEDED = frozenset({"plan", "addon", "promotion", "feature", "amount", "quantity", "status", "usage", "mode", "zone"})
@@ -180,11 +182,71 @@ def _canonical(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         return canonical(value)
+    if isinstance(value, timedelta):
+        return value // timedelta(microseconds=1)
     if value is UNLIMITED:
         return str(value)
     if isinstance(value, Mapping):
         return {name: _canonical(inner) for name, inner in value.items()}
     return [_canonical(inner) for inner in value] if isinstance(value, tuple) else value
+
+
+def _priority(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"priority is of type {type(value).__name__}; it is a whole number, the lower burns first")
+    if not 0 <= value <= 1000:
+        raise ValueError(f"priority is {str(value)[:20]}; it is 0 to 1000")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"settle_debt is of type {type(value).__name__}; it is True or False")
+    return value
+
+
+def _span(value: object, what: str) -> timedelta:
+    if isinstance(value, timedelta):
+        span = value
+    elif isinstance(value, int) and not isinstance(value, bool):
+        if not 0 < value <= MOST_SECONDS:
+            raise ValueError(f"{what} is {str(value)[:20]}; it is 1 to {MOST_SECONDS} seconds")
+        span = timedelta(seconds=value)
+    else:
+        raise TypeError(f"{what} is of type {type(value).__name__}; it is whole seconds or a timedelta")
+    if span <= timedelta(0):
+        raise ValueError(f"{what} is {span}; it lasts longer than nothing")
+    return span
+
+
+def _features(value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset) or not value:
+        raise TypeError("features is a list of feature keys such as ['chat']; leave it out for all features")
+    return tuple(sorted({text(feature, "features") for feature in value}))
+
+
+def _metadata(value: object, depth: int = 0) -> Any:
+    """Return metadata as JSON values; raises TypeError or ValueError for what no log can keep exactly."""
+    if depth > 8:
+        raise ValueError("metadata is nested more than 8 deep")
+    if isinstance(value, Mapping):
+        return {identifier(name, "metadata key"): _metadata(inner, depth + 1) for name, inner in value.items()}
+    if depth == 0:
+        raise TypeError(f"metadata is of type {type(value).__name__}; it is a mapping")
+    if isinstance(value, list | tuple):
+        return [_metadata(inner, depth + 1) for inner in value]
+    if isinstance(value, int) and value.bit_length() > 63:
+        raise ValueError("metadata holds a number of more than 63 bits; write it as text")
+    if value is None or isinstance(value, bool | int):
+        return value
+    return prose(value, "metadata")
+
+
+def _positive_or_zero(value: object, what: str) -> Decimal:
+    exact = canonical(value, what=what)
+    if exact.startswith("-"):
+        raise AmountError(f"{what} is {exact[:60]}; it is zero or more")
+    return Decimal(exact)
 
 
 def _amount(value: object) -> str:
@@ -217,6 +279,21 @@ _CHECKS: Mapping[str, Any] = {
     "value": _entitled,
     "reason": lambda value: prose(value, "reason"),
     "amount": _amount,
+    "credit": lambda value: text(value, "credit"),
+    "hold": lambda value: identifier(value, "hold"),
+    "block": lambda value: identifier(value, "block"),
+    "batch_key": lambda value: identifier(value, "batch_key"),
+    "category": lambda value: _word(CATEGORIES, "category", value),
+    "late": lambda value: _word(("charge", "refuse"), "late", value),
+    "priority": _priority,
+    "cost_basis": lambda value: _positive_or_zero(value, "cost_basis"),
+    "expires_at": lambda value: aware(value, "expires_at"),
+    "effective_at": lambda value: aware(value, "effective_at"),
+    "expires_in": lambda value: _span(value, "expires_in"),
+    "ttl": lambda value: _span(value, "ttl"),
+    "features": _features,
+    "settle_debt": _flag,
+    "metadata": _metadata,
     "scope": scope_of,
     "dimensions": dimensions_of,
 }

@@ -18,7 +18,7 @@ from .decisions import Decision, Receipt, stored
 from .errors import AmountError
 from .judging import Question, after_aggregate, judge, unknown_feature
 from .ledger.entries import CounterKey, Entry, Verdict
-from .ledger.state import counted
+from .ledger.state import COUNTER_KINDS, counted
 from .metering import Meter, meters
 from .upgrades import with_upgrade
 
@@ -58,11 +58,13 @@ def free(case: Case) -> Verdict[Decision]:
     if not case.is_known:
         return Verdict(_stranger(case, question))
     meter = meters(case.entitlements, case.head.opened, feature, case.at)[feature.reset]
-    used = case.counters.get(meter.counter, 0)
+    used = case.counters.get(meter.counter, 0) - case.held(meter.counter)
     if question.requested > used:
         in_use = from_units(used, feature.scale)
         raise AmountError(f"cannot free {question.number} of {feature.key!r}: {in_use} in use")
-    return _settle(case, question, [_line("freed", feature, meter, case.at, -question.requested)], question.requested)
+    return counted_after(
+        case, question, [_line("freed", feature, meter, case.at, -question.requested)], question.requested
+    )
 
 
 def reset_usage(case: Case) -> Verdict[Decision]:
@@ -74,10 +76,16 @@ def reset_usage(case: Case) -> Verdict[Decision]:
         return Verdict(_stranger(case, question))
     metered = meters(case.entitlements, case.head.opened, question.feature, case.at)
     lines = [
-        _line("usage_reset", question.feature, meter, case.at, -case.counters.get(meter.counter, 0))
+        _line(
+            "usage_reset",
+            question.feature,
+            meter,
+            case.at,
+            case.held(meter.counter) - case.counters.get(meter.counter, 0),
+        )
         for meter in metered.values()
     ]
-    return _settle(case, question, lines, 0)
+    return counted_after(case, question, lines, 0)
 
 
 def asked(case: Case) -> Question:
@@ -137,14 +145,16 @@ def _book(
             lines.append(Entry("opened", at, feature.key, meter.counter[0], meter.counter[1]))
         lines.append(_line(kind, feature, meter, at, after - used))
     overage = decision.overage if decision.limit is not None else from_units(units, feature.scale)
-    return _settle(case, question, lines, units, overage=overage)
+    return counted_after(case, question, lines, units, overage=overage)
 
 
 def _line(kind: str, feature: Feature, meter: Meter, at: datetime, amount: int) -> Entry:
     return Entry(kind, at, feature.key, meter.counter[0], meter.counter[1], amount)
 
 
-def _settle(case: Case, question: Question, lines: Sequence[Entry], units: int, **shown: Any) -> Verdict[Decision]:
+def counted_after(
+    case: Case, question: Question, lines: Sequence[Entry], units: int, **shown: Any
+) -> Verdict[Decision]:
     """Append the lines and answer with what stands after them."""
     entries = [_with_circumstances(case, line) for line in lines]
     after, opened = _counters_after(case, lines)
@@ -152,7 +162,7 @@ def _settle(case: Case, question: Question, lines: Sequence[Entry], units: int, 
     standing, _, _ = judge(attrs.evolve(question, requested=0), case.entitlements, head, after)
     booked = from_units(units, question.feature.scale)
     late = question.occurred_at is not None
-    receipt = Receipt(case.key, case.head.seq + len(entries), late=late, booked=booked)
+    receipt = Receipt(case.key, case.head.seq + len(case.due) + len(entries), late=late, booked=booked)
     decision = attrs.evolve(
         standing, allowed=True, code="ok", outcome="allow", requested=question.number, receipt=receipt, **shown
     )
@@ -161,7 +171,7 @@ def _settle(case: Case, question: Question, lines: Sequence[Entry], units: int, 
 
 def _with_circumstances(case: Case, line: Entry) -> Entry:
     told = {name: case.value(name) for name in ("scope", "dimensions") if case.value(name)}
-    return attrs.evolve(line, data=told) if told else line
+    return attrs.evolve(line, data={**line.data, **told}) if told and line.kind in COUNTER_KINDS else line
 
 
 def _counters_after(case: Case, lines: Sequence[Entry]) -> tuple[dict[CounterKey, int], dict[str, datetime]]:

@@ -106,6 +106,11 @@ def _unknown_customer(decision: Decision) -> str:
     return f"no customer {decision.customer!r} is known"
 
 
+def _insufficient_credits(decision: Decision) -> str:
+    credit = (decision.source or "").removeprefix("credit:")
+    return f"{number(decision.requested)} {credit} asked for, {number(decision.remaining)} left"
+
+
 def _plainly(decision: Decision) -> str:
     return f"{decision.feature} is denied: {decision.code.replace('_', ' ')}"
 
@@ -118,10 +123,13 @@ _DENIALS: Mapping[str, Callable[[Decision], str]] = {
     "denied_by_override": _denied_by_override,
     "no_active_subscription": _no_subscription,
     "unknown_customer": _unknown_customer,
+    "insufficient_credits": _insufficient_credits,
 }
 _DEAD_ENDS: Mapping[str, str] = {
     "denied_by_override": "remove the override to restore it",
     "unknown_customer": "subscribe the customer to a plan first",
     "no_active_subscription": "subscribe the customer to a plan",
     "storage_unavailable": "try again shortly",
+    "insufficient_credits": "grant more credits, or wait for the next grant",
+    "unknown_credit": "declare the credit in the catalog",
 }

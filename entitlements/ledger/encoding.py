@@ -6,28 +6,28 @@ Instants are integers of microseconds since 1970 in UTC.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
 from ..amounts import UNLIMITED, Bound, Unlimited
 from ..catalog.model import ConfigValue, Entitlement, Limit, Period
-from .entries import EPOCH, Entry
+from .credit_encoding import (
+    decode_block,
+    decode_credit_data,
+    decode_debt,
+    decode_hold,
+    encode_block,
+    encode_credit_data,
+    encode_debt,
+    encode_hold,
+)
+from .crediting import CREDIT_KINDS
+from .entries import Entry
 from .facts import SECTIONS, Fact, Facts, HeldAddOn, Override, PromotionRun, Subscription, Trial
+from .instants import from_instant, to_instant
 from .state import FACT_KINDS, Head
-
-_MICROSECOND = timedelta(microseconds=1)
-
-
-def from_instant(at: datetime) -> int:
-    """Return an aware instant as microseconds since 1970."""
-    return (at - EPOCH) // _MICROSECOND
-
-
-def to_instant(micros: int) -> datetime:
-    """Return microseconds since 1970 as an instant in UTC."""
-    return EPOCH + timedelta(microseconds=micros)
 
 
 def encode_data(kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def encode_data(kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
     if kind in FACT_KINDS:
         encode = _ENCODERS[FACT_KINDS[kind]]
         return {**data, "facts": [encode(fact) for fact in data["facts"]]}
-    return dict(data)
+    return encode_credit_data(data) if kind in CREDIT_KINDS else dict(data)
 
 
 def decode_data(kind: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -43,7 +43,7 @@ def decode_data(kind: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
     if kind in FACT_KINDS:
         decode = _DECODERS[FACT_KINDS[kind]]
         return {**data, "facts": tuple(decode(fact) for fact in data["facts"])}
-    return data
+    return decode_credit_data(data) if kind in CREDIT_KINDS else data
 
 
 def encode_head(head: Head) -> dict[str, Any]:
@@ -57,10 +57,16 @@ def encode_head(head: Head) -> dict[str, Any]:
         encoded["opened"] = {name: from_instant(start) for name, start in head.opened.items()}
     if head.noted:
         encoded["noted"] = {subject: dict(data) for subject, data in head.noted.items()}
+    if head.blocks:
+        encoded["blocks"] = [encode_block(block) for block in head.blocks.values()]
+    if head.holds:
+        encoded["holds"] = [encode_hold(hold) for hold in head.holds.values()]
+    if head.debts:
+        encoded["debts"] = [encode_debt(debt) for debt in head.debts.values()]
     return encoded
 
 
-def decode_head(encoded: Mapping[str, Any], *, seq: int, batches: int, at: datetime) -> Head:
+def decode_head(encoded: Mapping[str, Any], *, seq: int, batches: int, at: datetime, hash: str = "") -> Head:
     """Return a head from its JSON values and its columns."""
     sections = {
         section: tuple(_DECODERS[section](fact) for fact in encoded[section])
@@ -68,7 +74,11 @@ def decode_head(encoded: Mapping[str, Any], *, seq: int, batches: int, at: datet
         if section in encoded
     }
     opened = {name: to_instant(start) for name, start in encoded.get("opened", {}).items()}
-    return Head(seq, batches, at, Facts(**sections), opened, encoded.get("noted", {}))
+    blocks = {block.id: block for block in map(decode_block, encoded.get("blocks", ()))}
+    holds = {hold.id: hold for hold in map(decode_hold, encoded.get("holds", ()))}
+    debts = {(debt.credit, debt.purpose): debt for debt in map(decode_debt, encoded.get("debts", ()))}
+    noted = encoded.get("noted", {})
+    return Head(seq, batches, at, Facts(**sections), opened, noted, blocks, holds, debts, hash)
 
 
 def encode_entitlement(entitlement: Entitlement) -> dict[str, Any]:

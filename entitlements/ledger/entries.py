@@ -29,7 +29,8 @@ class Entry:
 
     `at` is when it counts, `recorded_at` when it was written. A fact carries what holds from `at` on
     in `data`; a line of usage adds `amount` (smallest units, may be negative) to the counter
-    `(counter, window)`. `seq` counts from 1 without gaps within a customer.
+    `(counter, window)`; a line of credits moves `amount` in, out or within `block`. `seq` counts from 1
+    without gaps within a customer.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Entry:
     window: datetime | None = None
     amount: int = 0
     data: Mapping[str, Any] = NOTHING
+    block: str = ""
     seq: int = 0
     key: str = ""
     recorded_at: datetime = EPOCH
@@ -49,7 +51,8 @@ class Batch:
     """The entries of one operation, what was asked, and what was answered.
 
     `number` counts a customer's batches from 1; `request` and `result` are JSON values, so that the
-    same key can be answered again from the log alone.
+    same key can be answered again from the log alone. `hash` chains it to the batch before; `salt`
+    seals what is personal in it.
     """
 
     customer: str
@@ -59,6 +62,8 @@ class Batch:
     request: Mapping[str, Any]
     result: Mapping[str, Any]
     entries: tuple[Entry, ...]
+    hash: str = ""
+    salt: str = ""
 
 
 @attrs.frozen

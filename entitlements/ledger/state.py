@@ -16,6 +16,8 @@ import attrs
 from ..amounts import MAX_UNITS
 from ..catalog.model import EMPTY
 from ..errors import LogCorrupt
+from .blocks import Block, Debt, OpenHold, Purpose
+from .crediting import CREDIT_KINDS, Books
 from .entries import EPOCH, Batch, CounterKey, Entry
 from .facts import NO_FACTS, Facts, current, replace
 
@@ -34,7 +36,13 @@ FACT_KINDS: Mapping[str, str] = {
     "overridden": "overrides",
     "override_removed": "overrides",
 }
-COUNTER_KINDS = frozenset({"used", "recorded", "freed", "usage_reset"})
+COUNTER_KINDS = frozenset(
+    {"used", "recorded", "freed", "usage_reset", "usage_held", "usage_released", "usage_refunded", "refund"}
+)
+PLAIN_KINDS = frozenset({"opened", "fixed", "catalog_kept", "nothing", "erased"})
+NO_BLOCKS: Mapping[str, Block] = MappingProxyType({})
+NO_HOLDS: Mapping[str, OpenHold] = MappingProxyType({})
+NO_DEBTS: Mapping[tuple[str, Purpose], Debt] = MappingProxyType({})
 
 
 @attrs.frozen
@@ -52,6 +60,10 @@ class Head:
     facts: Facts = NO_FACTS
     opened: Mapping[str, datetime] = EMPTY
     noted: Mapping[str, Any] = EMPTY
+    blocks: Mapping[str, Block] = NO_BLOCKS
+    holds: Mapping[str, OpenHold] = NO_HOLDS
+    debts: Mapping[tuple[str, Purpose], Debt] = NO_DEBTS
+    hash: str = ""
 
     @property
     def known(self) -> bool:
@@ -78,19 +90,30 @@ def apply(head: Head, batch: Batch, *, keep_ended: bool = False) -> Head:
     Raises LogCorrupt where the batch does not follow the head.
     """
     _check_follows(head, batch)
-    facts, opened, noted = head.facts, dict(head.opened), dict(head.noted)
+    facts, opened, noted, books = head.facts, head.opened, head.noted, None
     for entry in batch.entries:
-        if entry.kind in FACT_KINDS:
+        if entry.kind in CREDIT_KINDS:
+            books = books or books_of(head)
+            books.post(entry)
+        elif entry.kind in FACT_KINDS:
             facts = _with_fact(facts, entry, None if keep_ended else batch.at)
         elif entry.kind == "opened" and entry.window is not None:
-            opened[entry.counter] = entry.window
-        elif entry.kind == "fixed":
-            noted[entry.subject] = entry.data
-        elif entry.kind == "catalog_kept":
-            noted[entry.subject] = {"seq": entry.seq}
-        elif entry.kind not in COUNTER_KINDS:
+            opened = {**opened, entry.counter: entry.window}
+        elif entry.kind in {"fixed", "catalog_kept"}:
+            noted = {**noted, entry.subject: entry.data if entry.kind == "fixed" else {"seq": entry.seq}}
+        elif entry.kind not in COUNTER_KINDS | PLAIN_KINDS:
             raise LogCorrupt(f"{batch.customer}: entry {entry.seq} is of unknown kind {entry.kind!r}")
-    return Head(head.seq + len(batch.entries), batch.number, batch.at, facts, opened, noted)
+    stand = (head.blocks, head.holds, head.debts)
+    if books is not None:
+        kept = books.swept()
+        stand = (kept.blocks, kept.holds, kept.debts)
+    seq = head.seq + len(batch.entries)
+    return Head(seq, batch.number, batch.at, facts, opened, noted, *stand, batch.hash)
+
+
+def books_of(head: Head) -> Books:
+    """Return books of a head's blocks, holds and debts, to post entries to."""
+    return Books(dict(head.blocks), dict(head.holds), dict(head.debts))
 
 
 def counted(entries: Iterable[Entry]) -> dict[CounterKey, int]:

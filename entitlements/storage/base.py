@@ -55,6 +55,10 @@ class Storage(Protocol):
         """Return whole batches in order of number, which counts from 1 without gaps."""
         ...
 
+    def batch(self, customer: str, key: str) -> Batch | None:
+        """Return the batch of a key, None where there is none; a batch never changes."""
+        ...
+
     def feed(self, *, after: str | None = None, limit: int = 1000) -> FeedPage:
         """Return the batches of all customers that follow a cursor, each exactly once."""
         ...

@@ -67,6 +67,10 @@ class MemoryStorage:
         log, start = self._log(customer), bounded(after)
         return tuple(log.batches[start : min(start + bounded(limit), log.head.batches)])
 
+    def batch(self, customer: str, key: str) -> Batch | None:
+        """Return the batch of a key, None where there is none."""
+        return self._log(customer).shown(lambda _: (), key).prior
+
     def feed(self, *, after: str | None = None, limit: int = 1000) -> FeedPage:
         """Return the batches of all customers that follow a cursor, each exactly once."""
         start = position(after)

@@ -34,6 +34,8 @@ TABLES: Final = (
       last_seq INTEGER NOT NULL CHECK (typeof(last_seq) = 'integer' AND last_seq >= first_seq),
       request TEXT NOT NULL,
       result TEXT NOT NULL,
+      hash TEXT NOT NULL,
+      salt TEXT NOT NULL,
       UNIQUE (customer, key),
       UNIQUE (customer, number)
     )""",
@@ -49,6 +51,7 @@ TABLES: Final = (
       "window" INTEGER CHECK (typeof("window") IN ('integer', 'null')),
       amount INTEGER NOT NULL CHECK (typeof(amount) = 'integer' AND amount >= -9223372036854775807),
       data TEXT,
+      block TEXT NOT NULL,
       PRIMARY KEY (customer, seq)
     ) WITHOUT ROWID""",
     """
@@ -58,7 +61,8 @@ TABLES: Final = (
       batches INTEGER NOT NULL CHECK (typeof(batches) = 'integer' AND batches >= 1),
       at INTEGER NOT NULL CHECK (typeof(at) = 'integer'),
       fold_version INTEGER NOT NULL CHECK (typeof(fold_version) = 'integer'),
-      head TEXT NOT NULL
+      head TEXT NOT NULL,
+      hash TEXT NOT NULL
     ) WITHOUT ROWID""",
     """
     CREATE TABLE counters (

@@ -43,9 +43,9 @@ class SQLiteStorage:
         self._lock = threading.RLock()
         self._holder: int | None = None
         self._readers: list[Connection] = []
-        self._watching = threading.Lock()
-        self._watch: Connection | None = None
         self._committed = 0
+        self._foreign = 0
+        self._generation = 0
         self._closed = False
         self._writer: Connection | None = self._open_writer(create=True)
 
@@ -82,6 +82,12 @@ class SQLiteStorage:
         with self._reading() as connection:
             return tuple(statements.batches_of(connection, customer, bounded(after), bounded(limit)))
 
+    def batch(self, customer: str, key: str) -> Batch | None:
+        """Return the batch of a key, None where there is none."""
+        with self._reading() as connection:
+            connection.begin_reading()
+            return statements.batch_of(connection, customer, key)
+
     def feed(self, *, after: str | None = None, limit: int = 1000) -> FeedPage:
         """Return the batches of all customers that follow a cursor, each exactly once."""
         start = position(after)
@@ -95,20 +101,19 @@ class SQLiteStorage:
             return tuple(statements.customer_ids(connection, after, bounded(limit)))
 
     def pulse(self) -> int:
-        """Return a number that differs from the last whenever anything was committed in between.
+        """Return a number that grows by one with each commit of this storage, and changes with any other's.
 
-        Every commit to the file counts, by whichever process or connection: this storage's own as well,
-        and those that touch other tables of the same file. The number means nothing else.
+        While this storage is writing it answers as before. The number means nothing else.
         """
         self._check_usable()
-        if self.path == MEMORY:
-            return self._committed
-        with self._watching:
-            self._check_usable()
-            if self._watch is None:
-                self._watch = open_reader(self.path, self._write_timeout)
-            ((version,),) = self._watch.rows("PRAGMA data_version")
-        return int(version)
+        if self._lock.acquire(blocking=False):
+            try:
+                if self._writer is not None and self._holder is None and self.path != MEMORY:
+                    ((version,),) = self._writer.rows("PRAGMA data_version")
+                    self._foreign = self._generation + int(version)
+            finally:
+                self._lock.release()
+        return self._committed + self._foreign
 
     def close(self) -> None:
         """Let go of everything; using the storage afterwards raises StorageUnavailable.
@@ -218,17 +223,13 @@ class SQLiteStorage:
     def _drop_writer(self) -> None:
         if self._writer is not None:
             self._writer.close()
+            self._generation += 1 << 32
         self._writer = None
 
     def _drop_readers(self) -> None:
         while self._readers:
             with suppress(IndexError):
                 self._readers.pop().close()
-        if self._closed:
-            with self._watching:
-                if self._watch is not None:
-                    self._watch.close()
-                self._watch = None
 
     def _refuse_nesting(self) -> None:
         if self._holder == threading.get_ident():

@@ -17,8 +17,9 @@ from typing import Any, Final
 import attrs
 
 from ..errors import LogCorrupt
-from ..ledger.encoding import decode_data, decode_head, encode_data, encode_head, from_instant, to_instant
+from ..ledger.encoding import decode_data, decode_head, encode_data, encode_head
 from ..ledger.entries import EPOCH, NOTHING, Batch, CounterKey, Entry
+from ..ledger.instants import from_instant, to_instant
 from ..ledger.state import EMPTY_HEAD, FOLD_VERSION, Head, State, counted, fold
 from .base import Reads
 from .connection import Connection
@@ -28,38 +29,39 @@ PAGE: Final = 1000
 _UNREADABLE: Final = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
 _to_text = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
-_HEAD = "SELECT seq, batches, at, fold_version, head FROM heads WHERE customer = ?"
+_HEAD = "SELECT seq, batches, at, fold_version, head, hash FROM heads WHERE customer = ?"
 _HEAD_AND_PRIOR = """
-    SELECT seq, batches, at, fold_version, head,
+    SELECT seq, batches, at, fold_version, head, hash,
       (SELECT number FROM batches WHERE batches.customer = heads.customer AND key = ?)
     FROM heads WHERE customer = ?"""
+_NUMBER = "SELECT number FROM batches WHERE customer = ? AND key = ?"
 _COUNTER = "SELECT amount FROM counters WHERE customer = ? AND name = ? AND start = ?"
 _BATCHES = """
     SELECT b.position, b.customer, b.key, b.number, b.at, b.first_seq, b.last_seq, b.request, b.result,
-      e.kind, e.at, e.subject, e.counter, e."window", e.amount, e.data, e.seq
+      b.hash, b.salt, e.kind, e.at, e.subject, e.counter, e."window", e.amount, e.data, e.block, e.seq
     FROM (SELECT * FROM batches WHERE {these} LIMIT ?) AS b
     LEFT JOIN entries AS e ON e.customer = b.customer AND e.seq BETWEEN b.first_seq AND b.last_seq
     ORDER BY b.position, e.seq"""
 _BATCHES_OF = _BATCHES.format(these="customer = ? AND number > ? ORDER BY number")
 _FEED = _BATCHES.format(these="position > ? ORDER BY position")
 _ENTRIES = """
-    SELECT b.key, b.at, e.kind, e.at, e.subject, e.counter, e."window", e.amount, e.data, e.seq
+    SELECT b.key, b.at, e.kind, e.at, e.subject, e.counter, e."window", e.amount, e.data, e.block, e.seq
     FROM entries AS e LEFT JOIN batches AS b ON b.customer = e.customer AND b.number = e.batch
     WHERE e.customer = ? AND e.seq > ? ORDER BY e.seq LIMIT ?"""
 _CUSTOMERS = "SELECT customer FROM heads ORDER BY customer LIMIT ?"
 _CUSTOMERS_AFTER = "SELECT customer FROM heads WHERE customer > ? ORDER BY customer LIMIT ?"
 
 _ADD_BATCH = """
-    INSERT INTO batches (customer, number, key, at, first_seq, last_seq, request, result)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
-_ADD_ENTRY = """
-    INSERT INTO entries (customer, seq, batch, kind, at, subject, counter, "window", amount, data)
+    INSERT INTO batches (customer, number, key, at, first_seq, last_seq, request, result, hash, salt)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_MOVE_HEAD = "UPDATE heads SET seq = ?, batches = ?, at = ? WHERE customer = ?"
+_ADD_ENTRY = """
+    INSERT INTO entries (customer, seq, batch, kind, at, subject, counter, "window", amount, data, block)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_MOVE_HEAD = "UPDATE heads SET seq = ?, batches = ?, at = ?, hash = ? WHERE customer = ?"
 _SET_HEAD = """
-    INSERT INTO heads (customer, seq, batches, at, fold_version, head) VALUES (?, ?, ?, ?, ?, ?)
+    INSERT INTO heads (customer, seq, batches, at, fold_version, head, hash) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (customer) DO UPDATE SET seq = excluded.seq, batches = excluded.batches, at = excluded.at,
-      fold_version = excluded.fold_version, head = excluded.head"""
+      fold_version = excluded.fold_version, head = excluded.head, hash = excluded.hash"""
 _SET_COUNTER = """
     INSERT INTO counters (customer, name, start, amount) VALUES (?, ?, ?, ?)
     ON CONFLICT (customer, name, start) DO UPDATE SET amount = excluded.amount"""
@@ -81,8 +83,8 @@ def find(connection: Connection, customer: str, key: str, reads: Reads) -> Found
     if refolded:
         row = _one(connection.rows(_HEAD_AND_PRIOR, (key, customer)))
     head, prior = _head(customer, row), None
-    if head.known and row[5] is not None:
-        (prior,) = batches_of(connection, customer, row[5] - 1, 1)
+    if head.known and row[6] is not None:
+        (prior,) = batches_of(connection, customer, row[6] - 1, 1)
     return Found(State(head, _counters(connection, customer, reads(head)), prior), refolded)
 
 
@@ -104,7 +106,7 @@ def append(connection: Connection, customer: str, key: str, state: State, batch:
     at = from_instant(batch.at)
     request, result = _to_text(dict(batch.request)), _to_text(dict(batch.result))
     first, last = batch.entries[0].seq, batch.entries[-1].seq
-    connection.run(_ADD_BATCH, (customer, batch.number, key, at, first, last, request, result))
+    connection.run(_ADD_BATCH, (customer, batch.number, key, at, first, last, request, result, batch.hash, batch.salt))
     connection.run_each(_ADD_ENTRY, [_entry_row(customer, batch.number, entry) for entry in batch.entries])
     _write_head(connection, customer, state.head, head)
     _write_counters(connection, customer, touched)
@@ -113,6 +115,12 @@ def append(connection: Connection, customer: str, key: str, state: State, batch:
 def batches_of(connection: Connection, customer: str, after: int, limit: int) -> list[Batch]:
     """Return whole batches of a customer in order of number."""
     return [batch for _, batch in _batches(connection.rows(_BATCHES_OF, (customer, after, limit)))]
+
+
+def batch_of(connection: Connection, customer: str, key: str) -> Batch | None:
+    """Return the batch of a key, None where there is none."""
+    row = _one(connection.rows(_NUMBER, (customer, key)))
+    return batches_of(connection, customer, row[0] - 1, 1)[0] if row else None
 
 
 def batches_from(connection: Connection, position: int, limit: int) -> tuple[int, tuple[Batch, ...]]:
@@ -161,10 +169,10 @@ def _counters(connection: Connection, customer: str, names: Iterable[CounterKey]
 def _write_head(connection: Connection, customer: str, before: Head, head: Head) -> None:
     at = from_instant(head.at)
     if before.known and _same_parts(before, head):
-        connection.run(_MOVE_HEAD, (head.seq, head.batches, at, customer))
+        connection.run(_MOVE_HEAD, (head.seq, head.batches, at, head.hash, customer))
     else:
         text = _to_text(encode_head(head))
-        connection.run(_SET_HEAD, (customer, head.seq, head.batches, at, FOLD_VERSION, text))
+        connection.run(_SET_HEAD, (customer, head.seq, head.batches, at, FOLD_VERSION, text, head.hash))
 
 
 def _write_counters(connection: Connection, customer: str, counters: Mapping[CounterKey, int]) -> None:
@@ -173,7 +181,8 @@ def _write_counters(connection: Connection, customer: str, counters: Mapping[Cou
 
 
 def _same_parts(before: Head, head: Head) -> bool:
-    return before.facts is head.facts and before.opened == head.opened and before.noted == head.noted
+    same = before.facts is head.facts and before.opened == head.opened and before.noted == head.noted
+    return same and before.blocks is head.blocks and before.holds is head.holds and before.debts is head.debts
 
 
 def _is_current(row: Sequence[Any]) -> bool:
@@ -187,10 +196,9 @@ def _one(rows: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
 def _head(customer: str, row: Sequence[Any]) -> Head:
     if not _is_current(row):
         return EMPTY_HEAD
-    seq, batches, at, _, text = row[:5]
+    seq, batches, at, _, text, digest = row[:6]
     try:
-        parts = _head_parts(text)
-        return Head(seq, batches, to_instant(at), parts.facts, parts.opened, parts.noted)
+        return attrs.evolve(_head_parts(text), seq=seq, batches=batches, at=to_instant(at), hash=digest)
     except _UNREADABLE as error:
         raise _unreadable(customer, error) from error
 
@@ -206,27 +214,28 @@ def _batches(rows: Iterable[Sequence[Any]]) -> Iterator[tuple[int, Batch]]:
 
 
 def _batch(lines: Sequence[Sequence[Any]]) -> Batch:
-    _, customer, key, number, at, first, last, request, result = lines[0][:9]
+    _, customer, key, number, at, first, last, request, result, digest, salt = lines[0][:11]
     with _readable(customer):
         recorded = to_instant(at)
-        entries = tuple(_entry(key, recorded, line[9:]) for line in lines)
+        entries = tuple(_entry(key, recorded, line[11:]) for line in lines)
         if len(entries) != last - first + 1:
             raise LogCorrupt(f"{customer}: batch {number} has {len(entries)} of its {last - first + 1} entries")
-        return Batch(customer, key, number, recorded, json.loads(request), json.loads(result), entries)
+        return Batch(customer, key, number, recorded, json.loads(request), json.loads(result), entries, digest, salt)
 
 
 def _entry(key: str, recorded: datetime, line: Sequence[Any]) -> Entry:
-    kind, at, subject, counter, start, amount, data, seq = line
+    kind, at, subject, counter, start, amount, data, block, seq = line
     window = None if start is None else to_instant(start)
     kept = NOTHING if data is None else decode_data(kind, json.loads(data))
-    return Entry(kind, to_instant(at), subject, counter, window, amount, kept, seq, key, recorded)
+    return Entry(kind, to_instant(at), subject, counter, window, amount, kept, block, seq, key, recorded)
 
 
 def _entry_row(customer: str, number: int, entry: Entry) -> tuple[Any, ...]:
     window = None if entry.window is None else from_instant(entry.window)
     data = _to_text(encode_data(entry.kind, entry.data)) if entry.data else None
     at = from_instant(entry.at)
-    return customer, entry.seq, number, entry.kind, at, entry.subject, entry.counter, window, entry.amount, data
+    placed = (customer, entry.seq, number, entry.kind, at, entry.subject)
+    return (*placed, entry.counter, window, entry.amount, data, entry.block)
 
 
 @contextmanager

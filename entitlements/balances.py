@@ -1,0 +1,95 @@
+"""Balances: what a customer's credits come to at an instant, as if all that fell due were booked."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from .amounts import exact
+from .cases import Case
+from .decisions import EXACT, json_instant
+from .errors import UnknownCredit
+from .ledger.blocks import Block, live, pays
+from .ledger.burn import burn_order
+from .spending import owed_in, purpose_of
+
+
+@attrs.frozen
+class Balance:
+    """Credits of one kind: `available` may be spent now, `held` is pinned by holds, `debt` is owed.
+
+    `total` is available and held together. `blocks` are those in force, in the order they burn; one
+    that is restricted to features or a scope counts only where the question names them.
+    """
+
+    customer: str
+    credit: str
+    available: Decimal
+    held: Decimal
+    debt: Decimal
+    blocks: tuple[Block, ...]
+
+    @property
+    def total(self) -> Decimal:
+        """What is available and held together."""
+        return sum_exact(self.available, self.held)
+
+    def __str__(self) -> str:
+        ends = [block.expires_at for block in self.blocks if block.expires_at is not None]
+        soonest = f", next expiry {min(ends):%Y-%m-%d %H:%M} UTC" if ends else ""
+        owed = f", {self.debt:,f} owed" if self.debt else ""
+        blocks = f"{len(self.blocks)} block{'' if len(self.blocks) == 1 else 's'}"
+        return f"{self.available:,f} {self.credit} left ({self.held:,f} held) in {blocks}{soonest}{owed}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the balance as JSON values: amounts as text, instants as ISO 8601."""
+        return {
+            "customer": self.customer,
+            "credit": self.credit,
+            "available": str(self.available),
+            "held": str(self.held),
+            "total": str(self.total),
+            "debt": str(self.debt),
+            "blocks": [block_to_dict(block) for block in self.blocks],
+        }
+
+
+def balance(case: Case) -> Balance:
+    """Return the balance of a credit for a purpose; raises UnknownCredit."""
+    key = case.value("credit")
+    if key not in case.catalog.credits:
+        raise UnknownCredit(key, case.catalog.credits)
+    credit, books, purpose = case.catalog.credits[key], case.books(), purpose_of(case)
+    mine = [block for block in books.blocks.values() if block.credit == key]
+    blocks = burn_order([block for block in mine if live(block, case.at)], credit.burn_order)
+    free = sum(block.free_units for block in blocks if pays(block, purpose))
+    held = sum(block.held_units for block in mine if pays(block, purpose))
+    owed = owed_in(books, key)
+    scale = credit.scale
+    return Balance(case.customer, key, exact(free, scale), exact(held, scale), exact(owed, scale), tuple(blocks))
+
+
+def block_to_dict(block: Block) -> dict[str, Any]:
+    """Return a block as JSON values."""
+    return {
+        "id": block.id,
+        "credit": block.credit,
+        "amount": str(block.amount),
+        "remaining": str(block.remaining),
+        "held": str(block.held),
+        "category": block.category,
+        "priority": block.priority,
+        "cost_basis": None if block.cost_basis is None else str(block.cost_basis),
+        "effective_at": json_instant(block.effective_at),
+        "expires_at": json_instant(block.expires_at),
+        "features": None if block.features is None else list(block.features),
+        "scope": None if block.scope is None else dict(block.scope),
+        "source": block.source,
+    }
+
+
+def sum_exact(one: Decimal, other: Decimal) -> Decimal:
+    """Return the sum of two amounts exactly, whatever the host's decimal context."""
+    return EXACT.add(one, other)

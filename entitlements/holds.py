@@ -1,0 +1,88 @@
+"""The hold a caller has in hand: settle it, release it, or work inside it.
+
+with ent.reserve_credits("acme", "ai", 40, key="job-7") as hold:
+answer = model(prompt)
+hold.report(answer.cost)
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Protocol, Self
+
+from .amounts import Amount
+from .decisions import Decision
+
+
+class Settles(Protocol):
+    """What settles and releases holds by their id."""
+
+    def settle(self, customer: str, hold_id: str, amount: Amount) -> Decision:
+        """Charge what the work came to."""
+        ...
+
+    def release(self, customer: str, hold_id: str) -> Decision:
+        """Give everything back."""
+        ...
+
+
+class Hold:
+    """Credits or usage set aside; false when denied. `id` is the key, `decision` the answer to reserving.
+
+    As a context manager a denied hold raises EntitlementDenied on entering. A normal exit settles what
+    was reported, else the whole hold; an exception, a cancellation or an interrupt settles what was
+    reported, else releases. `result` is the decision that closed it.
+    """
+
+    def __init__(self, engine: Settles, customer: str, hold_id: str, amount: Amount, decision: Decision) -> None:
+        self.id = hold_id
+        self.customer = customer
+        self.decision = decision
+        self.result: Decision | None = None
+        self._engine = engine
+        self._amount = amount
+        self._reported: Amount | None = None
+
+    def __bool__(self) -> bool:
+        return self.decision.allowed
+
+    def __repr__(self) -> str:
+        state = "denied" if not self else "open" if self.result is None else "closed"
+        return f"Hold({self.id!r}, {state})"
+
+    def settle(self, amount: Amount) -> Decision:
+        """Charge what the work came to; less than was held gives the rest back, more draws on."""
+        self.result = self._engine.settle(self.customer, self.id, amount)
+        return self.result
+
+    def release(self) -> Decision:
+        """Give everything back."""
+        self.result = self._engine.release(self.customer, self.id)
+        return self.result
+
+    def report(self, amount: Amount) -> None:
+        """Note what the work has come to so far; a later report replaces an earlier one."""
+        self._reported = amount
+
+    def __enter__(self) -> Self:
+        self.decision.raise_if_denied()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self.result is not None:
+            return
+        if self._reported is not None:
+            self.settle(self._reported)
+        elif kind is None:
+            self.settle(self._amount)
+        else:
+            self.release()
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        """Close the hold without awaiting anything, so that no cancellation can come between."""
+        self.__exit__(kind, error, at)

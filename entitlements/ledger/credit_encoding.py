@@ -1,0 +1,120 @@
+"""Blocks, holds and debt as JSON values, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from .blocks import Block, Debt, OpenHold, Purpose
+from .instants import from_end, from_instant, to_end, to_instant
+
+_PLAIN = (
+    "id", "credit", "scale", "units", "free_units", "held_units", "category", "priority",
+    "source", "settle_debt", "number",
+)  # fmt: skip
+
+
+def encode_block(block: Block) -> dict[str, Any]:
+    """Return a block as JSON values, what is not set left out."""
+    encoded = {name: getattr(block, name) for name in _PLAIN}
+    encoded["effective_at"] = from_instant(block.effective_at)
+    optional = {
+        "expires_at": from_end(block.expires_at),
+        "cost_basis": None if block.cost_basis is None else str(block.cost_basis),
+        "features": None if block.features is None else list(block.features),
+        "scope": None if block.scope is None else [list(pair) for pair in block.scope],
+        "metadata": block.metadata,
+    }
+    return encoded | {name: value for name, value in optional.items() if value is not None}
+
+
+def decode_block(encoded: Mapping[str, Any]) -> Block:
+    """Return a block from JSON values."""
+    cost, features, scope = encoded.get("cost_basis"), encoded.get("features"), encoded.get("scope")
+    return Block(
+        **{name: encoded[name] for name in _PLAIN},
+        effective_at=to_instant(encoded["effective_at"]),
+        expires_at=to_end(encoded.get("expires_at")),
+        cost_basis=None if cost is None else Decimal(cost),
+        features=None if features is None else tuple(features),
+        scope=_pairs(scope),
+        metadata=encoded.get("metadata"),
+    )
+
+
+def encode_hold(hold: OpenHold) -> dict[str, Any]:
+    """Return a hold as JSON values."""
+    return {
+        "id": hold.id,
+        "subject": hold.subject,
+        "units": hold.units,
+        **encode_purpose(hold.purpose),
+        "ends_at": from_end(hold.ends_at),
+        "late": hold.late,
+        "slices": [list(part) for part in hold.slices],
+        "counters": [[name, from_instant(start), units] for name, start, units in hold.counters],
+    }
+
+
+def decode_hold(encoded: Mapping[str, Any]) -> OpenHold:
+    """Return a hold from JSON values."""
+    return OpenHold(
+        encoded["id"],
+        encoded["subject"],
+        encoded["units"],
+        decode_purpose(encoded),
+        to_end(encoded["ends_at"]),
+        encoded["late"],
+        tuple((block, units) for block, units in encoded["slices"]),
+        tuple((name, to_instant(start), units) for name, start, units in encoded["counters"]),
+    )
+
+
+def encode_purpose(purpose: Purpose) -> dict[str, Any]:
+    """Return a purpose as JSON values."""
+    return {"feature": purpose.feature, "scope": [list(pair) for pair in purpose.scope]}
+
+
+def decode_purpose(encoded: Mapping[str, Any]) -> Purpose:
+    """Return a purpose from JSON values."""
+    return Purpose(encoded["feature"], _pairs(encoded["scope"]) or ())
+
+
+def encode_debt(debt: Debt) -> dict[str, Any]:
+    """Return a debt as JSON values."""
+    return {"credit": debt.credit, "units": debt.units, **encode_purpose(debt.purpose)}
+
+
+def decode_debt(encoded: Mapping[str, Any]) -> Debt:
+    """Return a debt from JSON values."""
+    return Debt(encoded["credit"], decode_purpose(encoded), encoded["units"])
+
+
+def encode_credit_data(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the data of a credit entry as JSON values."""
+    return {name: _ENCODERS[name](value) if name in _ENCODERS else value for name, value in data.items()}
+
+
+def decode_credit_data(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the data of a credit entry from JSON values."""
+    return {name: _decoded(name, value) for name, value in data.items()}
+
+
+def _decoded(name: str, value: Any) -> Any:
+    return _DECODERS[name](value) if isinstance(value, Mapping) and name in _DECODERS else value
+
+
+def _encode_hold_or_id(hold: OpenHold | str) -> dict[str, Any] | str:
+    return hold if isinstance(hold, str) else encode_hold(hold)
+
+
+def _pairs(encoded: Any) -> tuple[tuple[str, str], ...] | None:
+    """Return a scope from JSON values; one that was erased is a digest and matches nobody."""
+    if isinstance(encoded, Mapping):
+        return (("$sealed", encoded["$sealed"]),)
+    return None if encoded is None else tuple((kind, name) for kind, name in encoded)
+
+
+_ENCODERS: Mapping[str, Any] = {"block": encode_block, "hold": _encode_hold_or_id, "purpose": encode_purpose}
+_DECODERS: Mapping[str, Any] = {"block": decode_block, "hold": decode_hold, "purpose": decode_purpose}
