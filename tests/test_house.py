@@ -19,6 +19,7 @@ MODULES = {str(path.relative_to(PACKAGE).with_suffix("")).replace("/", "."): pat
 
 PURE = re.compile(
     r"amounts|errors|periods|catalog\..+|ledger\..+|resolution|metering|judging|using|changing|upgrades|cases|deciding"
+    r"|spending|granting|holding|refunding|balances"
     r"|decisions|contest|requests|wording|snapshots"
 )
 READS_FILES = {"catalog.loading", "catalog.pricing2yaml"}
@@ -33,9 +34,9 @@ LAYERS = [
     r"catalog\..+",
     r"ledger\..+|decisions|snapshots",
     r"requests|resolution|metering|judging|contest",
-    r"cases|changing|upgrades|using|deciding|hearing",
+    r"cases|changing|upgrades|using|spending|granting|holding|refunding|balances|deciding|hearing",
     r"storage\..+",
-    r"cache|offering|desk|engine|bound|reports\..+",
+    r"cache|offering|desk|holds|credit_verbs|engine|bound|reports\..+",
     r"gating",
     r"web\..+|billing\..+|cli\..+|cli|testing\..+|__main__",
 ]

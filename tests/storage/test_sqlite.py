@@ -126,7 +126,7 @@ def test_a_counter_is_a_whole_number_from_zero_up(
 @pytest.mark.parametrize("amount", ["1.5", "'many'", "NULL", "-9223372036854775808", "9223372036854775808"])
 def test_an_entry_has_a_whole_number(storage: SQLiteStorage, plain: sqlite3.Connection, amount: str) -> None:
     with pytest.raises(sqlite3.IntegrityError):
-        plain.execute(f"INSERT INTO entries VALUES ('a', 1, 1, 'used', 0, 'calls', 'calls', 0, {amount}, NULL)")
+        plain.execute(f"INSERT INTO entries VALUES ('a', 1, 1, 'used', 0, 'calls', 'calls', 0, {amount}, NULL, '')")
 
 
 # Half a batch, and other people's transactions
@@ -134,7 +134,7 @@ def test_an_entry_has_a_whole_number(storage: SQLiteStorage, plain: sqlite3.Conn
 
 def test_lines_already_inserted_go_when_a_later_one_collides(storage: SQLiteStorage, plain: sqlite3.Connection) -> None:
     before = append(storage, "a", "k1", used())
-    plain.execute("INSERT INTO entries VALUES ('a', 3, 2, 'used', 0, 'calls', 'calls', 0, 1, NULL)")
+    plain.execute("INSERT INTO entries VALUES ('a', 3, 2, 'used', 0, 'calls', 'calls', 0, 1, NULL, '')")
     with pytest.raises(LogCorrupt, match="append-only"):
         append(storage, "a", "k2", used(), used())
     assert list(storage.batches("a")) == [before]
