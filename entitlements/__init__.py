@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .amounts import UNLIMITED, Unlimited
+    from .balances import Balance
     from .catalog.model import Catalog
     from .decisions import Allowance, Decision, Receipt
     from .engine import Entitlements
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         StorageError,
         StorageUnavailable,
         UnknownAddOn,
+        UnknownBlock,
         UnknownCredit,
         UnknownCustomer,
         UnknownFeature,
@@ -38,14 +40,19 @@ if TYPE_CHECKING:
         UnknownPromotion,
     )
     from .gating import acting_as, check, configure, current_customer, requires_feature
+    from .holds import Hold
+    from .ledger.blocks import Block
     from .ledger.entries import Entry
     from .ledger.facts import Subscription
     from .periods import Window, window
     from .reports.explain import Explanation
+    from .reports.revenue import Revenue
+    from .reports.statement import Statement
     from .snapshots import Snapshot
 
 _HOMES = {
     "amounts": ("UNLIMITED", "Unlimited"),
+    "balances": ("Balance",),
     "catalog.model": ("Catalog",),
     "decisions": ("Allowance", "Decision", "Receipt"),
     "engine": ("Entitlements",),
@@ -66,6 +73,7 @@ _HOMES = {
         "StorageError",
         "StorageUnavailable",
         "UnknownAddOn",
+        "UnknownBlock",
         "UnknownCredit",
         "UnknownCustomer",
         "UnknownFeature",
@@ -74,10 +82,14 @@ _HOMES = {
         "UnknownPromotion",
     ),
     "gating": ("acting_as", "check", "configure", "current_customer", "requires_feature"),
+    "holds": ("Hold",),
+    "ledger.blocks": ("Block",),
     "ledger.entries": ("Entry",),
     "ledger.facts": ("Subscription",),
     "periods": ("Window", "window"),
     "reports.explain": ("Explanation",),
+    "reports.revenue": ("Revenue",),
+    "reports.statement": ("Statement",),
     "snapshots": ("Snapshot",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -88,6 +100,8 @@ __all__ = [
     "Allowance",
     "AlreadySubscribed",
     "AmountError",
+    "Balance",
+    "Block",
     "Catalog",
     "CatalogError",
     "Decision",
@@ -96,6 +110,7 @@ __all__ = [
     "EntitlementsError",
     "Entry",
     "Explanation",
+    "Hold",
     "HoldClosed",
     "HoldExpired",
     "IdempotencyConflict",
@@ -104,11 +119,14 @@ __all__ = [
     "NotSubscribed",
     "OutcomeUnknown",
     "Receipt",
+    "Revenue",
     "Snapshot",
+    "Statement",
     "StorageError",
     "StorageUnavailable",
     "Subscription",
     "UnknownAddOn",
+    "UnknownBlock",
     "UnknownCredit",
     "UnknownCustomer",
     "UnknownFeature",

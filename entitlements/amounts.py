@@ -8,7 +8,7 @@ and nothing depends on the host's decimal context.
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Final, TypeAlias, final
 
 from .errors import AmountError, shown
@@ -16,6 +16,8 @@ from .errors import AmountError, shown
 MAX_UNITS: Final = 2**63 - 1
 MAX_SCALE: Final = 9
 DIGITS: Final = 40
+_NUMERIC: Final = (int, Decimal, str)
+_CONTEXT: Final = Context(prec=1000)
 _LITERAL = re.compile(rf"[+-]?[0-9]{{1,{DIGITS}}}(\.[0-9]{{1,{DIGITS}}})?", re.ASCII)
 
 
@@ -67,8 +69,7 @@ def from_units(units: int, scale: int = 0) -> Number:
 
 def exact(units: int, scale: int) -> Decimal:
     """Return smallest units as a `Decimal` with exactly `scale` places, whatever the decimal context."""
-    digits = tuple(map(int, str(abs(units))))
-    return Decimal((int(units < 0), digits, -scale))
+    return Decimal(units) if scale == 0 else Decimal(units).scaleb(-scale, _CONTEXT)
 
 
 def canonical(value: object, *, what: str = "amount") -> str:
@@ -113,7 +114,7 @@ def _power(places: int) -> int:
 
 
 def _number(value: object, what: str) -> int | Decimal:
-    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
+    if isinstance(value, bool) or not isinstance(value, _NUMERIC):
         raise AmountError(_not_a_number(value, what))
     if isinstance(value, int):
         if value.bit_length() > 128:

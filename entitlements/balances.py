@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -11,9 +12,11 @@ from .amounts import exact
 from .cases import Case
 from .decisions import EXACT, json_instant
 from .errors import UnknownCredit
-from .ledger.blocks import Block, live, pays
+from .ledger.blocks import Block, Purpose, live, pays
 from .ledger.burn import burn_order
 from .spending import owed_in, purpose_of
+
+ANYTHING: Final = Purpose()
 
 
 @attrs.frozen
@@ -61,7 +64,12 @@ def balance(case: Case) -> Balance:
     key = case.value("credit")
     if key not in case.catalog.credits:
         raise UnknownCredit(key, case.catalog.credits)
-    credit, books, purpose = case.catalog.credits[key], case.books(), purpose_of(case)
+    return balance_of(case, key, purpose_of(case))
+
+
+def balance_of(case: Case, key: str, purpose: Purpose = ANYTHING) -> Balance:
+    """Return the balance of a credit of the catalog for a purpose, by default for any that names nothing."""
+    credit, books = case.catalog.credits[key], case.books().swept()
     mine = [block for block in books.blocks.values() if block.credit == key]
     blocks = burn_order([block for block in mine if live(block, case.at)], credit.burn_order)
     free = sum(block.free_units for block in blocks if pays(block, purpose))
@@ -69,6 +77,16 @@ def balance(case: Case) -> Balance:
     owed = owed_in(books, key)
     scale = credit.scale
     return Balance(case.customer, key, exact(free, scale), exact(held, scale), exact(owed, scale), tuple(blocks))
+
+
+def changes_at(case: Case) -> datetime | None:
+    """Return the first instant to come at which time alone changes a balance: a block or a hold begins or ends."""
+    if not case.head.blocks and not case.head.holds:
+        return None
+    books = case.books()
+    edges = [edge for block in books.blocks.values() for edge in (block.effective_at, block.expires_at)]
+    edges += [hold.ends_at for hold in books.holds.values()]
+    return min((edge for edge in edges if edge is not None and edge > case.at), default=None)
 
 
 def block_to_dict(block: Block) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .amounts import Amount
+from .audit_verbs import CustomerAudit
+from .bound_credits import CustomerCredits
 from .catalog.model import Depletion, Mode
 from .decisions import Decision
 from .ledger.entries import Entry
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen
-class Customer:
+class Customer(CustomerCredits, CustomerAudit):
     """All verbs of an engine for one customer; each does what the engine's verb of that name does."""
 
     _engine: Entitlements

@@ -5,6 +5,8 @@ Only answers are cached, never what a write decides on: that is always read unde
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 from cachetools import LRUCache
 
@@ -46,6 +48,17 @@ class Cache:
         """Drop one customer."""
         self.epoch += 1
         self.warm.pop(customer, None)
+
+    def forget_older(self, seqs: Mapping[str, int] | None) -> None:
+        """Drop the customers of which an older state is known than their newest seq; None drops everything."""
+        self.epoch += 1
+        if seqs is None:
+            self.warm.clear()
+            return
+        for customer, seq in seqs.items():
+            known = self.warm.get(customer)
+            if known is not None and known.head.seq < seq:
+                self.warm.pop(customer, None)
 
     def forget_all(self) -> None:
         """Drop everything."""

@@ -11,10 +11,11 @@ import attrs
 
 from .catalog.model import EMPTY, Catalog, Feature
 from .errors import UnknownCustomer, UnknownFeature
-from .ledger.chain import chained
+from .ledger.chain import chain
 from .ledger.crediting import CREDIT_KINDS, Books
 from .ledger.due import due
 from .ledger.entries import Batch, CounterKey, Entry, Verdict, numbered
+from .ledger.records import Record
 from .ledger.state import EMPTY_HEAD, NO_COUNTERS, Head, books_of, counted
 from .requests import Request
 from .resolution import Entitlements, resolve
@@ -27,7 +28,7 @@ class Case:
     """A request, the customer's state, the catalog, and the instant `at` at which it is decided.
 
     `key` is the key the batch will have. `sold` holds older catalog versions by version, `found` the
-    batches of this customer that the request names. `salt` seals what is personal.
+    batches of this customer that the request names. `salt` seals what is personal where the log has none.
     """
 
     request: Request
@@ -79,8 +80,7 @@ class Case:
         fallen = counted(self.due)
         standing = {key: amount + fallen.get(key, 0) for key, amount in counters.items()}
         case = attrs.evolve(self, counters=standing if fallen else counters)
-        case.__dict__["entitlements"] = self.entitlements
-        case.__dict__["due"] = self.due
+        case.__dict__.update({name: self.__dict__[name] for name in ("entitlements", "due") if name in self.__dict__})
         return case
 
     def held(self, counter: CounterKey) -> int:
@@ -117,8 +117,8 @@ class Case:
             raise UnknownCustomer(self.customer, hint="subscribe the customer to a plan first")
 
 
-def batch(case: Case, entries: Sequence[Entry], result: Mapping[str, Any] = EMPTY) -> Batch:
-    """Return the batch a case comes to: what fell due, then its entries, with its request and its answer."""
+def batch(case: Case, entries: Sequence[Entry], result: Mapping[str, Any] = EMPTY) -> tuple[Batch, Record]:
+    """Return the batch a case comes to, and its record: what fell due, then its entries, its request, its answer."""
     batch = Batch(
         case.customer,
         case.key,
@@ -127,11 +127,11 @@ def batch(case: Case, entries: Sequence[Entry], result: Mapping[str, Any] = EMPT
         case.request.asked,
         result,
         numbered((*case.due, *entries), after=case.head.seq, key=case.key, at=case.at),
-        salt=case.salt,
+        salt=case.head.salt or case.salt,
     )
-    return attrs.evolve(batch, hash=chained(batch, case.head.hash))
+    return chain(batch, case.head.hash)
 
 
 def verdict(case: Case, entries: Sequence[Entry], result: R, kept: Mapping[str, Any] = EMPTY) -> Verdict[R]:
     """Return the verdict that appends the entries and answers `result`; `kept` is what a replay needs of it."""
-    return Verdict(result, batch(case, entries, kept))
+    return Verdict(result, *batch(case, entries, kept))

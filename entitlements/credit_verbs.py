@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
-from .amounts import Amount, from_units
+from .amounts import Amount
 from .balances import Balance, balance
 from .catalog.model import Category, Depletion
 from .decisions import Decision
 from .desk import Desk
+from .errors import UnknownCredit
 from .holds import Hold
 from .ledger.blocks import Block, Late
-from .requests import Request, request
+from .ledger.entries import Batch
+from .requests import Request, identifier, request, text
+
+if TYPE_CHECKING:
+    from .reports.revenue import Revenue
+    from .reports.statement import Statement
 
 
 class CreditVerbs:
@@ -147,10 +153,46 @@ class CreditVerbs:
     ) -> Balance:
         """Return what a customer's credits come to; restricted blocks count where `feature` or `scope` names them.
 
+        `at` in the past answers with what was recorded by then, so that the answer never changes.
         Raises UnknownCredit.
         """
         told = _given(feature=feature, scope=scope, at=at)
-        return balance(self._desk.case(request("balance", customer, None, credit=credit, **told), "", as_of=as_of))
+        asked = request("balance", customer, None, credit=credit, **told)
+        case = self._desk.case(asked, "", as_of=as_of)
+        if case.at < case.head.at:
+            by_then = [batch for batch in self._desk.batches(asked.customer) if batch.at <= case.at]
+            case = self._desk.case(asked, "", as_of=min(case.head.seq, _last_seq(by_then)))
+        return balance(case)
+
+    def statement(self, customer: str, credit: str, *, start: datetime, end: datetime) -> Statement:
+        """Return one customer's credits of one kind in `[start, end)`, line by line, and that they add up.
+
+        What falls due before `end` is in it, booked or not. Raises UnknownCredit, ValueError for an
+        empty period.
+        """
+        from .reports.postings import period_of  # noqa: PLC0415
+        from .reports.statement import statement  # noqa: PLC0415
+
+        during = period_of(start, end)
+        self._check_credit(credit)
+        log = self._log(identifier(customer, "customer"))
+        return statement(customer, self._desk.offering.catalog.credits[credit], log, during)
+
+    def revenue(self, *, start: datetime, end: datetime, credit: str | None = None) -> Revenue:
+        """Return what was sold, recognised by use, lost to expiry and is still deferred, for every block.
+
+        Of all customers in `[start, end)`, in one credit or in all. A period that is over is never
+        restated. Raises UnknownCredit, ValueError for an empty period.
+        """
+        from .reports.postings import period_of  # noqa: PLC0415
+        from .reports.revenue import revenue  # noqa: PLC0415
+
+        during = period_of(start, end)
+        if credit is not None:
+            self._check_credit(credit)
+        logs = ((customer, self._log(customer)) for customer in self._desk.customers())
+        currencies = {key: known.currency for key, known in self._desk.offering.catalog.credits.items()}
+        return revenue(logs, during, currencies=currencies, credit=credit)
 
     def sweep(self, customer: str | None = None) -> int:
         """Book what fell due by time, for one customer or all, and return how many entries that was.
@@ -159,6 +201,19 @@ class CreditVerbs:
         """
         customers = [customer] if customer is not None else list(self._desk.customers())
         return sum(cast("int", self._desk.write(request("sweep", each, None))) for each in customers)
+
+    def _check_credit(self, credit: str) -> None:
+        self._desk.refresh()
+        known = self._desk.offering.catalog.credits
+        if text(credit, "credit") not in known:
+            raise UnknownCredit(credit, known)
+
+    def _log(self, customer: str) -> Iterator[Batch]:
+        """Yield every batch of a customer's log in order, reading a page at a time."""
+        read = 0
+        while page := self._desk.storage.batches(customer, after=read):
+            yield from page
+            read = page[-1].number
 
     def _decide(self, asked: Request) -> Decision:
         return cast("Decision", self._desk.write(asked))
@@ -169,8 +224,11 @@ class CreditVerbs:
     def _hold(self, asked: Request) -> Hold:
         keyed = attrs.evolve(asked, key=asked.key or self._desk.draw())
         decision = self._decide(keyed)
-        held = decision.receipt.booked if decision.receipt is not None else from_units(0)
-        return Hold(cast("Any", self), keyed.customer, keyed.key or "", held, decision)
+        return Hold(cast("Any", self), keyed.customer, keyed.key or "", decision)
+
+
+def _last_seq(batches: Sequence[Batch]) -> int:
+    return batches[-1].entries[-1].seq if batches else 0
 
 
 def _given(**told: Any) -> dict[str, Any]:

@@ -13,20 +13,25 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, cast
 
+import attrs
+
 from .amounts import canonical, to_units
+from .balances import balance_of, changes_at
 from .cases import Case, verdict
-from .catalog.model import ConfigValue, Feature
+from .catalog.model import EMPTY, ConfigValue, Feature
 from .changing import CHANGES
 from .decisions import Decision, Receipt, restored
-from .errors import IdempotencyConflict
+from .errors import IdempotencyConflict, UnknownCustomer
 from .granting import grant_credits, void_block
 from .holding import CLOSED, check_closed, hold_of, release, reserve, reserve_credits, settle
 from .judging import Question, judge, unknown_feature
 from .ledger.blocks import Block, OpenHold
 from .ledger.credit_encoding import decode_block
-from .ledger.entries import Batch, CounterKey, Verdict
+from .ledger.entries import Batch, CounterKey, Entry, Verdict
+from .ledger.sealing import is_sealed
+from .ledger.state import FACT_KINDS
 from .metering import counters, meters
-from .refunding import batch_of, refund, refunded_counter
+from .refunding import refund, taking_of
 from .snapshots import Answers, Snapshot
 from .spending import consume_credits
 from .upgrades import with_upgrade
@@ -46,6 +51,16 @@ def sweep(case: Case) -> Verdict[int]:
     return verdict(case, (), len(case.due)) if case.due else Verdict(0)
 
 
+def erase(case: Case) -> Verdict[None]:
+    """Book that everything personal in the log is erased; the storage does it with the same batch.
+
+    Raises UnknownCustomer for a customer without a log.
+    """
+    if not case.head.known:
+        raise UnknownCustomer(case.customer, hint="there is no log to erase anything from")
+    return verdict(case, [Entry("erased", case.at, case.customer)], None)
+
+
 CREDITS: Mapping[str, Callable[[Case], Verdict[Decision]]] = {
     "consume_credits": consume_credits,
     "reserve_credits": reserve_credits,
@@ -55,7 +70,8 @@ CREDITS: Mapping[str, Callable[[Case], Verdict[Decision]]] = {
     "refund": refund,
 }
 BLOCKS: Mapping[str, Callable[[Case], Verdict[Block]]] = {"grant_credits": grant_credits, "void_block": void_block}
-VERBS: Mapping[str, Callable[[Case], Verdict[Any]]] = {**CHANGES, **USES, **CREDITS, **BLOCKS, "sweep": sweep}
+BOOKS: Mapping[str, Callable[[Case], Verdict[Any]]] = {"sweep": sweep, "erase": erase}
+VERBS: Mapping[str, Callable[[Case], Verdict[Any]]] = {**CHANGES, **USES, **CREDITS, **BLOCKS, **BOOKS}
 
 
 def reads(case: Case) -> tuple[CounterKey, ...]:
@@ -82,9 +98,10 @@ def _opened_by(case: Case) -> OpenHold | None:
 
 
 def _counters_of_batch(case: Case) -> tuple[CounterKey, ...]:
-    batch = batch_of(case)
-    lines = [(entry.counter, entry.window) for entry in batch.entries if entry.window is not None]
-    return (refunded_counter(batch), *((name, window) for name, window in lines if window is not None))
+    taking = taking_of(case)
+    if taking is None:
+        return ()
+    return (taking.counter, *((line.counter, line.window) for line in taking.lines if line.window is not None))
 
 
 def counters_of(case: Case, feature: str | None) -> tuple[CounterKey, ...]:
@@ -109,19 +126,25 @@ def decide(case: Case, prior: Batch | None) -> Verdict[Any]:
 
 
 def replayed(case: Case, prior: Batch) -> Any:
-    """Return the first answer to a key again; raises IdempotencyConflict naming the field that differs."""
+    """Return the first answer to a key again; raises IdempotencyConflict naming the field that differs.
+
+    What was erased since cannot be compared: there, whatever is given passes.
+    """
     if case.request.verb in CLOSED:
         check_closed(case, prior)
     asked = case.request.asked
     for field in ("verb", *sorted(asked.keys() | prior.request.keys())):
-        if asked.get(field) != prior.request.get(field):
-            raise IdempotencyConflict(field, prior.request.get(field), asked.get(field), key=prior.key)
+        first, second = prior.request.get(field), asked.get(field)
+        if first != second and (second is None or not is_sealed(first)):
+            raise IdempotencyConflict(field, first, second, key=prior.key)
+    if case.request.verb in BOOKS:
+        return None
     if case.request.verb in BLOCKS:
         return decode_block(prior.result["block"])
     if case.request.verb in USES or case.request.verb in CREDITS:
         receipt = Receipt(prior.key, prior.entries[-1].seq, replayed=True)
         return restored(prior.result, customer=case.customer, feature=case.value("feature") or "", receipt=receipt)
-    facts = prior.entries[0].data["facts"]
+    facts = next(entry.data["facts"] for entry in prior.entries if entry.kind in FACT_KINDS)
     return facts[0] if facts else None
 
 
@@ -138,16 +161,26 @@ def check(case: Case) -> Decision:
 
 
 def snapshot(case: Case) -> Snapshot:
-    """Return what is decided about every feature of the catalog, all of one state and one instant."""
+    """Return the answer on every feature and credit of the catalog, all of one state and one instant."""
     features = case.catalog.features
     answers = Answers(features, lambda key: _answer(case, features[key]))
-    return Snapshot(case.customer, case.at, case.catalog.version, answers)
+    kinds = case.catalog.credits
+    balances = Answers(kinds, lambda key: balance_of(case, key).to_dict()) if kinds else EMPTY
+    return Snapshot(case.customer, case.at, case.catalog.version, answers, balances, lambda: changes_at(case))
 
 
 def _answer(case: Case, feature: Feature) -> Decision:
     question = question_of(case, feature)
     decision, _, _ = judge(question, case.entitlements, case.head, case.counters)
-    return with_upgrade(decision, question, case)
+    return _while_held(with_upgrade(decision, question, case), case)
+
+
+def _while_held(decision: Decision, case: Case) -> Decision:
+    """Return the decision, valid no longer than until a hold on the feature lapses and gives back what it set aside."""
+    holds = case.books().holds.values() if case.head.holds else ()
+    lapses = [hold.ends_at for hold in holds if hold.counters and hold.subject == decision.feature]
+    edges = [edge for edge in (decision.valid_until, *lapses) if edge is not None]
+    return attrs.evolve(decision, valid_until=min(edges)) if lapses and edges else decision
 
 
 def question_of(case: Case, feature: Feature) -> Question:

@@ -34,6 +34,7 @@ Code = Literal[
     "storage_unavailable",
 ]
 EXACT: Final = Context(prec=100)
+_WRITTEN: Final = (Decimal, Unlimited)
 """Decimal arithmetic that the host's own context cannot bend."""
 
 Quantity: TypeAlias = Number | Unlimited | None
@@ -236,7 +237,7 @@ def left_of(limit: Number | Unlimited, used: Number) -> Number | Unlimited:
 
 def json_number(number: Quantity) -> int | str | None:
     """Return a number as JSON keeps it exact: an int, decimal text, or "unlimited"."""
-    return str(number) if isinstance(number, Decimal | Unlimited) else number
+    return str(number) if isinstance(number, _WRITTEN) else number
 
 
 def json_value(value: ConfigValue | None) -> Any:
@@ -259,9 +260,8 @@ _PLAIN: Final = ("allowed", "code", "outcome", "source", "soft", "catalog_versio
 
 def stored(decision: Decision) -> dict[str, Any]:
     """Return what a log keeps of a decision, so that a replay can give the same one again."""
-    kept: dict[str, Any] = {
-        name: getattr(decision, f"_{name}" if name in {"every", "said"} else name) for name in _PLAIN
-    }
+    told = (decision.source, decision.soft, decision.catalog_version, decision._every, decision._said)
+    kept: dict[str, Any] = dict(zip(_PLAIN, (decision.allowed, decision.code, decision.outcome, *told), strict=True))
     kept |= {name: _tagged(getattr(decision, name)) for name in _NUMBERS}
     kept |= {name: json_instant(getattr(decision, name)) for name in _INSTANTS}
     kept["choices"] = [_stored_allowance(choice) for choice in decision._choices]

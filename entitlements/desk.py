@@ -23,7 +23,7 @@ from .catalog.problems import Problem
 from .deciding import check, counters_of, snapshot
 from .decisions import Decision
 from .errors import CatalogError, StorageUnavailable
-from .hearing import Hearing, Note, Unfixed, Unsold
+from .hearing import Hearing, Note, Outdated, Unfixed, Unsold
 from .ledger.entries import Batch, CounterKey
 from .ledger.state import Head, State, fold
 from .offering import Offering, fixed_by
@@ -76,8 +76,8 @@ class Desk:
         self._max_stale = max_stale
         self._lock = threading.Lock()
         self.offering = Offering(catalog, self._accept)
-        self._own = 0
         self._pulse = storage.pulse()
+        self._told = storage.written(after=None).cursor
         self._heard_at = monotonic()
         self._look_at = self._heard_at + LOOK_EVERY
         self.fresh_until = self._heard_at
@@ -103,7 +103,8 @@ class Desk:
                 self._fetch(missing.version)
             except Unfixed as first:
                 self._keep(hearing.catalog, first)
-        self._own += hearing.wrote
+            except Outdated:
+                found = self._found(request)
         self.cache.forget(request.customer)
         if hearing.ahead > AHEAD:
             self._ahead(request.customer, hearing.ahead)
@@ -125,6 +126,8 @@ class Desk:
     def _found(self, request: Request) -> Mapping[str, Batch]:
         """Return the batches a request names; they never change, so they may be read before the lock."""
         named = [request.values[name] for name in ("hold", "block", "batch_key") if name in request.values]
+        if not named:
+            return EMPTY
         named += [f"$close:{key}" for key in named if request.verb == "refund"]
         batches = {key: self.storage.batch(request.customer, key) for key in named}
         found = {key: batch for key, batch in batches.items() if batch is not None}
@@ -163,7 +166,7 @@ class Desk:
         return decision
 
     def snapshot(self, request: Request) -> Snapshot:
-        """Return every feature's decision, all of one state and one instant."""
+        """Return every feature's decision and every credit's balance, all of one state and one instant."""
         self.refresh()
         return snapshot(self.case(request, None))
 
@@ -250,16 +253,18 @@ class Desk:
         return catalog
 
     def _listen(self, now: float) -> None:
+        """Forget the customers whose logs have grown by others' writes; all, where that cannot be told in time."""
         try:
-            pulse = self.storage.pulse() - self._own
+            pulse = self.storage.pulse()
+            if pulse != self._pulse:
+                written = self.storage.written(after=self._told)
+                self.cache.forget_older(written.customers)
+                self._told, self._pulse = written.cursor, pulse
         except StorageUnavailable:
             if now - self._heard_at > self._max_stale:
                 self.cache.forget_all()
             return
         self._heard_at = now
-        if pulse != self._pulse:
-            self._pulse = pulse
-            self.cache.forget_all()
 
     def _changed(self) -> None:
         self.cache.forget_all()
@@ -293,7 +298,7 @@ class Desk:
 
     def _note(self, kind: str, subject: str, data: Mapping[str, Any]) -> None:
         note = Note(kind, subject, data, self.now)
-        self._own += self.storage.transact(CATALOG_LOG, subject, lambda _: (), note.decide)
+        self.storage.transact(CATALOG_LOG, subject, lambda _: (), note.decide)
 
     def _fetch(self, version: str) -> None:
         """Load a catalog version that a pinned plan was sold in."""

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from .amounts import Amount
+from .audit_verbs import AuditVerbs
 from .bound import Customer
 from .catalog.model import Catalog, Depletion, Mode
 from .credit_verbs import CreditVerbs
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 _ONE: Amount = 1
 
 
-class Entitlements(CreditVerbs):
+class Entitlements(CreditVerbs, AuditVerbs):
     """Decides what customers may do and how much of it, and keeps the log of what they did.
 
     `catalog` is a path (.yaml, .yml, .toml, .json), a mapping or a Catalog. `storage` is "memory:",

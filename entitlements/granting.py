@@ -7,11 +7,12 @@ from decimal import Decimal
 
 import attrs
 
-from .amounts import canonical, to_units
+from .amounts import MAX_UNITS, canonical, to_units
 from .cases import Case, verdict
 from .catalog.model import Credit
 from .errors import AmountError, UnknownBlock, UnknownCredit
-from .ledger.blocks import Block, live
+from .ledger.blocks import Block, empty
+from .ledger.burn import burn_order
 from .ledger.credit_encoding import encode_block
 from .ledger.crediting import Books
 from .ledger.due import repay
@@ -24,42 +25,51 @@ def grant_credits(case: Case) -> Verdict[Block]:
     credit = _credit(case)
     books = case.books()
     block = _block(case, credit)
-    if block.id in books.blocks:
-        raise ValueError(f"a block {block.id!r} is open already; its id is the key of the batch that granted it")
     granted = Entry("granted", case.at, credit.key, amount=block.units, block=block.id, data={"block": block})
     post(books, granted)
-    repaid = list(repay(books, block, case.at)) if live(block, case.at) else []
+    check_bound(books, credit.key)
+    repaid = list(repay(books, block, case.at))
     stands = books.blocks[block.id]
     return verdict(case, (granted, *repaid), stands, {"block": encode_block(stands)})
 
 
 def void_block(case: Case) -> Verdict[Block]:
-    """Take back what is free of a block; what holds pin goes when they are released. Used credits stay used."""
-    books = case.books()
-    block = books.blocks.get(case.value("block"))
-    if block is None:
-        return Verdict(_closed_block(case))
-    entry = Entry("voided", case.at, block.credit, amount=block.free_units, block=block.id)
-    post(books, entry)
-    voided = books.blocks[block.id]
-    return verdict(case, (entry,), voided, {"block": encode_block(voided)})
+    """Take back what is free of a block, and whatever comes back to it later. Used credits stay used."""
+    books, named = case.books(), case.value("block")
+    entries = reopened(case, books, named)
+    if named not in books.blocks:
+        raise UnknownBlock(named, books.blocks)
+    block = books.blocks[named]
+    entries.append(post(books, Entry("voided", case.at, block.credit, amount=block.free_units, block=named)))
+    voided = books.blocks[named]
+    return verdict(case, entries, voided, {"block": encode_block(voided)})
 
 
-def granted_block(batch: Batch) -> Block | None:
-    """Return the block a batch granted, as it was granted, None for a batch that granted none."""
-    for entry in batch.entries:
+def reopened(case: Case, books: Books, block_id: str) -> list[Entry]:
+    """Return the line that opens a block again which nothing is left of, posted; none where something is.
+
+    The books let go of empty blocks; the batch that granted the block says what it was.
+    """
+    block = books.blocks.get(block_id) or _granted(case.found.get(block_id))
+    if block is None or not empty(block):
+        return []
+    return [post(books, Entry("reopened", case.at, block.credit, block=block_id, data={"block": block}))]
+
+
+def check_bound(books: Books, credit: str) -> None:
+    """Raise AmountError where all blocks of a credit together come to more than a log can hold."""
+    blocks = [block for block in books.blocks.values() if block.credit == credit]
+    if sum(block.free_units + block.held_units for block in blocks) > MAX_UNITS:
+        raise AmountError(f"credits of {credit!r} would come to more than a log can hold; nothing was written")
+
+
+def _granted(batch: Batch | None) -> Block | None:
+    """Return the block a batch granted, with nothing left of it, None for a batch that granted none."""
+    for entry in batch.entries if batch is not None else ():
         if entry.kind == "granted":
             block: Block = entry.data["block"]
-            return block
+            return attrs.evolve(block, free_units=0, held_units=0)
     return None
-
-
-def _closed_block(case: Case) -> Block:
-    batch = case.found.get(case.value("block"))
-    block = granted_block(batch) if batch is not None else None
-    if block is None:
-        raise UnknownBlock(case.value("block"), [block.id for block in case.books().blocks.values()])
-    return attrs.evolve(block, free_units=0, held_units=0)
 
 
 def _credit(case: Case) -> Credit:
@@ -115,10 +125,6 @@ def _expires(case: Case, begins: datetime) -> datetime | None:
 
 
 def freed(books: Books, blocks: tuple[str, ...], at: datetime) -> list[Entry]:
-    """Return the repayments that follow where credits came back to blocks, posting each."""
-    return [
-        entry
-        for block in dict.fromkeys(blocks)
-        if block in books.blocks and live(books.blocks[block], at)
-        for entry in repay(books, books.blocks[block], at)
-    ]
+    """Return the repayments that follow where credits came back to blocks, posted; blocks repay as they burn."""
+    back = burn_order(books.blocks[block] for block in blocks)
+    return [entry for block in back for entry in repay(books, block, at)]

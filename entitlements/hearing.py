@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-import attrs
-
 from .cases import Case
 from .catalog.model import EMPTY, Catalog
 from .catalog.problems import Problem
@@ -19,7 +17,7 @@ from .catalog.standing import flatten
 from .changing import CHANGES
 from .deciding import decide, reads
 from .errors import CatalogError
-from .ledger.chain import chained
+from .ledger.chain import chain
 from .ledger.entries import Batch, CounterKey, Entry, Verdict, numbered
 from .ledger.facts import Facts
 from .ledger.state import NO_COUNTERS, Head, State
@@ -47,6 +45,10 @@ class Unfixed(Exception):
         super().__init__(", ".join(fixes))
 
 
+class Outdated(Exception):
+    """What a request names was read before an erasure, and must be read again."""
+
+
 class Hearing:
     """Hears one request against one catalog; a fresh one is made for each attempt."""
 
@@ -65,10 +67,12 @@ class Hearing:
         self.ahead = timedelta(0)
         self.wrote = False
         self._now, self._throttle_within, self._sold, self._fixed = now, throttle_within, sold, fixed
-        self._found, self._salt = found, secrets.token_hex(8)
+        self._found, self._salt = found, secrets.token_hex(16)
 
     def open(self, head: Head, at: datetime | None = None, entitlements: Entitlements | None = None) -> Case:
-        """Return the case at an instant, by default the ledger's time; raises Unsold."""
+        """Return the case at an instant, by default the ledger's time; raises Unsold, Outdated."""
+        if any(batch.salt and batch.salt != head.salt for batch in self._found.values()):
+            raise Outdated
         if at is None:
             now = self._now()
             at = max(now, head.at)
@@ -132,7 +136,7 @@ class Note:
         entries = numbered([line], after=head.seq, key=self.subject, at=at)
         asked = {"verb": self.kind, "subject": self.subject}
         batch = Batch("$catalog", self.subject, head.batches + 1, at, asked, EMPTY, entries)
-        return Verdict(True, attrs.evolve(batch, hash=chained(batch, head.hash)))
+        return Verdict(True, *chain(batch, head.hash))
 
 
 def _versions(facts: Facts) -> set[str]:

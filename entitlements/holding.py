@@ -6,37 +6,41 @@ lapses at its end by itself; what is settled after that is a plain charge, flagg
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import cast
 
 import attrs
 
-from .amounts import exact, from_units, to_units
+from .amounts import MAX_UNITS, exact, from_units, to_units
 from .cases import Case, verdict
-from .catalog.model import Credit
-from .decisions import Code, Decision, Receipt, stored
-from .errors import HoldClosed, HoldExpired, LogCorrupt, UnknownHold
+from .decisions import Decision, Receipt, stored
+from .errors import AmountError, HoldClosed, HoldExpired, UnknownHold
 from .granting import freed
-from .judging import after_aggregate, judge, unknown_feature
+from .judging import judge, unknown_feature
 from .ledger.blocks import Late, OpenHold
-from .ledger.burn import burn, burn_order, usable
 from .ledger.crediting import Books
 from .ledger.due import release as give_back
 from .ledger.entries import Batch, Entry, Verdict
+from .metering import Meter
 from .requests import Request
 from .spending import (
     Charge,
-    Paid,
     available,
     charge_of,
     credit_decision,
     insufficient,
+    is_late,
+    passes,
     pay,
+    payment_of,
     post,
     purpose_of,
     refused,
+    remembered,
     seq_after,
     settled,
+    unknown_credit,
 )
 from .upgrades import with_upgrade
 from .using import asked, counted_after
@@ -49,28 +53,29 @@ def reserve_credits(case: Case) -> Verdict[Decision]:
     refusal = refused(case)
     if refusal is not None:
         return Verdict(refusal)
-    charge, books = charge_of(case), case.books()
-    before = available(books, charge)
-    blocks = usable(books.blocks.values(), charge.credit.key, charge.purpose, case.at)
-    slices, short = burn(burn_order(blocks, charge.credit.burn_order), charge.units)
-    if short and (charge.depletion == "hard" or (charge.depletion == "partial" and not slices)):
+    charge, books, late = charge_of(case), case.books(), is_late(case)
+    before, payment = available(books, charge), payment_of(books, charge)
+    if not passes(charge, payment):
         return Verdict(insufficient(case, charge, before))
-    hold = OpenHold(
-        case.key, charge.credit.key, charge.units - short, charge.purpose, _ends(case), _late(case), tuple(slices)
-    )
-    entries = [post(books, Entry("reserved", case.at, hold.subject, data={"hold": hold}))]
-    entries += [
-        post(books, Entry("held", case.at, hold.subject, amount=units, block=block, data={"hold": hold.id}))
+    slices = tuple(payment.burned.items())
+    pinned = sum(units for _, units in slices)
+    hold = OpenHold(case.key, charge.credit.key, pinned, charge.purpose, _ends(case), _late(case), slices)
+    lines = [Entry("reserved", case.at, hold.subject, data={"hold": hold})]
+    lines += [
+        Entry("held", case.at, hold.subject, amount=units, block=block, data={"hold": hold.id})
         for block, units in slices
     ]
+    entries = [post(books, line) for line in lines]
     scale = charge.credit.scale
     receipt = Receipt(
         case.key,
-        seq_after(case, tuple(entries)),
-        booked=exact(hold.units, scale),
+        seq_after(case, entries),
+        late=late,
+        booked=exact(pinned, scale),
         balance_after=exact(available(books, charge), scale),
     )
-    decision = credit_decision(case, charge, before=before, taken=hold.units, overage=short, receipt=receipt)
+    overage = charge.units - pinned
+    decision = credit_decision(case, charge, before=before, taken=pinned, overage=overage, receipt=receipt)
     return verdict(case, entries, decision, stored(decision))
 
 
@@ -82,20 +87,18 @@ def reserve(case: Case) -> Verdict[Decision]:
     feature = question.feature
     if feature.aggregate != "sum":
         raise ValueError(f"feature {feature.key!r} counts {feature.aggregate}; only sums can be held")
+    late = is_late(case)
     decision, metered, fits = judge(question, case.entitlements, case.head, case.counters)
     if not decision:
         return Verdict(with_upgrade(decision, question, case))
-    counters = tuple((meter.counter[0], meter.counter[1], fits) for meter in metered.values())
-    purpose = purpose_of(case)
-    hold = OpenHold(case.key, feature.key, fits, purpose, _ends(case), _late(case), (), counters)
-    opened = [
-        Entry("opened", case.at, feature.key, meter.counter[0], meter.counter[1])
-        for meter in metered.values()
-        if meter.fresh
+    counters = tuple((*meter.counter, fits) for meter in metered.values())
+    hold = OpenHold(case.key, feature.key, fits, purpose_of(case), _ends(case), _late(case), (), counters)
+    entries = [
+        Entry("reserved", case.at, feature.key, data={"hold": hold}),
+        *_counted(case, feature.key, metered.values(), "usage_held", fits),
     ]
-    lines = [Entry("usage_held", case.at, feature.key, name, start, fits) for name, start, _ in counters]
-    entries = (*opened, Entry("reserved", case.at, feature.key, data={"hold": hold}), *lines)
-    return counted_after(case, question, entries, fits, overage=decision.overage)
+    answered = counted_after(case, question, entries, fits, overage=decision.overage)
+    return _flagged(case, entries, answered.result, late=late) if late else answered
 
 
 def settle(case: Case) -> Verdict[Decision]:
@@ -110,21 +113,23 @@ def settle(case: Case) -> Verdict[Decision]:
         hold = _lapsed(case)
         if hold.late == "refuse":
             raise HoldExpired(f"hold {hold.id!r} ended at {hold.ends_at}; it refuses late settling")
-    if hold.subject in case.catalog.features and hold.counters:
+    if hold.counters:
         return _settle_usage(case, books, hold, lapsed=lapsed)
     return _settle_credits(case, books, hold, lapsed=lapsed)
 
 
 def release(case: Case) -> Verdict[Decision]:
-    """Give back all that a hold pins; a hold that lapsed has given it back already."""
+    """Give back all that a hold pins; one that lapsed has given it back already, and is closed to late settling."""
     books = case.books()
     hold = books.holds.get(case.value("hold"))
     if hold is None:
-        return Verdict(_released(case, _lapsed(case)))
-    entries = list(give_back(books, hold, case.at, why="released"))
-    entries += freed(books, tuple(block for block, _ in hold.slices), case.at)
-    decision = attrs.evolve(_released(case, hold), receipt=Receipt(case.key, seq_after(case, tuple(entries))))
-    return verdict(case, entries, decision, stored(decision))
+        hold = _lapsed(case)
+        entries = [Entry("nothing", case.at, hold.subject, data={"hold": hold.id, "state": "released"})]
+    else:
+        entries = [*give_back(books, hold, case.at, why="released")]
+        entries += freed(books, tuple(block for block, _ in hold.slices), case.at)
+    decision = attrs.evolve(_released(case, hold), receipt=Receipt(case.key, seq_after(case, entries)))
+    return verdict(case, entries, decision, remembered(decision))
 
 
 def hold_of(batch: Batch) -> OpenHold | None:
@@ -161,71 +166,72 @@ def _late(case: Case) -> Late:
     return cast("Late", case.value("late") or "charge")
 
 
-def _credit_of(case: Case, hold: OpenHold) -> Credit:
-    if hold.subject not in case.catalog.credits:
-        raise LogCorrupt(f"hold {hold.id!r} is on {hold.subject!r}, which the catalog no longer names")
-    return case.catalog.credits[hold.subject]
-
-
 def _settle_credits(case: Case, books: Books, hold: OpenHold, *, lapsed: bool) -> Verdict[Decision]:
-    credit = _credit_of(case, hold)
+    if hold.subject not in case.catalog.credits:
+        return Verdict(unknown_credit(case, hold.subject))
+    credit = case.catalog.credits[hold.subject]
     units = to_units(case.value("amount"), credit.scale)
     charge = Charge(credit, units, hold.purpose, credit.depletion, case.at)
-    before = available(books, charge)
-    entries, taken = ([], 0) if lapsed else _settle_slices(case, books, hold, units)
-    more = attrs.evolve(charge, units=units - taken)
-    paid = pay(books, more, beyond=True) if more.units else Paid((), {})
-    if paid is None:
-        raise LogCorrupt(f"settling hold {hold.id!r} was denied, and settling never is")
-    entries += paid.entries
-    entries += freed(books, tuple(block for block, _ in hold.slices), case.at)
-    burned = dict(paid.burned)
-    for entry in entries:
-        if entry.kind == "settled":
-            burned[entry.block] = burned.get(entry.block, 0) + entry.amount
-    whole = Paid(paid.entries, burned, paid.owed, paid.short)
-    posted = tuple(entries) or (Entry("nothing", case.at, credit.key),)
-    answered = settled(case, charge, posted, whole, before + (0 if lapsed else hold.units), available(books, charge))
-    return _flagged(case, posted, answered.result, short=paid.short and credit.depletion != "partial", late=lapsed)
+    before = available(books, charge) + (0 if lapsed else hold.units)
+    used, rest = ({}, ()) if lapsed else _split(hold, units)
+    entries = [
+        post(books, Entry("settled", case.at, hold.subject, amount=amount, block=block, data={"hold": hold.id}))
+        for block, amount in used.items()
+    ]
+    if not lapsed:
+        entries += give_back(books, attrs.evolve(hold, slices=rest), case.at, why="settled")
+    more = attrs.evolve(charge, units=units - sum(used.values()))
+    payment = payment_of(books, more)
+    entries += pay(books, more, payment)
+    entries += freed(books, tuple(block for block, _ in rest), case.at)
+    burned = {block: used.get(block, 0) + payment.burned.get(block, 0) for block in (*used, *payment.burned)}
+    whole = attrs.evolve(payment, burned=burned)
+    entries = entries or [Entry("nothing", case.at, credit.key)]
+    return settled(case, charge, entries, whole, before, available(books, charge), late=lapsed)
 
 
-def _settle_slices(case: Case, books: Books, hold: OpenHold, units: int) -> tuple[list[Entry], int]:
-    """Charge the held slices in their order and give the rest back, posting each entry."""
-    entries: list[Entry] = []
+def _split(hold: OpenHold, units: int) -> tuple[dict[str, int], tuple[tuple[str, int], ...]]:
+    """Return what units of use take of each slice of a hold, in their order, and what is left of each."""
+    used: dict[str, int] = {}
     rest: list[tuple[str, int]] = []
-    left = units
     for block, held in hold.slices:
-        used = min(left, held)
-        left -= used
-        if used:
-            line = Entry("settled", case.at, hold.subject, amount=used, block=block, data={"hold": hold.id})
-            entries.append(post(books, line))
-        if held > used:
-            rest.append((block, held - used))
-    entries += give_back(books, attrs.evolve(hold, slices=tuple(rest)), case.at, why="settled")
-    return entries, units - left
+        taken = min(held, units)
+        units -= taken
+        if taken:
+            used[block] = taken
+        if held > taken:
+            rest.append((block, held - taken))
+    return used, tuple(rest)
 
 
 def _settle_usage(case: Case, books: Books, hold: OpenHold, *, lapsed: bool) -> Verdict[Decision]:
+    if hold.subject not in case.catalog.features:
+        return Verdict(unknown_feature(case.catalog, case.customer, hold.subject, case.at))
     question = asked(attrs.evolve(case, request=_as_use(case, hold)))
     units, held = question.requested, 0 if lapsed else hold.units
     entries: list[Entry] = []
     if not lapsed:
-        back = tuple((name, start, max(0, amount - units)) for name, start, amount in hold.counters)
-        given = attrs.evolve(hold, counters=tuple(counter for counter in back if counter[2]))
-        entries += give_back(books, given, case.at, why="settled")
-    short = 0
+        back = tuple((name, start, amount - units) for name, start, amount in hold.counters if amount > units)
+        entries += give_back(books, attrs.evolve(hold, counters=back), case.at, why="settled")
+    allowed, overage = True, from_units(0, question.feature.scale)
     if units > held:
         more = attrs.evolve(question, requested=units - held)
-        decision, metered, fits = judge(more, case.entitlements, case.head, case.counters)
-        short = 0 if decision else more.requested - fits
-        for meter in metered.values():
-            used = case.counters.get(meter.counter, 0)
-            amount = after_aggregate(question.feature, used, more.requested) - used
-            entries.append(Entry("recorded", case.at, hold.subject, meter.counter[0], meter.counter[1], amount))
-    posted = tuple(entries) or (Entry("nothing", case.at, hold.subject),)
-    answered = counted_after(case, question, posted, units, overage=from_units(short, question.feature.scale))
-    return _flagged(case, posted, answered.result, short=short, late=lapsed)
+        decision, metered, _ = judge(more, case.entitlements, case.head, case.counters)
+        allowed, overage = decision.allowed, more.number if decision.limit is None else decision.overage
+        entries += _counted(case, hold.subject, metered.values(), "recorded", more.requested)
+    entries = entries or [Entry("nothing", case.at, hold.subject)]
+    answered = counted_after(case, question, entries, units, overage=overage)
+    return _flagged(case, entries, answered.result, allowed=allowed, late=lapsed)
+
+
+def _counted(case: Case, feature: str, metered: Iterable[Meter], kind: str, units: int) -> Iterator[Entry]:
+    """Yield the lines that count units in each meter, opening windows that begin with them."""
+    for meter in metered:
+        if case.counters.get(meter.counter, 0) + units > MAX_UNITS:
+            raise AmountError(f"{feature!r} would come to more than a counter holds; reset or free it first")
+        if meter.fresh and units:
+            yield Entry("opened", case.at, feature, *meter.counter)
+        yield Entry(kind, case.at, feature, *meter.counter, units)
 
 
 def _as_use(case: Case, hold: OpenHold) -> Request:
@@ -233,16 +239,13 @@ def _as_use(case: Case, hold: OpenHold) -> Request:
 
 
 def _flagged(
-    case: Case, entries: tuple[Entry, ...], decision: Decision, *, short: int | bool, late: bool
+    case: Case, entries: Sequence[Entry], decision: Decision, *, allowed: bool = True, late: bool = False
 ) -> Verdict[Decision]:
     receipt = attrs.evolve(cast("Receipt", decision.receipt), late=late)
     flagged = attrs.evolve(decision, receipt=receipt)
-    if short:
-        code: Code = (
-            "insufficient_credits" if decision.source and decision.source.startswith("credit:") else "limit_reached"
-        )
-        flagged = attrs.evolve(flagged, allowed=False, code=code, outcome="block")
-    return verdict(case, entries, flagged, stored(flagged))
+    if not allowed:
+        flagged = attrs.evolve(flagged, allowed=False, code="limit_reached", outcome="block")
+    return verdict(case, entries, flagged, remembered(flagged))
 
 
 def _released(case: Case, hold: OpenHold) -> Decision:

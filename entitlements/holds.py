@@ -1,17 +1,21 @@
 """The hold a caller has in hand: settle it, release it, or work inside it.
 
-with ent.reserve_credits("acme", "ai", 40, key="job-7") as hold:
-answer = model(prompt)
-hold.report(answer.cost)
+    with ent.reserve_credits("acme", "ai", 40, key="job-7") as hold:
+        answer = model(prompt)
+        hold.report(answer.cost)
+
+What was reported is charged, and what is left of the hold returns.
 """
 
 from __future__ import annotations
 
+from decimal import Decimal
 from types import TracebackType
 from typing import Protocol, Self
 
-from .amounts import Amount
+from .amounts import Amount, Number, to_units
 from .decisions import Decision
+from .errors import EntitlementsError
 
 
 class Settles(Protocol):
@@ -31,16 +35,15 @@ class Hold:
 
     As a context manager a denied hold raises EntitlementDenied on entering. A normal exit settles what
     was reported, else the whole hold; an exception, a cancellation or an interrupt settles what was
-    reported, else releases. `result` is the decision that closed it.
+    reported, else releases, and stays the one that is raised. `result` is the decision that closed it.
     """
 
-    def __init__(self, engine: Settles, customer: str, hold_id: str, amount: Amount, decision: Decision) -> None:
+    def __init__(self, engine: Settles, customer: str, hold_id: str, decision: Decision) -> None:
         self.id = hold_id
         self.customer = customer
         self.decision = decision
         self.result: Decision | None = None
         self._engine = engine
-        self._amount = amount
         self._reported: Amount | None = None
 
     def __bool__(self) -> bool:
@@ -61,7 +64,8 @@ class Hold:
         return self.result
 
     def report(self, amount: Amount) -> None:
-        """Note what the work has come to so far; a later report replaces an earlier one."""
+        """Note what the work has come to so far; a later report replaces an earlier one. Raises AmountError."""
+        to_units(amount, _scale(self.decision.requested))
         self._reported = amount
 
     def __enter__(self) -> Self:
@@ -71,12 +75,12 @@ class Hold:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self.result is not None:
             return
-        if self._reported is not None:
-            self.settle(self._reported)
-        elif kind is None:
-            self.settle(self._amount)
-        else:
-            self.release()
+        try:
+            self._close(failed=error is not None)
+        except EntitlementsError as fault:
+            if error is None:
+                raise
+            error.add_note(f"hold {self.id!r} was not closed either: {fault}")
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -86,3 +90,22 @@ class Hold:
     ) -> None:
         """Close the hold without awaiting anything, so that no cancellation can come between."""
         self.__exit__(kind, error, at)
+
+    def _close(self, *, failed: bool) -> None:
+        if self._reported is not None:
+            self.settle(self._reported)
+        elif failed:
+            self.release()
+        else:
+            self.settle(_whole(self.decision))
+
+
+def _whole(decision: Decision) -> Number:
+    """Return what a hold is for: all that was asked where what is missing becomes debt, else what was set aside."""
+    if decision.soft or decision.receipt is None:
+        return decision.requested
+    return decision.receipt.booked
+
+
+def _scale(number: Number) -> int:
+    return -int(number.as_tuple().exponent) if isinstance(number, Decimal) else 0

@@ -2,142 +2,201 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
 from .amounts import exact, from_units, to_units
 from .cases import Case, verdict
-from .decisions import Decision, Receipt, stored
+from .catalog.model import Credit, Feature
+from .decisions import Decision, Receipt
 from .errors import AmountError, shown
-from .granting import freed, granted_block
+from .granting import check_bound, freed, reopened
+from .judging import unknown_feature
 from .ledger.blocks import Block, Purpose
 from .ledger.crediting import Books
+from .ledger.due import lose
 from .ledger.entries import EPOCH, Batch, CounterKey, Entry, Verdict
-from .spending import Charge, available, post, seq_after
+from .spending import Charge, available, post, remembered, seq_after, unknown_credit
 
 TAKEN = frozenset({"burned", "settled", "overdrawn"})
-USED = frozenset({"used", "recorded", "usage_held"})
+USED = frozenset({"used", "recorded"})
+
+
+@attrs.frozen
+class Taking:
+    """The lines by which a batch took credits or usage, and the key of that batch."""
+
+    key: str
+    lines: tuple[Entry, ...]
+
+    @property
+    def subject(self) -> str:
+        """The credit or the feature that was taken."""
+        return self.lines[0].subject
+
+    @property
+    def counter(self) -> CounterKey:
+        """The counter that holds how much of it was refunded."""
+        return f"$refunded:{self.key}", EPOCH
+
+    @property
+    def whole(self) -> int:
+        """All units that were taken; usage counted in several periods was taken once."""
+        return max(sum(line.amount for line in lines) for lines in self.by_counter().values())
+
+    def by_counter(self) -> Mapping[str, Sequence[Entry]]:
+        """Return the lines by the counter they count in; credits count in none."""
+        found: dict[str, list[Entry]] = {}
+        for line in self.lines:
+            found.setdefault(line.counter, []).append(line)
+        return found
 
 
 def refund(case: Case) -> Verdict[Decision]:
-    """Give back what a batch took, all that is left of it or an amount; raises AmountError beyond that.
+    """Give back what a batch took, all that is left of it or an amount.
 
     Credits return to their blocks in reverse order; what had gone into debt is forgiven first, and a
-    block that has ended meanwhile passes its part straight to expired.
+    block that is over meanwhile loses its part at once. Raises LookupError for a batch that took
+    nothing, AmountError beyond what is left.
     """
-    batch = batch_of(case)
-    taken = [entry for entry in batch.entries if entry.kind in TAKEN]
-    if taken:
-        return _refund_credits(case, batch, taken)
-    return _refund_usage(case, batch)
+    taking = taking_of(case)
+    if taking is None:
+        key = shown(case.value("batch_key"))
+        raise LookupError(f"no batch with key {key} took anything from {case.customer}; nothing to refund")
+    subject, known = taking.subject, case.catalog
+    if any(line.kind in TAKEN for line in taking.lines):
+        credit = known.credits.get(subject)
+        return _refund_credits(case, taking, credit) if credit else Verdict(unknown_credit(case, subject))
+    feature = known.features.get(subject)
+    if feature is None:
+        return Verdict(unknown_feature(known, case.customer, subject, case.at))
+    return _refund_usage(case, taking, feature)
 
 
-def batch_of(case: Case) -> Batch:
-    """Return the batch that took what is to be refunded; raises LookupError for a key that took nothing."""
-    named = case.value("batch_key")
-    for key in (f"$close:{named}", named):
-        batch = case.found.get(key)
-        if batch is not None and any(entry.kind in TAKEN | USED for entry in batch.entries):
-            return batch
-    raise LookupError(f"no batch with key {shown(named)} took anything from {case.customer}; nothing to refund")
+def taking_of(case: Case) -> Taking | None:
+    """Return what is to be refunded, None for a key whose batch took nothing.
+
+    A hold took what it was settled with: an open, released or lapsed one took nothing.
+    """
+    key = case.value("batch_key")
+    opened, closed = case.found.get(key), case.found.get(f"$close:{key}")
+    lines = _taken(closed or opened)
+    if closed is not None and _settled_in_life(closed, key):
+        lines = (*_kept(opened, closed, key), *lines)
+    return Taking(closed.key if closed is not None else key, lines) if lines else None
 
 
-def refunded_counter(batch: Batch) -> CounterKey:
-    """Return the counter that holds how much of a batch was refunded."""
-    return f"$refunded:{batch.key}", EPOCH
+def _taken(batch: Batch | None) -> tuple[Entry, ...]:
+    lines = batch.entries if batch is not None else ()
+    return tuple(line for line in lines if line.kind in TAKEN | USED and line.amount)
 
 
-def _refund_credits(case: Case, batch: Batch, taken: list[Entry]) -> Verdict[Decision]:
-    credit = case.catalog.credits[taken[0].subject]
-    whole = sum(entry.amount for entry in taken)
-    units, before = _asked(case, batch, whole, credit.scale)
+def _settled_in_life(closed: Batch, hold: str) -> bool:
+    return any(
+        line.kind == "hold_closed" and line.data == {"hold": hold, "state": "settled"} for line in closed.entries
+    )
+
+
+def _kept(opened: Batch | None, closed: Batch, hold: str) -> Iterator[Entry]:
+    """Yield the usage a hold had set aside, less what settling gave back."""
+    back = {
+        line.counter: -line.amount
+        for line in closed.entries
+        if line.kind == "usage_released" and line.data.get("hold") == hold
+    }
+    for line in opened.entries if opened is not None else ():
+        if line.kind == "usage_held" and line.amount > back.get(line.counter, 0):
+            yield attrs.evolve(line, amount=line.amount - back.get(line.counter, 0))
+
+
+def _refund_credits(case: Case, taking: Taking, credit: Credit) -> Verdict[Decision]:
+    units, before = _asked(case, taking, credit.scale)
     books = case.books()
-    entries = [Entry("refund", case.at, credit.key, *refunded_counter(batch), units, data={"of": batch.key})]
+    entries = [Entry("refund", case.at, credit.key, *taking.counter, units, data={"of": taking.key})]
     back: dict[str, int] = {}
-    for entry, amount in _slices(taken, before, units):
-        back[entry.block] = back.get(entry.block, 0) + amount
-        entries += _give_back(case, books, entry, amount)
+    for line, amount in _parts(taking.lines, before, units):
+        returned = list(_give_back(case, books, line, amount))
+        entries += returned
+        for entry in returned:
+            if entry.kind in {"refunded", "granted"}:
+                back[entry.block] = back.get(entry.block, 0) + entry.amount
+    check_bound(books, credit.key)
     entries += freed(books, tuple(back), case.at)
-    purpose = Purpose(None, ())
-    left = available(books, Charge(credit, units, purpose, credit.depletion, case.at))
-    scale = credit.scale
-    burned = {block: exact(-amount, scale) for block, amount in back.items() if block}
+    left = available(books, Charge(credit, units, Purpose(), credit.depletion, case.at))
     receipt = Receipt(
         case.key,
-        seq_after(case, tuple(entries)),
-        booked=exact(units, scale),
-        burned=burned,
-        balance_after=exact(left, scale),
+        seq_after(case, entries),
+        booked=exact(units, credit.scale),
+        burned={block: exact(-amount, credit.scale) for block, amount in back.items()},
+        balance_after=exact(left, credit.scale),
     )
-    decision = Decision(
-        True,
-        "ok",
-        case.customer,
-        credit.key,
-        requested=exact(units, scale),
-        source=f"credit:{credit.key}",
-        catalog_version=case.catalog.version,
-        receipt=receipt,
-        at=case.at,
-    )
-    return verdict(case, entries, decision, stored(decision))
+    return _refunded(case, credit.key, entries, receipt, source=f"credit:{credit.key}")
 
 
-def _asked(case: Case, batch: Batch, whole: int, scale: int) -> tuple[int, int]:
+def _refund_usage(case: Case, taking: Taking, feature: Feature) -> Verdict[Decision]:
+    if feature.aggregate != "sum":
+        raise ValueError(f"feature {feature.key!r} counts {feature.aggregate}; only sums can be refunded")
+    units, before = _asked(case, taking, feature.scale)
+    entries = [Entry("refund", case.at, feature.key, *taking.counter, units, data={"of": taking.key})]
+    for lines in taking.by_counter().values():
+        for line, amount in _parts(lines, before, units):
+            counter = (line.counter, line.window or EPOCH)
+            free = max(0, case.counters.get(counter, 0) - case.held(counter))
+            entries.append(Entry("usage_refunded", case.at, feature.key, *counter, -min(amount, free)))
+    receipt = Receipt(case.key, seq_after(case, entries), booked=from_units(units, feature.scale))
+    return _refunded(case, feature.key, entries, receipt)
+
+
+def _asked(case: Case, taking: Taking, scale: int) -> tuple[int, int]:
     """Return the units to refund now and those refunded before."""
-    before = case.counters.get(refunded_counter(batch), 0)
-    left = whole - before
+    before = case.counters.get(taking.counter, 0)
+    left = taking.whole - before
     units = left if case.value("amount") is None else to_units(case.value("amount"), scale)
-    if units > left or left == 0:
-        rest, all_of_it = from_units(left, scale), from_units(whole, scale)
-        raise AmountError(f"batch {shown(batch.key)} took {all_of_it}; {rest} of it is left to refund")
+    if units > left or not units:
+        asked, rest, whole = (from_units(amount, scale) for amount in (units, left, taking.whole))
+        key = shown(case.value("batch_key"))
+        raise AmountError(f"cannot refund {asked} of {key}: it took {whole}, and {rest} of it is left to refund")
     return units, before
 
 
-def _slices(taken: list[Entry], skip: int, units: int) -> Iterator[tuple[Entry, int]]:
-    for entry in reversed(taken):
-        skipped = min(skip, entry.amount)
-        part = min(units, entry.amount - skipped)
+def _parts(lines: Sequence[Entry], skip: int, units: int) -> Iterator[tuple[Entry, int]]:
+    """Yield what `units` are of each line, the last line first, past what `skip` units refunded before."""
+    for line in reversed(lines):
+        skipped = min(skip, line.amount)
+        part = min(units, line.amount - skipped)
         skip, units = skip - skipped, units - part
         if part:
-            yield entry, part
+            yield line, part
 
 
-def _give_back(case: Case, books: Books, entry: Entry, units: int) -> Iterator[Entry]:
-    if entry.kind == "overdrawn":
-        yield from _forgive(case, books, entry, units)
+def _give_back(case: Case, books: Books, line: Entry, units: int) -> Iterator[Entry]:
+    if line.kind == "overdrawn":
+        yield from _forgive(case, books, line, units)
         return
-    if entry.block not in books.blocks:
-        block = _emptied(case, entry.block)
-        yield post(books, Entry("reopened", case.at, entry.subject, block=block.id, data={"block": block}))
-    yield post(books, Entry("refunded", case.at, entry.subject, amount=units, block=entry.block))
-    block = books.blocks[entry.block]
-    if block.expires_at is not None and block.expires_at <= case.at:
-        yield post(books, Entry("expired", case.at, entry.subject, amount=units, block=entry.block))
+    yield from reopened(case, books, line.block)
+    yield post(books, Entry("refunded", case.at, line.subject, amount=units, block=line.block))
+    yield from lose(books, line.block, units, case.at)
 
 
-def _forgive(case: Case, books: Books, entry: Entry, units: int) -> Iterator[Entry]:
+def _forgive(case: Case, books: Books, line: Entry, units: int) -> Iterator[Entry]:
     """Forgive debt that is still owed; what was repaid since comes back as a promotional block of its own."""
-    purpose: Purpose = entry.data["purpose"]
-    debt = books.debts.get((entry.subject, purpose))
+    purpose: Purpose = line.data["purpose"]
+    debt = books.debts.get((line.subject, purpose))
     owed = min(units, debt.units if debt is not None else 0)
     if owed:
-        yield post(books, Entry("forgiven", case.at, entry.subject, amount=owed, data={"purpose": purpose}))
+        yield post(books, Entry("forgiven", case.at, line.subject, amount=owed, data={"purpose": purpose}))
     if units > owed:
-        block = _returned(case, entry, units - owed)
-        yield post(
-            books, Entry("granted", case.at, entry.subject, amount=block.units, block=block.id, data={"block": block})
-        )
+        block = _returned(case, line.subject, units - owed)
+        granted = Entry("granted", case.at, line.subject, amount=block.units, block=block.id, data={"block": block})
+        yield post(books, granted)
 
 
-def _returned(case: Case, entry: Entry, units: int) -> Block:
-    scale = case.catalog.credits[entry.subject].scale
-    number = case.head.batches + 1
+def _returned(case: Case, credit: str, units: int) -> Block:
     return Block(
         case.key,
-        entry.subject,
-        scale,
+        credit,
+        case.catalog.credits[credit].scale,
         units,
         units,
         0,
@@ -147,48 +206,22 @@ def _returned(case: Case, entry: Entry, units: int) -> Block:
         case.at,
         None,
         source="refund",
-        number=number,
+        number=case.head.batches + 1,
     )
 
 
-def _emptied(case: Case, block_id: str) -> Block:
-    batch = case.found.get(block_id)
-    block = granted_block(batch) if batch is not None else None
-    if block is None:
-        raise LookupError(f"block {block_id!r} is not in the log of {case.customer}")
-    return attrs.evolve(block, free_units=0, held_units=0)
-
-
-def _refund_usage(case: Case, batch: Batch) -> Verdict[Decision]:
-    lines = [entry for entry in batch.entries if entry.kind in USED and entry.window is not None]
-    feature = case.catalog.features[lines[0].subject]
-    if feature.aggregate != "sum":
-        raise ValueError(f"feature {feature.key!r} counts {feature.aggregate}; only sums can be refunded")
-    whole = max(line.amount for line in lines)
-    units, _ = _asked(case, batch, whole, feature.scale)
-    entries = [Entry("refund", case.at, feature.key, *refunded_counter(batch), units, data={"of": batch.key})]
-    held = _held(case)
-    for line in lines:
-        counter = (line.counter, line.window or EPOCH)
-        free = max(0, case.counters.get(counter, 0) - held.get(counter, 0))
-        entries.append(Entry("usage_refunded", case.at, feature.key, *counter, -min(units, free)))
-    receipt = Receipt(case.key, seq_after(case, tuple(entries)), booked=from_units(units, feature.scale))
+def _refunded(
+    case: Case, subject: str, entries: Iterable[Entry], receipt: Receipt, source: str | None = None
+) -> Verdict[Decision]:
     decision = Decision(
         True,
         "ok",
         case.customer,
-        feature.key,
-        requested=from_units(units, feature.scale),
+        subject,
+        requested=receipt.booked,
+        source=source,
         catalog_version=case.catalog.version,
         receipt=receipt,
         at=case.at,
     )
-    return verdict(case, entries, decision, stored(decision))
-
-
-def _held(case: Case) -> Mapping[CounterKey, int]:
-    held: dict[CounterKey, int] = {}
-    for hold in case.head.holds.values():
-        for name, start, units in hold.counters:
-            held[name, start] = held.get((name, start), 0) + units
-    return held
+    return verdict(case, (*entries,), decision, remembered(decision))

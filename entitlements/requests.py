@@ -28,7 +28,12 @@ ID_LENGTH = 255
 MOST_SECONDS = 10 * 366 * 86400
 PROSE_LENGTH = 10_000
 DEEPEST = 8
-_NEEDED = frozenset({"plan", "addon", "promotion", "feature", "amount", "quantity", "status", "usage", "mode", "zone"})
+_NEEDED = frozenset(
+    {
+        "plan", "addon", "promotion", "feature", "amount", "quantity", "status", "usage", "mode", "zone",
+        "credit", "hold", "block", "batch_key",
+    }
+)  # fmt: skip
 
 
 @attrs.frozen

@@ -7,35 +7,41 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
 from .catalog.model import EMPTY
 from .decisions import Decision, json_instant
 
+A = TypeVar("A")
 
-class Answers(Mapping[str, Decision]):
-    """The decision on each of a number of features, made from one state when first asked for."""
 
-    def __init__(self, features: Iterable[str], answer: Callable[[str], Decision]) -> None:
-        self._features = dict.fromkeys(features)
+def _never() -> None:
+    return None
+
+
+class Answers(Mapping[str, A]):
+    """The answer on each of a number of features or credits, made from one state when first asked for."""
+
+    def __init__(self, keys: Iterable[str], answer: Callable[[str], A]) -> None:
+        self._keys = dict.fromkeys(keys)
         self._answer = answer
-        self._made: dict[str, Decision] = {}
+        self._made: dict[str, A] = {}
 
-    def __getitem__(self, feature: str) -> Decision:
-        made = self._made.get(feature)
+    def __getitem__(self, key: str) -> A:
+        made = self._made.get(key)
         if made is None:
-            if feature not in self._features:
-                raise KeyError(feature)
-            made = self._made[feature] = self._answer(feature)
+            if key not in self._keys:
+                raise KeyError(key)
+            made = self._made[key] = self._answer(key)
         return made
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._features)
+        return iter(self._keys)
 
     def __len__(self) -> int:
-        return len(self._features)
+        return len(self._keys)
 
     def __repr__(self) -> str:
         return repr(dict(self))
@@ -46,21 +52,22 @@ class Snapshot:
     """Every feature and credit of one customer at one instant.
 
     `features` holds one decision for each feature of the catalog, all made from the state that was read
-    when the snapshot was taken; `credits` one balance for each credit. `etag` changes exactly when
-    something a front end would show has changed.
+    when the snapshot was taken; `credits` one balance for each credit, as JSON values. `etag` changes
+    exactly when something a front end would show has changed.
     """
 
     customer: str
     at: datetime
     catalog_version: str
     features: Mapping[str, Decision]
-    credits: Mapping[str, Any] = EMPTY
+    credits: Mapping[str, dict[str, Any]] = EMPTY
+    _credits_until: Callable[[], datetime | None] = attrs.field(default=_never, eq=False, repr=False)
 
-    @property
+    @cached_property
     def valid_until(self) -> datetime | None:
         """The first instant at which time alone can change the snapshot."""
-        edges = [decision.valid_until for decision in self.features.values() if decision.valid_until is not None]
-        return min(edges) if edges else None
+        edges = [self._credits_until(), *(decision.valid_until for decision in self.features.values())]
+        return min((edge for edge in edges if edge is not None), default=None)
 
     @cached_property
     def etag(self) -> str:

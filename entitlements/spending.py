@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -13,9 +13,9 @@ from .amounts import MAX_UNITS, exact, to_units
 from .cases import Case, verdict
 from .catalog.model import Credit, Depletion
 from .decisions import Code, Decision, Receipt, stored
-from .errors import AmountError, did_you_mean, shown
+from .errors import did_you_mean, shown
 from .judging import unknown_feature
-from .ledger.blocks import Purpose
+from .ledger.blocks import Block, Purpose
 from .ledger.burn import burn, burn_order, usable
 from .ledger.crediting import Books
 from .ledger.entries import Entry, Verdict
@@ -38,38 +38,42 @@ class Charge:
 
 
 @attrs.frozen
-class Paid:
-    """What a charge came to: the entries, units by block, units gone into debt, units nobody paid."""
+class Payment:
+    """Who pays a charge: units by block in the order they burn, units that go into debt, units nobody pays."""
 
-    entries: tuple[Entry, ...]
     burned: Mapping[str, int]
     owed: int = 0
     short: int = 0
+
+    @property
+    def taken(self) -> int:
+        """All units that are paid, now or as debt."""
+        return sum(self.burned.values()) + self.owed
 
 
 def consume_credits(case: Case) -> Verdict[Decision]:
     """Burn credits in the order the catalog writes; a denial burns nothing.
 
-    Raises AmountError for an amount finer than the credit's scale.
+    Raises AmountError for an amount finer than the credit's scale, ValueError for use still to come.
     """
     refusal = refused(case)
     if refusal is not None:
         return Verdict(refusal)
-    charge, books = charge_of(case), case.books()
-    before = available(books, charge)
-    paid = pay(books, charge)
-    if paid is None:
+    charge, books, late = charge_of(case), case.books(), is_late(case)
+    blocks = _blocks(books, charge)
+    before, payment = _free_in(blocks), payment_of(books, charge, blocks)
+    if not passes(charge, payment):
         return Verdict(insufficient(case, charge, before))
-    entries = paid.entries or (Entry("nothing", case.at, charge.credit.key),)
-    return settled(case, charge, entries, paid, before, available(books, charge))
+    entries = pay(books, charge, payment) or [Entry("nothing", case.at, charge.credit.key)]
+    after = before - sum(payment.burned.values())
+    return settled(case, charge, entries, payment, before, after, late=late)
 
 
 def refused(case: Case) -> Decision | None:
     """Return the denial of a credit verb for a credit, feature or customer that is not known, else None."""
     credit, feature = case.value("credit"), case.value("feature")
     if credit not in case.catalog.credits:
-        said = f"no credit {shown(credit)} in the catalog{did_you_mean(credit, case.catalog.credits)}"
-        return _denial(case, "unknown_credit", credit, said)
+        return unknown_credit(case, credit)
     if feature is not None and feature not in case.catalog.features:
         return unknown_feature(case.catalog, case.customer, feature, case.at)
     if not case.is_known:
@@ -77,11 +81,25 @@ def refused(case: Case) -> Decision | None:
     return None
 
 
-def charge_of(case: Case, units: int | None = None) -> Charge:
-    """Return the charge a request asks for, in units of its credit unless they are given."""
+def unknown_credit(case: Case, credit: str) -> Decision:
+    """Return the denial of a credit that the catalog does not name."""
+    said = f"no credit {shown(credit)} in the catalog{did_you_mean(credit, case.catalog.credits)}"
+    return _denial(case, "unknown_credit", credit, said)
+
+
+def is_late(case: Case) -> bool:
+    """Tell whether `at` says that the use lies in the past; raises ValueError for use that is still to come."""
+    at: datetime = case.value("at") or case.at
+    if at > case.at:
+        raise ValueError(f"at is {at.isoformat()}, which is still to come at {case.at.isoformat()}")
+    return at < case.at
+
+
+def charge_of(case: Case) -> Charge:
+    """Return the charge a request asks for."""
     credit = case.catalog.credits[case.value("credit")]
-    asked = to_units(case.value("amount"), credit.scale) if units is None else units
-    return Charge(credit, asked, purpose_of(case), case.value("depletion") or credit.depletion, case.at)
+    units = to_units(case.value("amount"), credit.scale)
+    return Charge(credit, units, purpose_of(case), case.value("depletion") or credit.depletion, case.at)
 
 
 def purpose_of(case: Case) -> Purpose:
@@ -91,26 +109,32 @@ def purpose_of(case: Case) -> Purpose:
 
 def available(books: Books, charge: Charge) -> int:
     """Return the units that blocks could pay a charge of this purpose with."""
-    return sum(block.free_units for block in _blocks(books, charge))
+    return _free_in(_blocks(books, charge))
 
 
-def pay(books: Books, charge: Charge, *, beyond: bool = False) -> Paid | None:
-    """Charge the books, posting each entry; None, with nothing posted, where the policy denies it.
+def payment_of(books: Books, charge: Charge, blocks: list[Block] | None = None) -> Payment:
+    """Return who would pay a charge as the books stand: blocks in burn order, then debt where the policy allows it.
 
-    `beyond` books all that can be paid even then, because the use has happened.
+    `blocks` are those that may pay, where they are known already.
     """
-    slices, short = burn(burn_order(_blocks(books, charge), charge.credit.burn_order), charge.units)
+    paying = _blocks(books, charge) if blocks is None else blocks
+    slices, short = burn(burn_order(paying, charge.credit.burn_order), charge.units)
     owed = min(short, _may_owe(books, charge)) if charge.depletion == "soft" else 0
-    left = short - owed
-    if left and not beyond and (charge.depletion != "partial" or not slices):
-        return None
-    entries = []
-    for block, units in slices:
-        entries.append(post(books, Entry("burned", charge.at, charge.credit.key, amount=units, block=block)))
-    if owed:
-        data = {"purpose": charge.purpose}
-        entries.append(post(books, Entry("overdrawn", charge.at, charge.credit.key, amount=owed, data=data)))
-    return Paid(tuple(entries), dict(slices), owed, left)
+    return Payment(dict(slices), owed, short - owed)
+
+
+def passes(charge: Charge, payment: Payment) -> bool:
+    """Tell whether the policy lets a charge pass: all of it is paid, or, where it may be partial, some."""
+    return not payment.short or (charge.depletion == "partial" and bool(payment.burned))
+
+
+def pay(books: Books, charge: Charge, payment: Payment) -> list[Entry]:
+    """Return the lines of a payment, posted to the books: one for each block, one for the debt."""
+    credit, at = charge.credit.key, charge.at
+    lines = [Entry("burned", at, credit, amount=units, block=block) for block, units in payment.burned.items()]
+    if payment.owed:
+        lines.append(Entry("overdrawn", at, credit, amount=payment.owed, data={"purpose": charge.purpose}))
+    return [post(books, line) for line in lines]
 
 
 def post(books: Books, entry: Entry) -> Entry:
@@ -126,19 +150,29 @@ def insufficient(case: Case, charge: Charge, left: int) -> Decision:
 
 
 def settled(
-    case: Case, charge: Charge, entries: tuple[Entry, ...], paid: Paid, before: int, after: int
+    case: Case,
+    charge: Charge,
+    entries: Sequence[Entry],
+    payment: Payment,
+    before: int,
+    after: int,
+    *,
+    late: bool = False,
 ) -> Verdict[Decision]:
-    """Return the verdict on a charge that was paid."""
-    scale, taken = charge.credit.scale, sum(paid.burned.values()) + paid.owed
+    """Return the verdict on a charge that was paid as far as the policy allows; false where it does not allow all."""
+    scale, taken = charge.credit.scale, payment.taken
     receipt = Receipt(
         case.key,
         seq_after(case, entries),
+        late=late,
         booked=exact(taken, scale),
-        burned={block: exact(units, scale) for block, units in paid.burned.items()},
+        burned={block: exact(units, scale) for block, units in payment.burned.items()},
         balance_after=exact(after, scale),
     )
-    overage = paid.owed + paid.short
+    overage = payment.owed + payment.short
     decision = credit_decision(case, charge, before=before, taken=taken, overage=overage, receipt=receipt)
+    if not passes(charge, payment):
+        decision = attrs.evolve(decision, allowed=False, code="insufficient_credits", outcome="block")
     return verdict(case, entries, decision, stored(decision))
 
 
@@ -165,7 +199,12 @@ def credit_decision(
     )
 
 
-def seq_after(case: Case, entries: tuple[Entry, ...]) -> int:
+def remembered(decision: Decision) -> dict[str, Any]:
+    """Return what a log keeps of a decision where the request does not name the feature or credit."""
+    return {**stored(decision), "feature": decision.feature}
+
+
+def seq_after(case: Case, entries: Sequence[Entry]) -> int:
     """Return the sequence number of the last entry of the batch these entries go into."""
     return case.head.seq + len(case.due) + len(entries)
 
@@ -175,23 +214,19 @@ def owed_in(books: Books, credit: str) -> int:
     return sum(debt.units for debt in books.debts.values() if debt.credit == credit)
 
 
-def _blocks(books: Books, charge: Charge) -> Any:
+def _blocks(books: Books, charge: Charge) -> list[Block]:
     return usable(books.blocks.values(), charge.credit.key, charge.purpose, charge.at)
 
 
+def _free_in(blocks: list[Block]) -> int:
+    return sum([block.free_units for block in blocks])
+
+
 def _may_owe(books: Books, charge: Charge) -> int:
-    owed = owed_in(books, charge.credit.key)
     floor = charge.credit.floor if charge.credit.floor is not None else MAX_UNITS
-    if charge.credit.floor is None and owed + charge.units > MAX_UNITS:
-        raise AmountError(f"debt in {charge.credit.key!r} would come to more than a log can hold")
-    return max(0, floor - owed)
+    return max(0, floor - owed_in(books, charge.credit.key))
 
 
 def _denial(case: Case, code: Code, subject: str, said: str) -> Decision:
     version = case.catalog.version
     return Decision(False, code, case.customer, subject, "block", catalog_version=version, at=case.at, said=said)
-
-
-def slices_of(entries: Iterator[Entry]) -> tuple[tuple[str, int], ...]:
-    """Return what entries took of each block, in their order."""
-    return tuple((entry.block, entry.amount) for entry in entries)

@@ -36,18 +36,27 @@ import pytest
 import entitlements
 from entitlements import (
     Allowance,
+    Balance,
     Catalog,
     Decision,
     Entitlements,
     Explanation,
+    Hold,
     Receipt,
+    Revenue,
     Snapshot,
+    Statement,
     decisions,
     errors,
     gating,
 )
 from entitlements.catalog import written
 from entitlements.contest import Candidate
+from entitlements.credit_verbs import CreditVerbs
+from entitlements.ledger.burn import KEYS, POLICIES
+from entitlements.reports.flows import CreditFlow, DeferredFlow
+from entitlements.reports.revenue import RevenueRow, RevenueTotal
+from entitlements.reports.statement import Flows, Standing, StatementLine
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -262,13 +271,14 @@ def headings_of(page: Path) -> set[str]:
     return set(re.findall(r"^#+ `(.+)`$", prose_of(page), re.MULTILINE))
 
 
-VERBS = [value for name, value in vars(Entitlements).items() if inspect.isfunction(value) and name[0] != "_"]
+VERBS = [value for name, value in inspect.getmembers(Entitlements, inspect.isfunction) if name[0] != "_"]
 FUNCTIONS = [value for value in map(entitlements.__getattr__, entitlements.__all__) if inspect.isfunction(value)]
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
 def test_every_verb_is_documented_as_it_is(verb: FunctionType) -> None:
-    assert signature(verb) in headings_of(REFERENCE / "engine.md")
+    home = "credits.md" if verb.__name__ in vars(CreditVerbs) else "engine.md"
+    assert signature(verb) in headings_of(REFERENCE / home)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
@@ -327,14 +337,46 @@ def public(kind: type[Any]) -> set[str]:
     return {name for name in fields | members | cached if not name.startswith("_")}
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [Decision, Allowance, Receipt, Explanation, Candidate, Snapshot],
-    ids=lambda kind: kind.__name__,
-)
+ANSWERS = [Decision, Allowance, Receipt, Explanation, Candidate, Snapshot]
+FLOWS = [CreditFlow, DeferredFlow]
+CREDIT_ANSWERS = [Balance, Statement, Standing, StatementLine, Flows, Revenue, RevenueRow, RevenueTotal, *FLOWS]
+
+
+def shown_in(page: str, kind: type[Any]) -> set[str]:
+    return {name.partition("(")[0] for name in rows(section(REFERENCE / page, f"`{kind.__name__}`"))}
+
+
+@pytest.mark.parametrize("kind", ANSWERS, ids=lambda kind: kind.__name__)
 def test_every_field_of_an_answer_is_documented(kind: type[Any]) -> None:
-    shown = {name.partition("(")[0] for name in rows(section(REFERENCE / "decision.md", f"`{kind.__name__}`"))}
-    assert shown == public(kind)
+    assert shown_in("decision.md", kind) == public(kind)
+
+
+@pytest.mark.parametrize("kind", CREDIT_ANSWERS, ids=lambda kind: kind.__name__)
+def test_every_field_of_what_credit_verbs_return_is_documented(kind: type[Any]) -> None:
+    assert shown_in("credits.md", kind) == public(kind)
+
+
+def test_every_field_of_a_block_is_documented() -> None:
+    fields = {field.name for field in attrs.fields(entitlements.Block)}
+    read = {name for name, value in vars(entitlements.Block).items() if isinstance(value, property)}
+    assert shown_in("credits.md", entitlements.Block) == fields | read
+
+
+def test_everything_a_hold_has_is_documented() -> None:
+    with Entitlements({"credits": {"ai": {}}}, storage="memory:") as ent:
+        held = vars(ent.reserve_credits("acme", "ai", 1, key="job"))
+    methods = {name for name, value in vars(Hold).items() if inspect.isfunction(value)}
+    assert shown_in("credits.md", Hold) == {name for name in held.keys() | methods if name[0] != "_"}
+
+
+def test_the_burn_order_is_documented_as_it_is() -> None:
+    page = DOCS / "explanation" / "credits.md"
+    order, policies = re.split(r"^A catalog may choose.*$", section(page, "Burn order"), flags=re.MULTILINE)
+    keys = re.findall(r"^\| `(\w+)` \|", order, re.MULTILINE)
+    assert tuple(keys) == POLICIES["default"]
+    assert set(re.findall(r"`(\w+)`", policies)) >= KEYS.keys()
+    named = dict(re.findall(r"^\| `(\w+)` \| (`.+) \|$", policies, re.MULTILINE))
+    assert {name: tuple(re.findall(r"`(\w+)`", own)) for name, own in named.items()} == POLICIES
 
 
 def test_every_code_and_outcome_is_documented() -> None:

@@ -24,11 +24,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 CATALOG: Final = "catalog.yaml"
 _SQLITE: Final = "sqlite:///"
 _NO_FILE: Final = ":memory:"
+_JSON: Final = "entitlements.json"
 _TABLES: Final = {"batches", "entries", "heads", "counters"}
 
 
-def customer_id(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    """Return a customer id unchanged, or say what an id is."""
+def customer_id(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Return a customer id unchanged, or say what an id is; None where none was named."""
+    if value is None:
+        return None
     try:
         return identifier(value, "the customer id")
     except ValueError as error:
@@ -65,20 +68,66 @@ def an_instant(_context: click.Context, _parameter: click.Parameter, value: str 
         raise click.BadParameter(str(error)) from None
 
 
-as_json = click.option("--json", "as_json", is_flag=True, expose_value=False, help="Print one JSON document.")
+def _note_json(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    context.meta[_JSON] = value
+
+
+def _one_format(context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
+    if value and context.meta.get(_JSON):
+        raise click.UsageError("--csv and --json cannot both be printed; choose one")
+    return value
+
+
+as_json = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_note_json,
+    help="Print one JSON document.",
+)
 
 
 def asking_options(command: F) -> F:
-    """Add the options of every command that asks about customers."""
-    for option in reversed(_ASKING):
+    """Add the options of every command that asks about customers at an instant."""
+    at = click.option(
+        "--at", callback=an_instant, metavar="ISO", help="Ask about another instant, such as 2026-12-01T00:00Z."
+    )
+    return at(opening_options(command))
+
+
+def opening_options(command: F) -> F:
+    """Add the options of every command that opens a log."""
+    for option in reversed(_OPENING):
         command = option(command)
     return command
 
 
-_ASKING: Final = (
+def period_options(command: F) -> F:
+    """Add the options of a report over a period."""
+    for option in reversed(_PERIOD):
+        command = option(command)
+    return command
+
+
+def period(start: datetime, end: datetime) -> dict[str, datetime]:
+    """Return the two ends of a period as a verb takes them; raises Misuse where there is nothing between."""
+    if start >= end:
+        raise Misuse(f"--start is {start.isoformat()}; it must come before --end, {end.isoformat()}")
+    return {"start": start, "end": end}
+
+
+_PERIOD: Final = (
     click.option(
-        "--at", callback=an_instant, metavar="ISO", help="Ask about another instant, such as 2026-12-01T00:00Z."
+        "--start", callback=an_instant, required=True, metavar="ISO", help="The beginning, such as 2026-11-01T00:00Z."
     ),
+    click.option(
+        "--end", callback=an_instant, required=True, metavar="ISO", help="The end, which is not in it any more."
+    ),
+    click.option("--csv", "as_csv", is_flag=True, callback=_one_format, help="Print comma-separated values."),
+)
+_OPENING: Final = (
     click.option(
         "--catalog",
         "catalog_path",

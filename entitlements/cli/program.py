@@ -13,7 +13,19 @@ import click
 from ..errors import did_you_mean, shown
 from .replies import FAULTS, FINE, INTERRUPTED, Reply, colour, fault, show
 
-_HOMES: Final = {"init": "starting", "demo": "demo", "check": "asking", "explain": "asking", "catalog": "catalogs"}
+_HOMES: Final = {
+    "init": "starting",
+    "demo": "demo",
+    "check": "asking",
+    "explain": "asking",
+    "balance": "credits",
+    "statement": "credits",
+    "revenue": "credits",
+    "ledger": "logs",
+    "verify": "logs",
+    "sweep": "logs",
+    "catalog": "catalogs",
+}
 
 
 class Program(click.Group):
@@ -102,7 +114,7 @@ def _leave_the_pipe() -> None:
 )
 @click.version_option(None, "--version", package_name="entitlements", message="entitlements %(version)s")
 def main() -> None:
-    """Ask what a customer may do, and how much of it.
+    """Ask what a customer may do and how much of it, and look into the log of what they did.
 
     New here? `entitlements demo` shows what it does, `entitlements init` writes a first catalog.
     """

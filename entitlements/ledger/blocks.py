@@ -1,21 +1,26 @@
 """Blocks of credits, holds on them, and debt: what a customer's credits come to.
 
 Amounts are smallest units at the credit's scale. Of a block, `granted = free + held + consumed +
-expired + voided`, each at least zero; the head keeps only blocks that are free or held in part.
+expired + voided`, each at least zero; the head keeps only blocks that are free or held in part, and
+voided ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from decimal import Decimal
-from typing import Any, Literal, TypeAlias
+from decimal import Context, Decimal
+from functools import cached_property
+from operator import attrgetter
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
 from ..amounts import exact
 from ..catalog.model import Category
+from .entries import EPOCH
 
+_WIDE: Final = Context(prec=200)
 ScopePairs: TypeAlias = tuple[tuple[str, str], ...]
 Late = Literal["charge", "refuse"]
 
@@ -26,7 +31,8 @@ class Block:
 
     `amount`, `remaining` and `held` are what a user reads; `free_units` and `held_units` are the same
     in smallest units. `cost_basis` is what was paid for the whole block. `number` is the order of
-    granting. A restricted block pays only for its `features`, or only inside its `scope`.
+    granting. A restricted block pays only for its `features`, or only inside its `scope`. A `voided`
+    block pays for nothing, and nothing comes back to it.
     """
 
     id: str
@@ -46,6 +52,25 @@ class Block:
     settle_debt: bool = True
     number: int = 0
     metadata: Mapping[str, Any] | None = None
+    voided: bool = False
+
+    @cached_property
+    def rank(self) -> tuple[Any, ...]:
+        """Where the block stands in the default burn order; worked out once, as it never changes."""
+        worth = (self.category == "paid", unit_cost(self), self.features is None and self.scope is None)
+        expiry = (self.expires_at is None, self.expires_at or EPOCH)
+        return (self.priority, *expiry, *worth, self.effective_at, self.number, self.id)
+
+    def holding(self, free_units: int, held_units: int) -> Block:
+        """Return the block with other units left in it; its rank stays."""
+        make: Any = Block
+        moved: Block = make(*_BEFORE_UNITS(self), free_units, held_units, *_AFTER_UNITS(self))
+        object.__setattr__(moved, "rank", self.rank)  # frozen, and what never changes need not be worked out again
+        return moved
+
+    def differs_in_units(self, other: Block) -> bool:
+        """Tell whether a block came of this one by `holding` alone; may be false where it did."""
+        return other.rank is self.rank and other.voided is self.voided
 
     @property
     def amount(self) -> Decimal:
@@ -61,6 +86,11 @@ class Block:
     def held(self) -> Decimal:
         """What is left and pinned by holds."""
         return exact(self.held_units, self.scale)
+
+
+_NAMES: Final = [field.name for field in attrs.fields(Block)]
+_BEFORE_UNITS: Final = attrgetter(*_NAMES[: _NAMES.index("free_units")])
+_AFTER_UNITS: Final = attrgetter(*_NAMES[_NAMES.index("held_units") + 1 :])
 
 
 @attrs.frozen(weakref_slot=False)
@@ -97,9 +127,32 @@ class Debt:
     units: int
 
 
+RANK: Final = attrgetter("rank")
+"""Returns the rank of a block, to sort by."""
+
+
+def unit_cost(block: Block) -> int:
+    """Return what a unit cost, times ten to the 120th: exact enough to order by, and quick to compare.
+
+    A cost has at most 40 decimal places and a block at most 2**63 units, so that two costs of a unit
+    that differ at all differ by more than one in the 119th place.
+    """
+    return int(block.cost_basis.scaleb(40, _WIDE)) * 10**80 // block.units if block.cost_basis and block.units else 0
+
+
 def live(block: Block, at: datetime) -> bool:
     """Tell whether a block may be drawn on at an instant; its end is exclusive."""
-    return block.effective_at <= at and (block.expires_at is None or at < block.expires_at)
+    return block.effective_at <= at and not over(block, at)
+
+
+def over(block: Block, at: datetime) -> bool:
+    """Tell whether a block has ended at an instant or was voided: what comes back to it is lost at once."""
+    return block.voided or (block.expires_at is not None and block.expires_at <= at)
+
+
+def empty(block: Block) -> bool:
+    """Tell whether nothing is left of a block, neither free nor held."""
+    return not block.free_units and not block.held_units
 
 
 def pays(block: Block, purpose: Purpose) -> bool:

@@ -16,11 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, Final
 
-from .blocks import Block, Purpose, live, pays
+from .blocks import RANK, Block, Purpose, pays, unit_cost
 from .entries import EPOCH
 
 
@@ -28,16 +27,12 @@ def _expiry(block: Block) -> tuple[bool, datetime]:
     return block.expires_at is None, block.expires_at or EPOCH
 
 
-def _unit_cost(block: Block) -> Fraction:
-    return Fraction(0) if not block.cost_basis or not block.units else Fraction(block.cost_basis) / block.units
-
-
 KEYS: Final[Mapping[str, Callable[[Block], Any]]] = MappingProxyType(
     {
         "priority": lambda block: block.priority,
         "expires_at": _expiry,
         "category": lambda block: block.category == "paid",
-        "cost_basis": _unit_cost,
+        "cost_basis": unit_cost,
         "restricted": lambda block: block.features is None and block.scope is None,
         "effective_at": lambda block: block.effective_at,
         "granted": lambda block: block.number,
@@ -63,6 +58,8 @@ def keys_of(policy: str | tuple[str, ...]) -> tuple[str, ...]:
 
 def burn_order(blocks: Iterable[Block], policy: str | tuple[str, ...] = "default") -> list[Block]:
     """Return blocks in the order they burn; no two are ever equal, the id decides last."""
+    if policy == "default":
+        return sorted(blocks, key=RANK)
     keys = [KEYS[key] for key in keys_of(policy)]
     return sorted(blocks, key=lambda block: (*(key(block) for key in keys), block.id))
 
@@ -72,7 +69,12 @@ def usable(blocks: Iterable[Block], credit: str, purpose: Purpose, at: datetime)
     return [
         block
         for block in blocks
-        if block.credit == credit and block.free_units > 0 and live(block, at) and pays(block, purpose)
+        if block.free_units > 0
+        and block.credit == credit
+        and block.effective_at <= at  # `live` and `pays`, spelled out: a customer may have thousands of blocks
+        and (block.expires_at is None or at < block.expires_at)
+        and not block.voided
+        and ((block.features is None and block.scope is None) or pays(block, purpose))
     ]
 
 

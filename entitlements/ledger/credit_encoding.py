@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from .blocks import Block, Debt, OpenHold, Purpose
+from .blocks import Block, Debt, OpenHold, Purpose, ScopePairs
 from .instants import from_end, from_instant, to_end, to_instant
+from .sealing import SEALED
 
 _PLAIN = (
     "id", "credit", "scale", "units", "free_units", "held_units", "category", "priority",
@@ -23,8 +24,9 @@ def encode_block(block: Block) -> dict[str, Any]:
         "expires_at": from_end(block.expires_at),
         "cost_basis": None if block.cost_basis is None else str(block.cost_basis),
         "features": None if block.features is None else list(block.features),
-        "scope": None if block.scope is None else [list(pair) for pair in block.scope],
+        "scope": None if block.scope is None else _from_pairs(block.scope),
         "metadata": block.metadata,
+        "voided": block.voided or None,
     }
     return encoded | {name: value for name, value in optional.items() if value is not None}
 
@@ -40,6 +42,7 @@ def decode_block(encoded: Mapping[str, Any]) -> Block:
         features=None if features is None else tuple(features),
         scope=_pairs(scope),
         metadata=encoded.get("metadata"),
+        voided=encoded.get("voided", False),
     )
 
 
@@ -73,7 +76,7 @@ def decode_hold(encoded: Mapping[str, Any]) -> OpenHold:
 
 def encode_purpose(purpose: Purpose) -> dict[str, Any]:
     """Return a purpose as JSON values."""
-    return {"feature": purpose.feature, "scope": [list(pair) for pair in purpose.scope]}
+    return {"feature": purpose.feature, "scope": _from_pairs(purpose.scope)}
 
 
 def decode_purpose(encoded: Mapping[str, Any]) -> Purpose:
@@ -109,10 +112,17 @@ def _encode_hold_or_id(hold: OpenHold | str) -> dict[str, Any] | str:
     return hold if isinstance(hold, str) else encode_hold(hold)
 
 
+def _from_pairs(scope: ScopePairs) -> Any:
+    """Return a scope as JSON values; one that was erased stays its digest."""
+    if scope and scope[0][0] == SEALED:
+        return {SEALED: scope[0][1]}
+    return [list(pair) for pair in scope]
+
+
 def _pairs(encoded: Any) -> tuple[tuple[str, str], ...] | None:
     """Return a scope from JSON values; one that was erased is a digest and matches nobody."""
     if isinstance(encoded, Mapping):
-        return (("$sealed", encoded["$sealed"]),)
+        return ((SEALED, encoded[SEALED]),)
     return None if encoded is None else tuple((kind, name) for kind, name in encoded)
 
 

@@ -12,8 +12,9 @@ from typing import Final
 
 import attrs
 
+from ..amounts import MAX_UNITS
 from ..errors import LogCorrupt
-from .blocks import Block, Debt, OpenHold, Purpose
+from .blocks import Block, Debt, OpenHold, Purpose, empty
 from .entries import Entry
 
 
@@ -31,14 +32,14 @@ class Books:
 
     def _granted(self, entry: Entry) -> None:
         block: Block = entry.data["block"]
-        if block.id in self.blocks or entry.amount != block.units:
+        if block.id in self.blocks or not entry.amount == block.units == block.free_units or block.held_units:
             raise LogCorrupt(f"entry {entry.seq}: block {block.id!r} was granted before, or in another amount")
         self.blocks[block.id] = block
 
     def _reopened(self, entry: Entry) -> None:
         block: Block = entry.data["block"]
-        if block.id in self.blocks or block.free_units or block.held_units:
-            raise LogCorrupt(f"entry {entry.seq}: block {block.id!r} is open, and only an empty one is reopened")
+        if not all(map(empty, (block, self.blocks.get(block.id, block)))):
+            raise LogCorrupt(f"entry {entry.seq}: block {block.id!r} is not empty, and only an empty one is reopened")
         self.blocks[block.id] = block
 
     def _move(self, entry: Entry, free: int, held: int) -> None:
@@ -49,18 +50,22 @@ class Books:
         held_units = block.held_units + held * entry.amount
         if entry.amount < 0 or free_units < 0 or held_units < 0 or free_units + held_units > block.units:
             raise LogCorrupt(f"entry {entry.seq}: block {block.id!r} cannot bear {entry.kind} of {entry.amount}")
-        self.blocks[block.id] = attrs.evolve(block, free_units=free_units, held_units=held_units)
+        self.blocks[block.id] = block.holding(free_units, held_units)
 
     def _owe(self, entry: Entry, sign: int) -> None:
         purpose: Purpose = entry.data["purpose"]
         owed = self.debts.get((entry.subject, purpose))
         units = (owed.units if owed is not None else 0) + sign * entry.amount
-        if units < 0 or entry.amount < 0:
+        if not 0 <= units <= MAX_UNITS or entry.amount < 0:
             raise LogCorrupt(f"entry {entry.seq}: debt in {entry.subject!r} cannot bear {entry.kind} of {entry.amount}")
         if units == 0:
             self.debts.pop((entry.subject, purpose), None)
         else:
             self.debts[entry.subject, purpose] = Debt(entry.subject, purpose, units)
+
+    def _voided(self, entry: Entry) -> None:
+        self._move(entry, -1, 0)
+        self.blocks[entry.block] = attrs.evolve(self.blocks[entry.block], voided=True)
 
     def _repaid(self, entry: Entry) -> None:
         self._move(entry, -1, 0)
@@ -77,9 +82,14 @@ class Books:
             raise LogCorrupt(f"entry {entry.seq}: hold {entry.data['hold']!r} is not open")
 
     def swept(self) -> Books:
-        """Return the books without blocks that nothing is left of."""
-        kept = {key: block for key, block in self.blocks.items() if block.free_units or block.held_units}
+        """Return the books without blocks that nothing is left of; voided ones stay, as a refund must know them."""
+        kept = {key: block for key, block in self.blocks.items() if not finished(block)}
         return Books(kept, self.holds, self.debts)
+
+
+def finished(block: Block) -> bool:
+    """Tell whether the books can let go of a block."""
+    return not (block.free_units or block.held_units or block.voided)
 
 
 _POSTINGS: Final[Mapping[str, Callable[[Books, Entry], None]]] = MappingProxyType(
@@ -92,7 +102,7 @@ _POSTINGS: Final[Mapping[str, Callable[[Books, Entry], None]]] = MappingProxyTyp
         "released": lambda books, entry: books._move(entry, +1, -1),
         "refunded": lambda books, entry: books._move(entry, +1, 0),
         "expired": lambda books, entry: books._move(entry, -1, 0),
-        "voided": lambda books, entry: books._move(entry, -1, 0),
+        "voided": Books._voided,
         "repaid": Books._repaid,
         "overdrawn": lambda books, entry: books._owe(entry, +1),
         "forgiven": lambda books, entry: books._owe(entry, -1),

@@ -5,29 +5,23 @@ Instants are integers of microseconds since 1970 in UTC.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
+import attrs
+
 from ..amounts import UNLIMITED, Bound, Unlimited
 from ..catalog.model import ConfigValue, Entitlement, Limit, Period
-from .credit_encoding import (
-    decode_block,
-    decode_credit_data,
-    decode_debt,
-    decode_hold,
-    encode_block,
-    encode_credit_data,
-    encode_debt,
-    encode_hold,
-)
+from .blocks import Block, OpenHold
+from .credit_encoding import decode_credit_data, decode_debt, encode_credit_data, encode_debt
 from .crediting import CREDIT_KINDS
 from .entries import Entry
 from .facts import SECTIONS, Fact, Facts, HeldAddOn, Override, PromotionRun, Subscription, Trial
 from .instants import from_instant, to_instant
-from .state import FACT_KINDS, Head
+from .sealing import SEALED, Sealed, is_sealed
+from .state import FACT_KINDS, Head, in_burn_order
 
 
 def encode_data(kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,7 +41,7 @@ def decode_data(kind: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def encode_head(head: Head) -> dict[str, Any]:
-    """Return the parts of a head that are not columns of their own (facts, opened, noted) as JSON values."""
+    """Return facts, opened windows, notes and debts as JSON values; the rest of a head has columns and rows."""
     encoded: dict[str, Any] = {}
     for section in SECTIONS:
         facts = getattr(head.facts, section)
@@ -57,28 +51,30 @@ def encode_head(head: Head) -> dict[str, Any]:
         encoded["opened"] = {name: from_instant(start) for name, start in head.opened.items()}
     if head.noted:
         encoded["noted"] = {subject: dict(data) for subject, data in head.noted.items()}
-    if head.blocks:
-        encoded["blocks"] = [encode_block(block) for block in head.blocks.values()]
-    if head.holds:
-        encoded["holds"] = [encode_hold(hold) for hold in head.holds.values()]
     if head.debts:
         encoded["debts"] = [encode_debt(debt) for debt in head.debts.values()]
     return encoded
 
 
-def decode_head(encoded: Mapping[str, Any], *, seq: int, batches: int, at: datetime, hash: str = "") -> Head:
-    """Return a head from its JSON values and its columns."""
+def decode_head(
+    encoded: Mapping[str, Any], head: Head, *, blocks: Iterable[Block] = (), holds: Iterable[OpenHold] = ()
+) -> Head:
+    """Return a head that has counts, instant, hash and salt of `head`, and what its JSON values and its rows say."""
     sections = {
         section: tuple(_DECODERS[section](fact) for fact in encoded[section])
         for section in SECTIONS
         if section in encoded
     }
-    opened = {name: to_instant(start) for name, start in encoded.get("opened", {}).items()}
-    blocks = {block.id: block for block in map(decode_block, encoded.get("blocks", ()))}
-    holds = {hold.id: hold for hold in map(decode_hold, encoded.get("holds", ()))}
-    debts = {(debt.credit, debt.purpose): debt for debt in map(decode_debt, encoded.get("debts", ()))}
-    noted = encoded.get("noted", {})
-    return Head(seq, batches, at, Facts(**sections), opened, noted, blocks, holds, debts, hash)
+    debts = map(decode_debt, encoded.get("debts", ()))
+    return attrs.evolve(
+        head,
+        facts=Facts(**sections),
+        opened={name: to_instant(start) for name, start in encoded.get("opened", {}).items()},
+        noted=encoded.get("noted", {}),
+        blocks=in_burn_order(blocks),
+        holds={hold.id: hold for hold in holds},
+        debts={(debt.credit, debt.purpose): debt for debt in debts},
+    )
 
 
 def encode_entitlement(entitlement: Entitlement) -> dict[str, Any]:
@@ -177,13 +173,16 @@ def _decode_subscription(encoded: Mapping[str, Any]) -> Subscription:
 
 def _encode_override(fact: Override) -> dict[str, Any]:
     entitlement = encode_entitlement(fact.entitlement)
-    return {"span": _span(fact), "entitlement": entitlement, "number": fact.number, "reason": fact.reason}
+    reason = {SEALED: str(fact.reason)} if isinstance(fact.reason, Sealed) else fact.reason
+    return {"span": _span(fact), "entitlement": entitlement, "number": fact.number, "reason": reason}
 
 
 def _decode_override(encoded: Mapping[str, Any]) -> Override:
     entitlement = decode_entitlement(encoded["entitlement"])
-    ends = _ends(encoded["span"])
-    return Override(entitlement, number=encoded["number"], reason=encoded["reason"], **ends)
+    reason = encoded["reason"]
+    if is_sealed(reason):
+        reason = Sealed(reason[SEALED])
+    return Override(entitlement, number=encoded["number"], reason=reason, **_ends(encoded["span"]))
 
 
 _ENCODERS: Mapping[str, Callable[[Any], dict[str, Any]]] = {

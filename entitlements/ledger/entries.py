@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import attrs
+
+if TYPE_CHECKING:
+    from .records import Record
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -52,7 +55,7 @@ class Batch:
 
     `number` counts a customer's batches from 1; `request` and `result` are JSON values, so that the
     same key can be answered again from the log alone. `hash` chains it to the batch before; `salt`
-    seals what is personal in it.
+    seals what is personal in it, and is empty where nothing is, or where that was erased.
     """
 
     customer: str
@@ -68,14 +71,21 @@ class Batch:
 
 @attrs.frozen
 class Verdict(Generic[R_co]):
-    """What a decision comes to: the answer, and the batch to append (None: nothing is written)."""
+    """What a decision comes to: the answer, and the batch to append (None: nothing is written).
+
+    `record` is the batch as it is kept, where hashing it has made that already.
+    """
 
     result: R_co
     batch: Batch | None = None
+    record: Record | None = attrs.field(default=None, eq=False, repr=False)
 
 
 def numbered(entries: Sequence[Entry], *, after: int, key: str, at: datetime) -> tuple[Entry, ...]:
     """Return the entries with the sequence numbers that follow `after`, their batch's key and its instant."""
-    return tuple(
-        attrs.evolve(entry, seq=seq, key=key, recorded_at=at) for seq, entry in enumerate(entries, start=after + 1)
-    )
+    return tuple([_numbered(entry, seq, key, at) for seq, entry in enumerate(entries, start=after + 1)])
+
+
+def _numbered(entry: Entry, seq: int, key: str, at: datetime) -> Entry:
+    where = (entry.counter, entry.window, entry.amount, entry.data, entry.block)
+    return Entry(entry.kind, entry.at, entry.subject, *where, seq, key, at)

@@ -1,6 +1,6 @@
 """The state of a customer: the fold of the log, and nothing else.
 
-`apply` is the whole fold. It never reads a catalog: an entry says everything it does. The head is
+`Fold` is the whole fold. It never reads a catalog: an entry says everything it does. The head is
 small (facts and open windows); counters stand beside it, one for each name and window.
 """
 
@@ -16,9 +16,10 @@ import attrs
 from ..amounts import MAX_UNITS
 from ..catalog.model import EMPTY
 from ..errors import LogCorrupt
-from .blocks import Block, Debt, OpenHold, Purpose
-from .crediting import CREDIT_KINDS, Books
+from .blocks import RANK, Block, Debt, OpenHold, Purpose
+from .crediting import CREDIT_KINDS, Books, finished
 from .entries import EPOCH, Batch, CounterKey, Entry
+from .erasure import erased_blocks, erased_debts, erased_facts, erased_holds
 from .facts import NO_FACTS, Facts, current, replace
 
 FOLD_VERSION = 1
@@ -40,6 +41,7 @@ COUNTER_KINDS = frozenset(
     {"used", "recorded", "freed", "usage_reset", "usage_held", "usage_released", "usage_refunded", "refund"}
 )
 PLAIN_KINDS = frozenset({"opened", "fixed", "catalog_kept", "nothing", "erased"})
+_OPENING = frozenset({"granted", "reopened"})
 NO_BLOCKS: Mapping[str, Block] = MappingProxyType({})
 NO_HOLDS: Mapping[str, OpenHold] = MappingProxyType({})
 NO_DEBTS: Mapping[tuple[str, Purpose], Debt] = MappingProxyType({})
@@ -51,7 +53,8 @@ class Head:
 
     `seq` and `batches` count what was folded, `at` is the last recorded instant. `opened` holds the
     start of the latest window of each counter whose windows open at first use. `noted` is what the
-    log `$catalog` knows: kept catalog versions, and what the first use of a feature fixed.
+    log `$catalog` knows: kept catalog versions, and what the first use of a feature fixed. `blocks`
+    stand in the default burn order. `salt` is what seals what is personal since the last erasure.
     """
 
     seq: int = 0
@@ -64,6 +67,7 @@ class Head:
     holds: Mapping[str, OpenHold] = NO_HOLDS
     debts: Mapping[tuple[str, Purpose], Debt] = NO_DEBTS
     hash: str = ""
+    salt: str = ""
 
     @property
     def known(self) -> bool:
@@ -83,37 +87,122 @@ class State:
     prior: Batch | None = None
 
 
-def apply(head: Head, batch: Batch, *, keep_ended: bool = False) -> Head:
-    """Return the head after one more batch.
+class Fold:
+    """Folds one batch after another; `head` is what they came to, and ends the fold.
 
     `keep_ended` keeps facts that ended long ago too, which only questions about the past need.
-    Raises LogCorrupt where the batch does not follow the head.
     """
-    _check_follows(head, batch)
-    facts, opened, noted, books = head.facts, head.opened, head.noted, None
-    for entry in batch.entries:
-        if entry.kind in CREDIT_KINDS:
-            books = books or books_of(head)
-            books.post(entry)
-        elif entry.kind in FACT_KINDS:
-            facts = _with_fact(facts, entry, None if keep_ended else batch.at)
-        elif entry.kind == "opened" and entry.window is not None:
-            opened = {**opened, entry.counter: entry.window}
-        elif entry.kind in {"fixed", "catalog_kept"}:
-            noted = {**noted, entry.subject: entry.data if entry.kind == "fixed" else {"seq": entry.seq}}
-        elif entry.kind not in COUNTER_KINDS | PLAIN_KINDS:
-            raise LogCorrupt(f"{batch.customer}: entry {entry.seq} is of unknown kind {entry.kind!r}")
-    stand = (head.blocks, head.holds, head.debts)
-    if books is not None:
-        kept = books.swept()
-        stand = (kept.blocks, kept.holds, kept.debts)
-    seq = head.seq + len(batch.entries)
-    return Head(seq, batch.number, batch.at, facts, opened, noted, *stand, batch.hash)
+
+    def __init__(self, head: Head = EMPTY_HEAD, *, keep_ended: bool = False) -> None:
+        self.seq, self.batches, self.at, self.hash, self.salt = head.seq, head.batches, head.at, head.hash, head.salt
+        self._facts, self._opened, self._noted = head.facts, head.opened, head.noted
+        self._stood, self._books = head, None if head.known else books_of(head)
+        self._keep_ended = keep_ended
+        self._is_in_order = True
+
+    def add(self, batch: Batch) -> None:
+        """Fold one more batch; raises LogCorrupt where it does not follow."""
+        self._check_follows(batch)
+        self.salt = batch.salt or self.salt
+        for entry in batch.entries:
+            if entry.kind in CREDIT_KINDS:
+                self._post(entry)
+            elif entry.kind not in COUNTER_KINDS:
+                self._note(entry, batch)
+        if self._books is not None:
+            self._sweep(self._books, batch.entries)
+        self.seq += len(batch.entries)
+        self.batches, self.at, self.hash = batch.number, batch.at, batch.hash
+
+    @property
+    def head(self) -> Head:
+        """What was folded; nothing may be added afterwards."""
+        blocks, holds, debts = self._stood.blocks, self._stood.holds, self._stood.debts
+        if self._books is not None:
+            blocks, holds, debts = self._books.blocks, self._books.holds, self._books.debts
+            blocks = blocks if self._is_in_order else in_burn_order(blocks.values())
+        parts = (self._facts, self._opened, self._noted, blocks, holds, debts)
+        return Head(self.seq, self.batches, self.at, *parts, self.hash, self.salt)
+
+    def _check_follows(self, batch: Batch) -> None:
+        entries = batch.entries
+        if batch.number != self.batches + 1 or [entry.seq for entry in entries] != _after(self.seq, len(entries)):
+            seqs = [entry.seq for entry in entries]
+            raise LogCorrupt(
+                f"{batch.customer}: batch {batch.number} with entries {seqs[:1]}…{seqs[-1:]} does not follow "
+                f"batch {self.batches} with entry {self.seq}"
+            )
+        if not entries or batch.at < self.at:
+            raise LogCorrupt(f"{batch.customer}: batch {batch.number} is empty or goes back in time")
+
+    def _post(self, entry: Entry) -> None:
+        if self._books is None:
+            self._books = books_of(self._stood)
+        self._books.post(entry)
+        if entry.kind in _OPENING:
+            self._is_in_order = False
+
+    def _note(self, entry: Entry, batch: Batch) -> None:
+        kind = entry.kind
+        if kind in FACT_KINDS:
+            self._facts = _with_fact(self._facts, entry, None if self._keep_ended else batch.at)
+        elif kind == "opened" and entry.window is not None:
+            self._opened = {**self._opened, entry.counter: entry.window}
+        elif kind == "fixed":
+            self._noted = {**self._noted, entry.subject: entry.data}
+        elif kind == "catalog_kept":
+            self._noted = {**self._noted, entry.subject: {"seq": entry.seq}}
+        elif kind == "erased":
+            self._erase()
+        elif kind not in PLAIN_KINDS:
+            raise LogCorrupt(f"{batch.customer}: entry {entry.seq} is of unknown kind {kind!r}")
+
+    def _erase(self) -> None:
+        books = self._books or books_of(self._stood)
+        blocks, holds = erased_blocks(books.blocks, self.salt), erased_holds(books.holds, self.salt)
+        self._books = Books(blocks, holds, erased_debts(books.debts, self.salt))
+        self._facts = erased_facts(self._facts, self.salt)
+        self.salt = ""
+
+    def _sweep(self, books: Books, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            if entry.block in books.blocks and finished(books.blocks[entry.block]):
+                del books.blocks[entry.block]
+
+
+def apply(head: Head, batch: Batch, *, keep_ended: bool = False) -> Head:
+    """Return the head after one more batch; raises LogCorrupt where it does not follow."""
+    fold = Fold(head, keep_ended=keep_ended)
+    fold.add(batch)
+    return fold.head
+
+
+def is_erasure(batch: Batch) -> bool:
+    """Tell whether a batch erases what is personal in its log."""
+    return any(entry.kind == "erased" for entry in batch.entries)
 
 
 def books_of(head: Head) -> Books:
     """Return books of a head's blocks, holds and debts, to post entries to."""
     return Books(dict(head.blocks), dict(head.holds), dict(head.debts))
+
+
+def in_burn_order(blocks: Iterable[Block]) -> dict[str, Block]:
+    """Return blocks by id in the default burn order, in which a head keeps them."""
+    return {block.id: block for block in sorted(blocks, key=RANK)}
+
+
+def touched(batch: Batch) -> tuple[set[str], set[str]]:
+    """Return the ids of the blocks and of the holds that a batch may change."""
+    blocks, holds = set[str](), set[str]()
+    for entry in batch.entries:
+        if entry.block:
+            blocks.add(entry.block)
+        if entry.kind == "reserved":
+            holds.add(entry.data["hold"].id)
+        elif entry.kind == "hold_closed":
+            holds.add(entry.data["hold"])
+    return blocks, holds
 
 
 def counted(entries: Iterable[Entry]) -> dict[CounterKey, int]:
@@ -137,22 +226,15 @@ def add(customer: str, counters: Mapping[CounterKey, int], entries: Iterable[Ent
 
 def fold(batches: Iterable[Batch], *, keep_ended: bool = False) -> tuple[Head, dict[CounterKey, int]]:
     """Return head and counters of a whole log from its batches in order."""
-    head, counters = EMPTY_HEAD, dict[CounterKey, int]()
+    folding, counters = Fold(keep_ended=keep_ended), dict[CounterKey, int]()
     for batch in batches:
-        head = apply(head, batch, keep_ended=keep_ended)
+        folding.add(batch)
         counters.update(add(batch.customer, counters, batch.entries))
-    return head, counters
+    return folding.head, counters
 
 
-def _check_follows(head: Head, batch: Batch) -> None:
-    seqs = [entry.seq for entry in batch.entries]
-    if batch.number != head.batches + 1 or seqs != list(range(head.seq + 1, head.seq + 1 + len(seqs))):
-        raise LogCorrupt(
-            f"{batch.customer}: batch {batch.number} with entries {seqs[:1]}…{seqs[-1:]} does not follow "
-            f"batch {head.batches} with entry {head.seq}"
-        )
-    if not batch.entries or batch.at < head.at:
-        raise LogCorrupt(f"{batch.customer}: batch {batch.number} is empty or goes back in time")
+def _after(seq: int, count: int) -> list[int]:
+    return list(range(seq + 1, seq + 1 + count))
 
 
 def _with_fact(facts: Facts, entry: Entry, ended_before: datetime | None) -> Facts:

@@ -6,12 +6,14 @@ lock, so that nothing comes between what a decision sees and what it writes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol, TypeAlias, TypeVar
 
 import attrs
 
 from ..ledger.entries import Batch, CounterKey, Entry, Verdict
+from ..ledger.records import Kept
 from ..ledger.state import Head, State
 
 R = TypeVar("R")
@@ -28,6 +30,14 @@ class FeedPage:
     cursor: str | None
 
 
+@attrs.frozen
+class Written:
+    """Whose logs have grown since a cursor, each with its newest seq (None: more than can be told), and the next."""
+
+    customers: Mapping[str, int] | None
+    cursor: str
+
+
 class Storage(Protocol):
     """Keeps the log of every customer, with its head and counters beside it."""
 
@@ -40,6 +50,10 @@ class Storage(Protocol):
         between. If `reads` or `decide` raises, nothing is written and the exception passes. Both
         may be called again from the start. Raises StorageUnavailable where the lock is not had in
         time, OutcomeUnknown where the commit failed, LogCorrupt where the batch does not follow.
+
+        A batch with an entry of kind "erased" erases: once it is answered, no secret of this customer
+        (`ledger.sealing`) is left anywhere in the storage, its own included, and nothing else changed.
+        StorageUnavailable then says that it is booked, but bytes are left while somebody reads them.
         """
         ...
 
@@ -56,7 +70,7 @@ class Storage(Protocol):
         ...
 
     def batch(self, customer: str, key: str) -> Batch | None:
-        """Return the batch of a key, None where there is none; a batch never changes."""
+        """Return the batch of a key, None where there is none; a batch never changes, save by an erasure."""
         ...
 
     def feed(self, *, after: str | None = None, limit: int = 1000) -> FeedPage:
@@ -67,8 +81,20 @@ class Storage(Protocol):
         """Return customer ids in order, those after `after`."""
         ...
 
+    def kept(self, customer: str) -> AbstractContextManager[Kept]:
+        """Show all that is kept of a customer, as of one instant, for an audit; it is read as it is asked for."""
+        ...
+
+    def flaws(self) -> Sequence[str]:
+        """Return what is wrong with the storage as a whole: logs without a head, rows of no log, broken files."""
+        ...
+
     def pulse(self) -> int:
-        """Return a number that changes once another process or connection has committed; cheap."""
+        """Return a number that changes with every commit, whoever made it, and with nothing else; cheap."""
+        ...
+
+    def written(self, *, after: str | None) -> Written:
+        """Return whose logs have grown since a cursor; without one nobody's, and the cursor of the present."""
         ...
 
     def close(self) -> None:

@@ -39,10 +39,10 @@ class Connection:
         except sqlite3.Error as error:
             raise translated(error, self.path) from error
 
-    def run(self, sql: str, values: Sequence[Any] = ()) -> None:
-        """Run a statement that answers nothing."""
+    def run(self, sql: str, values: Sequence[Any] = ()) -> int:
+        """Run a statement that answers nothing, and return how many rows it changed."""
         try:
-            self.raw.execute(sql, values)
+            return self.raw.execute(sql, values).rowcount
         except sqlite3.Error as error:
             raise translated(error, self.path) from error
 
@@ -130,6 +130,8 @@ def open_writer(path: str, durability: Durability, deadline: float, *, create: b
             patiently(lambda: _use_wal(connection), deadline)
         connection.rows(f"PRAGMA synchronous = {durability}")
         connection.rows(f"PRAGMA journal_size_limit = {_WAL_KEPT}")
+        connection.rows("PRAGMA secure_delete = ON")
+        connection.rows("PRAGMA temp_store = MEMORY")
     except BaseException:
         connection.close()
         raise

@@ -12,6 +12,8 @@ from ..ledger.entries import Batch, CounterKey, Entry
 from ..ledger.state import Head, State, add, apply
 
 MOST: Final = 2**62
+MOST_TOLD: Final = 10_000
+"""How many new batches are looked through to tell whose they are."""
 _LARGEST: Final = 2**63 - 1
 
 
@@ -27,6 +29,8 @@ def follow(
         raise LogCorrupt(f"{customer}: a batch of {shown(batch.customer)}, {shown(batch.key)} came for {shown(key)}")
     if state.prior is not None:
         raise LogCorrupt(f"{customer}: key {shown(key)} is that of batch {state.prior.number}; nothing was written")
+    if batch.salt and state.head.salt and batch.salt != state.head.salt:
+        raise LogCorrupt(f"{customer}: batch {batch.number} is sealed with another salt than its log")
     for entry in batch.entries:
         _check_of_batch(entry, batch)
     return apply(state.head, batch), add(customer, counters, batch.entries)

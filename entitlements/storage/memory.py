@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right, insort
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from typing import TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
 from ..errors import StorageError, StorageUnavailable
 from ..ledger.entries import Batch, CounterKey, Entry
-from ..ledger.state import EMPTY_HEAD, Head, State, counted
-from .base import Decide, FeedPage, Reads
-from .keeping import bounded, follow, patience, position
+from ..ledger.records import NO_SECRETS, Kept, batch_of, recorded
+from ..ledger.state import EMPTY_HEAD, Head, State, counted, is_erasure
+from .base import Decide, FeedPage, Reads, Written
+from .keeping import MOST_TOLD, bounded, follow, patience, position
 
 R = TypeVar("R")
 Version: TypeAlias = "tuple[Batch, int, Version | None]"
@@ -91,6 +94,30 @@ class MemoryStorage:
         self._check_open()
         return len(self._feed)
 
+    def written(self, *, after: str | None) -> Written:
+        """Return whose logs have grown since a cursor; without one nobody's, and the cursor of the present."""
+        start = None if after is None else position(after)
+        with self._guard:
+            self._check_open()
+            last = len(self._feed)
+            new = [] if start is None else self._feed[start:]
+        if len(new) > MOST_TOLD:
+            return Written(None, str(last))
+        return Written({batch.customer: batch.entries[-1].seq for batch in new}, str(last))
+
+    @contextmanager
+    def kept(self, customer: str) -> Iterator[Kept]:
+        """Show all that is kept of a customer, as of one instant, for an audit; it is read as it is asked for."""
+        log = self._log(customer)
+        head = log.head
+        records = map(recorded, islice(log.batches, head.batches))
+        yield Kept(customer, head if head.known else None, records, iter(log.counters(head)))
+
+    def flaws(self) -> Sequence[str]:
+        """Return what is wrong with the storage as a whole: nothing can be."""
+        self._check_open()
+        return ()
+
     def close(self) -> None:
         """Forget everything; using the storage afterwards raises StorageUnavailable."""
         with self._guard:
@@ -106,7 +133,10 @@ class MemoryStorage:
             counters = log.counters_at(state.head, counted(batch.entries))
             head, touched = follow(customer, key, state, batch, counters)
             log.write(batch, touched)
-            self._publish(customer, log, head)
+            if is_erasure(batch):
+                self._replace(customer, log.erased(head))
+            else:
+                self._publish(customer, log, head)
         return verdict.result
 
     def _publish(self, customer: str, log: _Log, head: Head) -> None:
@@ -121,6 +151,17 @@ class MemoryStorage:
             finally:
                 if log.head is not head:
                     self._feed.pop()
+
+    def _replace(self, customer: str, log: _Log) -> None:
+        """Publish a log in which nothing personal is left in place of the one that was."""
+        with self._guard:
+            self._check_open()
+            if customer not in self._logs:
+                insort(self._known, customer)
+            own = iter(log.batches)
+            feed = [next(own) if batch.customer == customer else batch for batch in self._feed]
+            feed.append(log.batches[-1])
+            self._feed, self._logs[customer] = feed, log
 
     def _lock_of(self, customer: str) -> _CustomerLock:
         with self._guard:
@@ -184,6 +225,24 @@ class _Log:
         self._by_key[batch.key] = batch
         for name, amount in touched.items():
             self._counters[name] = (batch, amount, self._version(name, head))
+
+    def counters(self, head: Head) -> list[tuple[CounterKey, int]]:
+        """Return every counter as it was at a published head."""
+        known = {name: self._version(name, head) for name in sorted(self._counters)}
+        return [(name, version[1]) for name, version in known.items() if version is not None]
+
+    def erased(self, head: Head) -> _Log:
+        """Return the same log up to a head that is not published yet, with nothing personal in it."""
+        log = _Log()
+        log.batches = [batch_of(recorded(batch)._replace(secrets=NO_SECRETS)) for batch in self.batches]
+        log.entries = [entry for batch in log.batches for entry in batch.entries]
+        log._by_key = {batch.key: batch for batch in log.batches}
+        log.head = head
+        for name in self._counters:
+            version = self._version(name, head)
+            if version is not None:
+                log._counters[name] = (log.batches[version[0].number - 1], version[1], None)
+        return log
 
     def _amount(self, name: CounterKey, head: Head) -> int:
         version = self._version(name, head)

@@ -2,11 +2,16 @@
 
     batches    the log, in the order of commit; `position` is the cursor of the feed
     entries    the lines of the batches
+    personal   what is personal in the log, which itself holds only digests; an erasure deletes it
+    erased     the digests of what was erased, so that nothing can go missing under that name
     heads      what each log comes to, kept beside it
+    blocks     the open blocks of each head, one row each, so that a write touches only those it changes;
+               what is left in one has columns, `block` says what never changes of it
+    holds      the open holds of each head, likewise
     counters   the counters of each log, kept beside it
 
-`batches` and `entries` can only be added to: triggers refuse the rest on every connection. That is
-also why `position` needs no AUTOINCREMENT, which would write one more page for each batch.
+`batches`, `entries`, `personal` and `erased` can only be added to: triggers refuse the rest on every
+connection. That is also why `position` needs no AUTOINCREMENT, which would write one more page for each batch.
 """
 
 from __future__ import annotations
@@ -35,7 +40,6 @@ TABLES: Final = (
       request TEXT NOT NULL,
       result TEXT NOT NULL,
       hash TEXT NOT NULL,
-      salt TEXT NOT NULL,
       UNIQUE (customer, key),
       UNIQUE (customer, number)
     )""",
@@ -55,6 +59,22 @@ TABLES: Final = (
       PRIMARY KEY (customer, seq)
     ) WITHOUT ROWID""",
     """
+    CREATE TABLE personal (
+      customer TEXT NOT NULL,
+      digest TEXT NOT NULL,
+      number INTEGER NOT NULL CHECK (typeof(number) = 'integer' AND number >= 1),
+      salt TEXT NOT NULL,
+      value TEXT NOT NULL,
+      PRIMARY KEY (customer, digest)
+    ) WITHOUT ROWID""",
+    """
+    CREATE TABLE erased (
+      customer TEXT NOT NULL,
+      digest TEXT NOT NULL,
+      number INTEGER NOT NULL CHECK (typeof(number) = 'integer' AND number >= 1),
+      PRIMARY KEY (customer, digest)
+    ) WITHOUT ROWID""",
+    """
     CREATE TABLE heads (
       customer TEXT NOT NULL PRIMARY KEY,
       seq INTEGER NOT NULL CHECK (typeof(seq) = 'integer' AND seq >= 1),
@@ -63,6 +83,22 @@ TABLES: Final = (
       fold_version INTEGER NOT NULL CHECK (typeof(fold_version) = 'integer'),
       head TEXT NOT NULL,
       hash TEXT NOT NULL
+    ) WITHOUT ROWID""",
+    """
+    CREATE TABLE blocks (
+      customer TEXT NOT NULL,
+      id TEXT NOT NULL,
+      free_units INTEGER NOT NULL CHECK (typeof(free_units) = 'integer' AND free_units >= 0),
+      held_units INTEGER NOT NULL CHECK (typeof(held_units) = 'integer' AND held_units >= 0),
+      block TEXT NOT NULL,
+      PRIMARY KEY (customer, id)
+    ) WITHOUT ROWID""",
+    """
+    CREATE TABLE holds (
+      customer TEXT NOT NULL,
+      id TEXT NOT NULL,
+      hold TEXT NOT NULL,
+      PRIMARY KEY (customer, id)
     ) WITHOUT ROWID""",
     """
     CREATE TABLE counters (
@@ -77,6 +113,8 @@ _SAME_ROW: Final = {
     "batches": """EXISTS (SELECT 1 FROM batches
       WHERE position = NEW.position OR (customer = NEW.customer AND (key = NEW.key OR number = NEW.number)))""",
     "entries": "EXISTS (SELECT 1 FROM entries WHERE customer = NEW.customer AND seq = NEW.seq)",
+    "personal": "EXISTS (SELECT 1 FROM personal WHERE customer = NEW.customer AND digest = NEW.digest)",
+    "erased": "EXISTS (SELECT 1 FROM erased WHERE customer = NEW.customer AND digest = NEW.digest)",
 }
 _STRICT_SINCE: Final = (3, 37)
 
@@ -97,6 +135,12 @@ def migrate(connection: Connection, deadline: float) -> None:
         connection.run("COMMIT")
     finally:
         connection.roll_back()
+
+
+def personal_anew(name: str) -> str:
+    """Return the statement that creates the table of personal values under another name."""
+    (table,) = (table for table in TABLES if "CREATE TABLE personal (" in table)
+    return _strict(table).replace("CREATE TABLE personal (", f"CREATE TABLE {name} (")
 
 
 def _pending(connection: Connection) -> bool:
@@ -133,7 +177,8 @@ def _strict(table: str) -> str:
 
 
 def _triggers(table: str) -> tuple[str, ...]:
-    refuse = f"BEGIN SELECT RAISE(ABORT, '{table} are append-only'); END"
+    rows = {"personal": "personal values", "erased": "erased digests"}.get(table, table)
+    refuse = f"BEGIN SELECT RAISE(ABORT, '{rows} are append-only'); END"
     return (
         f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} {refuse}",
         f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} {refuse}",
@@ -141,6 +186,8 @@ def _triggers(table: str) -> tuple[str, ...]:
     )
 
 
+LOG: Final = ("batches", "entries", "personal", "erased")
+TRIGGERS: Final = {table: _triggers(table) for table in LOG}
 _STEPS: Final = {
-    "0001_the_log": (*map(_strict, TABLES), *_triggers("batches"), *_triggers("entries")),
+    "0001_the_log": (*map(_strict, TABLES), *(trigger for table in LOG for trigger in TRIGGERS[table])),
 }

@@ -12,11 +12,14 @@ from typing import Final, TypeVar
 
 from ..errors import OutcomeUnknown, StorageError, StorageUnavailable
 from ..ledger.entries import Batch, Entry
-from ..ledger.state import State
-from . import statements
-from .base import Decide, FeedPage, Reads
+from ..ledger.records import Kept
+from ..ledger.state import State, is_erasure
+from . import auditing, readings, statements
+from .base import Decide, FeedPage, Reads, Written
 from .connection import MEMORY, Connection, Durability, open_reader, open_writer
-from .keeping import bounded, patience, position
+from .forgetting import forget, scrub
+from .heads import Heads
+from .keeping import MOST_TOLD, bounded, patience, position
 from .schema import migrate
 
 R = TypeVar("R")
@@ -43,9 +46,10 @@ class SQLiteStorage:
         self._lock = threading.RLock()
         self._holder: int | None = None
         self._readers: list[Connection] = []
+        self._heads = Heads()
         self._committed = 0
-        self._foreign = 0
-        self._generation = 0
+        self._listener: Connection | None = None
+        self._listening = threading.Lock()
         self._closed = False
         self._writer: Connection | None = self._open_writer(create=True)
 
@@ -68,52 +72,67 @@ class SQLiteStorage:
 
     def state(self, customer: str, reads: Reads) -> State:
         """Return the last committed head and the counters `reads` names, of one instant; takes no lock."""
-        with self._reading() as connection:
-            connection.begin_reading()
-            return statements.look(connection, customer, reads)
+        with self._reading_at_once() as connection:
+            return statements.look(connection, self._heads, customer, reads)
 
     def entries(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
         """Return entries in order of seq, which counts from 1 without gaps."""
-        with self._reading() as connection:
-            return tuple(statements.entries_of(connection, customer, bounded(after), bounded(limit)))
+        with self._reading_at_once() as connection:
+            return tuple(readings.entries_of(connection, customer, bounded(after), bounded(limit)))
 
     def batches(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Batch]:
         """Return whole batches in order of number, which counts from 1 without gaps."""
-        with self._reading() as connection:
-            return tuple(statements.batches_of(connection, customer, bounded(after), bounded(limit)))
+        with self._reading_at_once() as connection:
+            return tuple(readings.batches_of(connection, customer, bounded(after), bounded(limit)))
 
     def batch(self, customer: str, key: str) -> Batch | None:
         """Return the batch of a key, None where there is none."""
-        with self._reading() as connection:
-            connection.begin_reading()
-            return statements.batch_of(connection, customer, key)
+        with self._reading_at_once() as connection:
+            return readings.batch_with(connection, customer, key)
 
     def feed(self, *, after: str | None = None, limit: int = 1000) -> FeedPage:
         """Return the batches of all customers that follow a cursor, each exactly once."""
         start = position(after)
-        with self._reading() as connection:
-            last, page = statements.batches_from(connection, start, bounded(limit))
+        with self._reading_at_once() as connection:
+            last, page = readings.batches_from(connection, start, bounded(limit))
         return FeedPage(page, str(last) if page else after)
 
     def customers(self, *, after: str | None = None, limit: int = 1000) -> Sequence[str]:
         """Return customer ids in order, those after `after`."""
         with self._reading() as connection:
-            return tuple(statements.customer_ids(connection, after, bounded(limit)))
+            return tuple(readings.customer_ids(connection, after, bounded(limit)))
+
+    @contextmanager
+    def kept(self, customer: str) -> Iterator[Kept]:
+        """Show all that is kept of a customer, as of one instant, for an audit; it is read as it is asked for."""
+        with self._reading_at_once() as connection:
+            yield auditing.kept_of(connection, customer)
+
+    def flaws(self) -> Sequence[str]:
+        """Return what is wrong with the file as a whole: triggers that are gone, rows of no log, broken pages."""
+        with self._reading_at_once() as connection:
+            return tuple(auditing.flaws_of_file(connection))
 
     def pulse(self) -> int:
-        """Return a number that grows by one with each commit of this storage, and changes with any other's.
-
-        While this storage is writing it answers as before. The number means nothing else.
-        """
+        """Return a number that changes with every commit to the file, whoever made it, and with nothing else."""
         self._check_usable()
-        if self._lock.acquire(blocking=False):
-            try:
-                if self._writer is not None and self._holder is None and self.path != MEMORY:
-                    ((version,),) = self._writer.rows("PRAGMA data_version")
-                    self._foreign = self._generation + int(version)
-            finally:
-                self._lock.release()
-        return self._committed + self._foreign
+        if self.path == MEMORY:
+            return self._committed
+        with self._listening:
+            if self._listener is None:
+                self._listener = open_reader(self.path, self._write_timeout)
+            ((version,),) = self._listener.rows("PRAGMA data_version")
+        return int(version)
+
+    def written(self, *, after: str | None) -> Written:
+        """Return whose logs have grown since a cursor; without one nobody's, and the cursor of the present."""
+        start = None if after is None else position(after)
+        with self._reading_at_once() as connection:
+            last = readings.last_position(connection)
+            if start is None or start >= last:
+                return Written({}, str(last))
+            told = last - start <= MOST_TOLD
+            return Written(readings.written(connection, start, last) if told else None, str(last))
 
     def close(self) -> None:
         """Let go of everything; using the storage afterwards raises StorageUnavailable.
@@ -131,17 +150,24 @@ class SQLiteStorage:
         finally:
             self._lock.release()
         self._drop_readers()
+        self._drop_listener()
 
     def _decided(self, deadline: float, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
         connection = self._writer = self._writer or self._open_writer()
         try:
             connection.begin(deadline)
-            found = statements.find(connection, customer, key, reads)
+            found = statements.find(connection, self._heads, customer, key, reads)
             verdict = decide(found.state)
-            if verdict.batch is not None:
-                statements.append(connection, customer, key, found.state, verdict.batch)
+            row, head = statements.append(connection, customer, key, found, verdict)
+            erases = verdict.batch is not None and is_erasure(verdict.batch)
+            if erases:
+                forget(connection, customer)
             if verdict.batch is not None or found.refolded:
                 self._commit(connection, key)
+                self._heads.put(customer, row, head)
+            if erases and self.path != MEMORY:
+                self._drop_readers()
+                scrub(connection, deadline)
             return verdict.result
         finally:
             self._end(connection)
@@ -199,6 +225,13 @@ class SQLiteStorage:
             self._holder = None
             self._lock.release()
 
+    @contextmanager
+    def _reading_at_once(self) -> Iterator[Connection]:
+        """Read with every statement of one instant."""
+        with self._reading() as connection:
+            connection.begin_reading()
+            yield connection
+
     def _take_reader(self) -> Connection:
         try:
             return self._readers.pop()
@@ -223,13 +256,18 @@ class SQLiteStorage:
     def _drop_writer(self) -> None:
         if self._writer is not None:
             self._writer.close()
-            self._generation += 1 << 32
         self._writer = None
 
     def _drop_readers(self) -> None:
         while self._readers:
             with suppress(IndexError):
                 self._readers.pop().close()
+
+    def _drop_listener(self) -> None:
+        with self._listening:
+            if self._listener is not None:
+                self._listener.close()
+            self._listener = None
 
     def _refuse_nesting(self) -> None:
         if self._holder == threading.get_ident():

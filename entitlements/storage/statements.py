@@ -1,161 +1,176 @@
-"""The logs of all customers as SQL, on one open connection.
+"""What a write does in SQL, on one open connection: find the state, append a batch.
 
 Nothing here begins or ends a transaction, and nothing decides.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import datetime
-from functools import lru_cache
-from itertools import groupby
-from operator import itemgetter
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeVar
 
 import attrs
 
 from ..errors import LogCorrupt
-from ..ledger.encoding import decode_data, decode_head, encode_data, encode_head
-from ..ledger.entries import EPOCH, NOTHING, Batch, CounterKey, Entry
+from ..ledger.blocks import Block, OpenHold
+from ..ledger.credit_encoding import decode_block, decode_hold, encode_block, encode_hold
+from ..ledger.encoding import decode_head, encode_head
+from ..ledger.entries import CounterKey, Verdict
 from ..ledger.instants import from_instant, to_instant
-from ..ledger.state import EMPTY_HEAD, FOLD_VERSION, Head, State, counted, fold
+from ..ledger.records import Record, recorded
+from ..ledger.sealing import Secret, digests_in, opened_value, sealed_text
+from ..ledger.state import EMPTY_HEAD, FOLD_VERSION, Head, State, counted, fold, touched
 from .base import Reads
 from .connection import Connection
+from .heads import Heads, Row
 from .keeping import follow
+from .readings import batches_of, log_of, one, readable, secrets_of
 
-PAGE: Final = 1000
-_UNREADABLE: Final = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
-_to_text = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+P = TypeVar("P", Block, OpenHold)
 
-_HEAD = "SELECT seq, batches, at, fold_version, head, hash FROM heads WHERE customer = ?"
-_HEAD_AND_PRIOR = """
-    SELECT seq, batches, at, fold_version, head, hash,
+_HEAD: Final = "SELECT seq, batches, at, fold_version, hash, head FROM heads WHERE customer = ?"
+_HEAD_AND_PRIOR: Final = """
+    SELECT seq, batches, at, fold_version, hash, head,
       (SELECT number FROM batches WHERE batches.customer = heads.customer AND key = ?)
     FROM heads WHERE customer = ?"""
-_NUMBER = "SELECT number FROM batches WHERE customer = ? AND key = ?"
-_COUNTER = "SELECT amount FROM counters WHERE customer = ? AND name = ? AND start = ?"
-_BATCHES = """
-    SELECT b.position, b.customer, b.key, b.number, b.at, b.first_seq, b.last_seq, b.request, b.result,
-      b.hash, b.salt, e.kind, e.at, e.subject, e.counter, e."window", e.amount, e.data, e.block, e.seq
-    FROM (SELECT * FROM batches WHERE {these} LIMIT ?) AS b
-    LEFT JOIN entries AS e ON e.customer = b.customer AND e.seq BETWEEN b.first_seq AND b.last_seq
-    ORDER BY b.position, e.seq"""
-_BATCHES_OF = _BATCHES.format(these="customer = ? AND number > ? ORDER BY number")
-_FEED = _BATCHES.format(these="position > ? ORDER BY position")
-_ENTRIES = """
-    SELECT b.key, b.at, e.kind, e.at, e.subject, e.counter, e."window", e.amount, e.data, e.block, e.seq
-    FROM entries AS e LEFT JOIN batches AS b ON b.customer = e.customer AND b.number = e.batch
-    WHERE e.customer = ? AND e.seq > ? ORDER BY e.seq LIMIT ?"""
-_CUSTOMERS = "SELECT customer FROM heads ORDER BY customer LIMIT ?"
-_CUSTOMERS_AFTER = "SELECT customer FROM heads WHERE customer > ? ORDER BY customer LIMIT ?"
+_SALT: Final = "SELECT salt FROM personal WHERE customer = ? LIMIT 1"
+_BLOCKS: Final = "SELECT id, block, free_units, held_units FROM blocks WHERE customer = ?"
+_HOLDS: Final = "SELECT id, hold FROM holds WHERE customer = ?"
+_COUNTER: Final = "SELECT amount FROM counters WHERE customer = ? AND name = ? AND start = ?"
 
-_ADD_BATCH = """
-    INSERT INTO batches (customer, number, key, at, first_seq, last_seq, request, result, hash, salt)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_ADD_ENTRY = """
+_ADD_BATCH: Final = """
+    INSERT INTO batches (customer, number, key, at, first_seq, last_seq, request, result, hash)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_ADD_ENTRY: Final = """
     INSERT INTO entries (customer, seq, batch, kind, at, subject, counter, "window", amount, data, block)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_MOVE_HEAD = "UPDATE heads SET seq = ?, batches = ?, at = ?, hash = ? WHERE customer = ?"
-_SET_HEAD = """
-    INSERT INTO heads (customer, seq, batches, at, fold_version, head, hash) VALUES (?, ?, ?, ?, ?, ?, ?)
+_SEAL: Final = """
+    INSERT INTO personal (customer, digest, salt, value, number) SELECT ?1, ?2, ?3, ?4, ?5
+    WHERE NOT EXISTS (SELECT 1 FROM personal WHERE customer = ?1 AND digest = ?2)"""
+_MOVE_HEAD: Final = "UPDATE heads SET seq = ?, batches = ?, at = ?, hash = ? WHERE customer = ?"
+_SET_HEAD: Final = """
+    INSERT INTO heads (seq, batches, at, fold_version, hash, head, customer) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (customer) DO UPDATE SET seq = excluded.seq, batches = excluded.batches, at = excluded.at,
       fold_version = excluded.fold_version, head = excluded.head, hash = excluded.hash"""
-_SET_COUNTER = """
+_SET_BLOCK: Final = "REPLACE INTO blocks (customer, id, free_units, held_units, block) VALUES (?, ?, ?, ?, ?)"
+_MOVE_BLOCK: Final = "UPDATE blocks SET free_units = ?, held_units = ? WHERE customer = ? AND id = ?"
+_SET_HOLD: Final = "REPLACE INTO holds (customer, id, hold) VALUES (?, ?, ?)"
+_DROP_BLOCK: Final = "DELETE FROM blocks WHERE customer = ? AND id = ?"
+_DROP_HOLD: Final = "DELETE FROM holds WHERE customer = ? AND id = ?"
+_SET_COUNTER: Final = """
     INSERT INTO counters (customer, name, start, amount) VALUES (?, ?, ?, ?)
     ON CONFLICT (customer, name, start) DO UPDATE SET amount = excluded.amount"""
-_DROP_COUNTERS = "DELETE FROM counters WHERE customer = ?"
+_DROP_ALL: Final = tuple(f"DELETE FROM {table} WHERE customer = ?" for table in ("counters", "blocks", "holds"))  # noqa: S608
 
 
 @attrs.frozen
 class Found:
-    """What a write finds: the state to show, and whether the head had to be folded anew."""
+    """What a write finds: the state to show, the head's row, and whether the head had to be folded anew."""
 
     state: State
+    row: Row
     refolded: bool
 
 
-def find(connection: Connection, customer: str, key: str, reads: Reads) -> Found:
+def find(connection: Connection, heads: Heads, customer: str, key: str, reads: Reads) -> Found:
     """Return the state a decision on `key` sees; a head of another fold is replaced first."""
-    row = _one(connection.rows(_HEAD_AND_PRIOR, (key, customer)))
-    refolded = not _is_current(row) and _refold(connection, customer)
+    found = one(connection.rows(_HEAD_AND_PRIOR, (key, customer)))
+    refolded = not is_current(found) and _refold(connection, customer)
     if refolded:
-        row = _one(connection.rows(_HEAD_AND_PRIOR, (key, customer)))
-    head, prior = _head(customer, row), None
-    if head.known and row[6] is not None:
-        (prior,) = batches_of(connection, customer, row[6] - 1, 1)
-    return Found(State(head, _counters(connection, customer, reads(head)), prior), refolded)
+        found = one(connection.rows(_HEAD_AND_PRIOR, (key, customer)))
+    row, prior = found[:6], None
+    head = head_of(connection, heads, customer, row, keep=not refolded)
+    if head.known and found[6] is not None:
+        (prior,) = batches_of(connection, customer, found[6] - 1, 1)
+    return Found(State(head, _counters(connection, customer, reads(head)), prior), row, refolded)
 
 
-def look(connection: Connection, customer: str, reads: Reads) -> State:
+def look(connection: Connection, heads: Heads, customer: str, reads: Reads) -> State:
     """Return the state of a customer; a head of another fold is computed, and not written."""
-    row = _one(connection.rows(_HEAD, (customer,)))
-    if _is_current(row):
-        head = _head(customer, row)
+    row = one(connection.rows(_HEAD, (customer,)))
+    if is_current(row):
+        head = head_of(connection, heads, customer, row)
         return State(head, _counters(connection, customer, reads(head)))
-    head, counters = fold(_log(connection, customer))
+    head, counters = fold(log_of(connection, customer))
     return State(head, {counter: counters.get(counter, 0) for counter in reads(head)})
 
 
-def append(connection: Connection, customer: str, key: str, state: State, batch: Batch) -> None:
-    """Write a batch, and the head and counters that follow from it."""
+def append(connection: Connection, customer: str, key: str, found: Found, verdict: Verdict[Any]) -> tuple[Row, Head]:
+    """Write the batch of a verdict, and the head and counters that follow; return the head and its row."""
+    state, batch = found.state, verdict.batch
+    if batch is None:
+        return found.row, state.head
     unread = [counter for counter in counted(batch.entries) if counter not in state.counters]
     counters = {**state.counters, **_counters(connection, customer, unread)} if unread else state.counters
-    head, touched = follow(customer, key, state, batch, counters)
-    at = from_instant(batch.at)
-    request, result = _to_text(dict(batch.request)), _to_text(dict(batch.result))
-    first, last = batch.entries[0].seq, batch.entries[-1].seq
-    connection.run(_ADD_BATCH, (customer, batch.number, key, at, first, last, request, result, batch.hash, batch.salt))
-    connection.run_each(_ADD_ENTRY, [_entry_row(customer, batch.number, entry) for entry in batch.entries])
-    _write_head(connection, customer, state.head, head)
-    _write_counters(connection, customer, touched)
+    head, changed = follow(customer, key, state, batch, counters)
+    record = verdict.record if verdict.record is not None and verdict.record.hash == batch.hash else recorded(batch)
+    _write_record(connection, record)
+    row = _write_head(connection, customer, found.row, state.head, head)
+    blocks, holds = touched(batch)
+    _write_blocks(connection, customer, state.head, head, blocks)
+    _write_holds(connection, customer, head, holds)
+    _write_counters(connection, customer, changed)
+    return row, head
 
 
-def batches_of(connection: Connection, customer: str, after: int, limit: int) -> list[Batch]:
-    """Return whole batches of a customer in order of number."""
-    return [batch for _, batch in _batches(connection.rows(_BATCHES_OF, (customer, after, limit)))]
+def stored_head(connection: Connection, customer: str) -> tuple[Row, Head | None]:
+    """Return the row of a head, and the head as its rows say, None where there is none of this fold."""
+    row = one(connection.rows(_HEAD, (customer,)))
+    return row, _decoded(connection, customer, row) if is_current(row) else None
 
 
-def batch_of(connection: Connection, customer: str, key: str) -> Batch | None:
-    """Return the batch of a key, None where there is none."""
-    row = _one(connection.rows(_NUMBER, (customer, key)))
-    return batches_of(connection, customer, row[0] - 1, 1)[0] if row else None
+def head_of(connection: Connection, heads: Heads, customer: str, row: Row, *, keep: bool = True) -> Head:
+    """Return the head of a row, from memory where it was decoded before; `keep` remembers it."""
+    if not is_current(row):
+        return EMPTY_HEAD
+    head = heads.get(customer, row)
+    if head is None:
+        head = _decoded(connection, customer, row)
+        if keep:
+            heads.put(customer, row, head)
+    return head
 
 
-def batches_from(connection: Connection, position: int, limit: int) -> tuple[int, tuple[Batch, ...]]:
-    """Return the batches of all customers after a position, and the position of the last."""
-    page = list(_batches(connection.rows(_FEED, (position, limit))))
-    return (page[-1][0] if page else position), tuple(batch for _, batch in page)
+def is_current(row: Row) -> bool:
+    """Tell whether a row of `heads` is there and of this fold."""
+    return bool(row) and row[3] == FOLD_VERSION
 
 
-def entries_of(connection: Connection, customer: str, after: int, limit: int) -> list[Entry]:
-    """Return entries of a customer in order of seq."""
-    rows = connection.rows(_ENTRIES, (customer, after, limit))
-    with _readable(customer):
-        return [_entry(key, to_instant(at), line) for key, at, *line in rows]
+def _decoded(connection: Connection, customer: str, row: Row) -> Head:
+    seq, batches, at, _, digest, text = row
+    blocks, holds = connection.rows(_BLOCKS, (customer,)), connection.rows(_HOLDS, (customer,))
+    salted = one(connection.rows(_SALT, (customer,)))
+    with readable(customer):
+        texts = (text, *(row[1] for row in blocks), *(row[1] for row in holds))
+        known = _secrets_in(connection, customer, texts) if salted else {}
+        counts = Head(seq, batches, to_instant(at), hash=digest, salt=salted[0] if salted else "")
+        return decode_head(
+            opened_value(text, known),
+            counts,
+            blocks=[_named(key, decode_block(opened_value(said, known))).holding(*left) for key, said, *left in blocks],
+            holds=[_named(key, decode_hold(opened_value(said, known))) for key, said in holds],
+        )
 
 
-def customer_ids(connection: Connection, after: str | None, limit: int) -> list[str]:
-    """Return customer ids in order, those after `after`."""
-    rows = connection.rows(_CUSTOMERS, (limit,)) if after is None else connection.rows(_CUSTOMERS_AFTER, (after, limit))
-    return [customer for (customer,) in rows]
+def _named(key: str, part: P) -> P:
+    if part.id != key:
+        raise ValueError(f"the row of {key!r} holds {part.id!r}")
+    return part
+
+
+def _secrets_in(connection: Connection, customer: str, texts: Iterable[str]) -> dict[str, Secret]:
+    return secrets_of(connection, customer, {digest for text in texts for digest in digests_in(text)})
 
 
 def _refold(connection: Connection, customer: str) -> bool:
-    head, counters = fold(_log(connection, customer))
+    head, counters = fold(log_of(connection, customer))
     if head.known:
-        connection.run(_DROP_COUNTERS, (customer,))
-        _write_head(connection, customer, EMPTY_HEAD, head)
+        for drop in _DROP_ALL:
+            connection.run(drop, (customer,))
+        _write_head(connection, customer, (), EMPTY_HEAD, head)
+        _write_blocks(connection, customer, EMPTY_HEAD, head, head.blocks)
+        _write_holds(connection, customer, head, head.holds)
         _write_counters(connection, customer, counters)
     return head.known
-
-
-def _log(connection: Connection, customer: str) -> Iterator[Batch]:
-    after = 0
-    while page := batches_of(connection, customer, after, PAGE):
-        yield from page
-        after = page[-1].number
 
 
 def _counters(connection: Connection, customer: str, names: Iterable[CounterKey]) -> dict[CounterKey, int]:
@@ -166,13 +181,45 @@ def _counters(connection: Connection, customer: str, names: Iterable[CounterKey]
     return amounts
 
 
-def _write_head(connection: Connection, customer: str, before: Head, head: Head) -> None:
-    at = from_instant(head.at)
+def _write_record(connection: Connection, record: Record) -> None:
+    customer, number, key, at, first, last, request, result, digest, lines, secrets = record[:11]
+    connection.run(_ADD_BATCH, (customer, number, key, at, first, last, request, result, digest))
+    connection.run_each(_ADD_ENTRY, [(customer, *line) for line in lines])
+    for sealed, secret in secrets.items():
+        connection.run(_SEAL, (customer, sealed, *secret))
+
+
+def _write_head(connection: Connection, customer: str, row: Row, before: Head, head: Head) -> Row:
+    seq, batches, at, digest = head.seq, head.batches, from_instant(head.at), head.hash
     if before.known and _same_parts(before, head):
-        connection.run(_MOVE_HEAD, (head.seq, head.batches, at, head.hash, customer))
+        connection.run(_MOVE_HEAD, (seq, batches, at, digest, customer))
+        text = row[5]
     else:
-        text = _to_text(encode_head(head))
-        connection.run(_SET_HEAD, (customer, head.seq, head.batches, at, FOLD_VERSION, text, head.hash))
+        text = sealed_text(encode_head(head), head.salt, {})
+        connection.run(_SET_HEAD, (seq, batches, at, FOLD_VERSION, digest, text, customer))
+    return (seq, batches, at, FOLD_VERSION, digest, text)
+
+
+def _write_blocks(connection: Connection, customer: str, before: Head, head: Head, keys: Iterable[str]) -> None:
+    for key in keys:
+        stood, block = before.blocks.get(key), head.blocks.get(key)
+        if block is None:
+            connection.run(_DROP_BLOCK, (customer, key))
+        elif stood is not None and stood.differs_in_units(block):
+            if connection.run(_MOVE_BLOCK, (block.free_units, block.held_units, customer, key)) != 1:
+                raise LogCorrupt(f"{customer}: the row of block {key!r} is gone; nothing was written")
+        else:
+            said = sealed_text(encode_block(block), head.salt, {})
+            connection.run(_SET_BLOCK, (customer, key, block.free_units, block.held_units, said))
+
+
+def _write_holds(connection: Connection, customer: str, head: Head, keys: Iterable[str]) -> None:
+    for key in keys:
+        hold = head.holds.get(key)
+        if hold is None:
+            connection.run(_DROP_HOLD, (customer, key))
+        else:
+            connection.run(_SET_HOLD, (customer, key, sealed_text(encode_hold(hold), head.salt, {})))
 
 
 def _write_counters(connection: Connection, customer: str, counters: Mapping[CounterKey, int]) -> None:
@@ -182,69 +229,4 @@ def _write_counters(connection: Connection, customer: str, counters: Mapping[Cou
 
 def _same_parts(before: Head, head: Head) -> bool:
     same = before.facts is head.facts and before.opened == head.opened and before.noted == head.noted
-    return same and before.blocks is head.blocks and before.holds is head.holds and before.debts is head.debts
-
-
-def _is_current(row: Sequence[Any]) -> bool:
-    return bool(row) and row[3] == FOLD_VERSION
-
-
-def _one(rows: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
-    return rows[0] if rows else ()
-
-
-def _head(customer: str, row: Sequence[Any]) -> Head:
-    if not _is_current(row):
-        return EMPTY_HEAD
-    seq, batches, at, _, text, digest = row[:6]
-    try:
-        return attrs.evolve(_head_parts(text), seq=seq, batches=batches, at=to_instant(at), hash=digest)
-    except _UNREADABLE as error:
-        raise _unreadable(customer, error) from error
-
-
-@lru_cache(maxsize=1024)
-def _head_parts(text: str) -> Head:
-    return decode_head(json.loads(text), seq=0, batches=0, at=EPOCH)
-
-
-def _batches(rows: Iterable[Sequence[Any]]) -> Iterator[tuple[int, Batch]]:
-    for position, lines in groupby(rows, key=itemgetter(0)):
-        yield position, _batch(list(lines))
-
-
-def _batch(lines: Sequence[Sequence[Any]]) -> Batch:
-    _, customer, key, number, at, first, last, request, result, digest, salt = lines[0][:11]
-    with _readable(customer):
-        recorded = to_instant(at)
-        entries = tuple(_entry(key, recorded, line[11:]) for line in lines)
-        if len(entries) != last - first + 1:
-            raise LogCorrupt(f"{customer}: batch {number} has {len(entries)} of its {last - first + 1} entries")
-        return Batch(customer, key, number, recorded, json.loads(request), json.loads(result), entries, digest, salt)
-
-
-def _entry(key: str, recorded: datetime, line: Sequence[Any]) -> Entry:
-    kind, at, subject, counter, start, amount, data, block, seq = line
-    window = None if start is None else to_instant(start)
-    kept = NOTHING if data is None else decode_data(kind, json.loads(data))
-    return Entry(kind, to_instant(at), subject, counter, window, amount, kept, block, seq, key, recorded)
-
-
-def _entry_row(customer: str, number: int, entry: Entry) -> tuple[Any, ...]:
-    window = None if entry.window is None else from_instant(entry.window)
-    data = _to_text(encode_data(entry.kind, entry.data)) if entry.data else None
-    at = from_instant(entry.at)
-    placed = (customer, entry.seq, number, entry.kind, at, entry.subject)
-    return (*placed, entry.counter, window, entry.amount, data, entry.block)
-
-
-@contextmanager
-def _readable(customer: str) -> Iterator[None]:
-    try:
-        yield
-    except _UNREADABLE as error:
-        raise _unreadable(customer, error) from error
-
-
-def _unreadable(customer: str, error: Exception) -> LogCorrupt:
-    return LogCorrupt(f"{customer}: a stored row cannot be read ({type(error).__name__}: {error})")
+    return same and [*before.debts.values()] == [*head.debts.values()]

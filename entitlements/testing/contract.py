@@ -23,9 +23,20 @@ import attrs
 
 from ..errors import LogCorrupt, StorageUnavailable
 from ..ledger.entries import EPOCH, Batch, CounterKey, Entry, Verdict
-from ..ledger.state import EMPTY_HEAD, Head, State, fold
+from ..ledger.state import EMPTY_HEAD, Head, State
 from ..storage.base import Storage
-from .histories import CALLS, START, STRANGE_IDS, append, batch_of, every_kind, histories, reads_of, used, whole_state
+from .contract_audit import AuditContract
+from .histories import (
+    CALLS,
+    START,
+    STRANGE_IDS,
+    append,
+    batch_of,
+    every_kind,
+    histories,
+    reads_of,
+    used,
+)
 from .proving import (
     Background,
     feed_in_pages,
@@ -42,7 +53,7 @@ from .proving import (
 EXAMPLES: Final = 60
 
 
-class StorageContract:
+class StorageContract(AuditContract):
     """What every storage promises; a subclass gives a `storage` fixture, empty for each test."""
 
     def reopen(self, storage: Storage) -> Storage | None:  # noqa: ARG002  (for a subclass to use)
@@ -362,7 +373,3 @@ class StorageContract:
         same((list(storage.batches("a")), tuple(storage.entries("a"))), ([only], only.entries))
         same((storage.feed().batches, list(storage.customers())), ((only,), ["a"]))
         self._is_the_fold(storage, "a")
-
-    def _is_the_fold(self, storage: Storage, customer: str) -> None:
-        batches = storage.batches(customer)
-        same(whole_state(storage, customer, batches), fold(batches))

@@ -11,6 +11,8 @@ import attrs
 
 from ..amounts import MAX_UNITS, UNLIMITED
 from ..catalog.model import Entitlement, Limit, Period
+from ..ledger.blocks import Block, OpenHold, Purpose
+from ..ledger.chain import chain
 from ..ledger.entries import EPOCH, NOTHING, Batch, CounterKey, Entry, Verdict, numbered
 from ..ledger.facts import Fact, HeldAddOn, Override, PromotionRun, Subscription, Trial
 from ..ledger.state import FACT_KINDS, Head, State, counted
@@ -52,6 +54,24 @@ def batch_of(
     at = max(at, state.head.at)
     lines = numbered(entries, after=state.head.seq, key=key, at=at)
     return Batch(customer, key, state.head.batches + 1, at, {"key": key}, result, lines)
+
+
+def append_sealed(
+    storage: Storage, customer: str, key: str, *entries: Entry, told: Mapping[str, Any] = NOTHING, salt: str = "salt"
+) -> Batch:
+    """Append the entries as one batch in the hash chain, what is personal sealed, and return it.
+
+    `told` is what is asked and what is answered.
+    """
+
+    def decide(state: State) -> Verdict[Batch]:
+        lines = numbered(entries, after=state.head.seq, key=key, at=max(START, state.head.at))
+        salted = state.head.salt or salt
+        number, at = state.head.batches + 1, max(START, state.head.at)
+        batch, record = chain(Batch(customer, key, number, at, told, told, lines, salt=salted), state.head.hash)
+        return Verdict(batch, batch, record)
+
+    return storage.transact(customer, key, reads_of(entries), decide)
 
 
 def reads_of(entries: Sequence[Entry]) -> Reads:
@@ -100,6 +120,45 @@ def every_kind() -> tuple[Entry, ...]:
         Entry("catalog_kept", START, "v1", data={"document": {"plans": [1, None, True, "1.0", {"é": []}]}}),
         Entry("fixed", START, "calls", data={"scale": 2}),
     )  # fmt: skip
+
+
+def credit_kinds() -> tuple[Entry, ...]:
+    """Return lines of every kind that credits have, in an order in which the books bear them."""
+    later, team = START + timedelta(days=31), (("team", "é"), ("user", "a/b"))
+    paid = Block("paid", "ai", 2, 1000, 1000, 0, "paid", 10, Decimal("9.00"), START, later, None, team, number=1)
+    free = attrs.evolve(paid, id="free", category="promotional", cost_basis=None, expires_at=None, scope=None)
+    told = attrs.evolve(free, id="told", units=5, free_units=5, features=("calls",), metadata={"note": ["é", 1, None]})
+    hold = OpenHold("hold", "ai", 30, Purpose("calls", team), later, "refuse", (("paid", 30),), (("calls", START, 2),))
+    owed, named = {"purpose": Purpose(None, team)}, {"hold": "hold"}
+    return (
+        *(Entry("granted", START, "ai", amount=b.units, block=b.id, data={"block": b}) for b in (paid, free, told)),
+        Entry("burned", START, "ai", amount=100, block="paid"),
+        Entry("refunded", START, "ai", amount=40, block="paid"),
+        Entry("reserved", START, "ai", data={"hold": hold}),
+        Entry("held", START, "ai", amount=30, block="paid", data=named),
+        Entry("settled", START, "ai", amount=10, block="paid", data=named),
+        Entry("released", START, "ai", amount=20, block="paid", data=named),
+        Entry("hold_closed", START, "ai", data={**named, "state": "settled"}),
+        Entry("reserved", START, "ai", data={"hold": attrs.evolve(hold, id="open")}),
+        Entry("overdrawn", START, "ai", amount=70, data=owed),
+        Entry("repaid", START, "ai", amount=20, block="free", data=owed),
+        Entry("forgiven", START, "ai", amount=20, data=owed),
+        Entry("expired", later, "ai", amount=7, block="paid"),
+        Entry("burned", START, "ai", amount=5, block="told"),
+        Entry("reopened", START, "ai", block="told", data={"block": attrs.evolve(told, free_units=0)}),
+        Entry("refunded", START, "ai", amount=5, block="told"),
+        Entry("voided", START, "ai", amount=5, block="told"),
+        Entry("nothing", START, "ai"),
+    )
+
+
+def personal_kinds() -> tuple[Entry, ...]:
+    """Return lines that hold something personal of every sort: a scope, metadata, a reason."""
+    return (
+        *credit_kinds(),
+        fact("overridden", Override(Entitlement("calls", "deny"), START, None, 1, "asked for by é")),
+        Entry("used", START, "calls", *CALLS, 2, data={"scope": {"user": "a/b", "team": "é"}}),
+    )
 
 
 def histories(*, batches: int = 8) -> SearchStrategy[list[list[Entry]]]:

@@ -85,7 +85,7 @@ def test_other_data_is_json_already():
     ],
 )
 def test_a_head_survives(head):
-    back = decode_head(through_json(encode_head(head)), seq=head.seq, batches=head.batches, at=head.at)
+    back = decode_head(through_json(encode_head(head)), Head(head.seq, head.batches, head.at))
     assert back == head
 
 
@@ -109,7 +109,7 @@ def test_every_instant_survives(at):
 
 
 def test_an_entry_of_usage_is_shown_with_its_counter():
-    entry = Entry("used", NOON, "calls", "calls/month", EPOCH, 3, {"scope": {"team": "a"}}, 7, "k", LATER)
+    entry = Entry("used", NOON, "calls", "calls/month", EPOCH, 3, {"scope": {"team": "a"}}, "", 7, "k", LATER)
     assert show_entry(entry) == {
         "seq": 7,
         "key": "k",

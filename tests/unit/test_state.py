@@ -156,8 +156,8 @@ def test_a_gap_between_sequence_numbers_is_refused():
 
 
 def test_an_entry_of_an_unknown_kind_is_refused():
-    (batch,) = log([Entry("burned", NOON, "ai")])
-    with pytest.raises(LogCorrupt, match="acme: entry 1 is of unknown kind 'burned'"):
+    (batch,) = log([Entry("melted", NOON, "ai")])
+    with pytest.raises(LogCorrupt, match="acme: entry 1 is of unknown kind 'melted'"):
         apply(EMPTY_HEAD, batch)
 
 

@@ -1,0 +1,119 @@
+"""Sealing: what is personal is kept apart from the log, which holds only its salted digest.
+
+Scopes, metadata and reasons are personal. Where one stands in a JSON value, the log keeps
+`{"$sealed": digest}` instead; the value and its salt are secrets, kept beside the log. Erasing a
+customer deletes the secrets and touches nothing else, so the hash chain over the log still holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+SEALED: Final = "$sealed"
+PERSONAL: Final = frozenset({"scope", "metadata", "reason"})
+_NAMES: Final = tuple(f'"{name}":' for name in sorted(PERSONAL))
+MARK: Final = f'{{"{SEALED}":"'
+_DIGESTS: Final = re.compile(re.escape(MARK) + r'([0-9a-f]{64})"\}')
+
+
+class Secret(NamedTuple):
+    """A personal value as JSON text, the salt it is sealed with, and the first batch that holds it.
+
+    Once it is erased, text and salt are empty.
+    """
+
+    salt: str
+    text: str
+    number: int = 0
+
+
+class Sealed(str):
+    """What is left of a text that was erased: its digest."""
+
+    __slots__ = ()
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a value of type {type(value).__name__} is no JSON value")
+
+
+to_text = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False, default=_plain).encode
+"""Returns a JSON value as text: compact, exact, in the order given."""
+
+
+def sealed_text(value: Any, salt: str, secrets: dict[str, Secret], number: int = 0) -> str:
+    """Return a JSON value as text with what is personal sealed, and note each secret under its digest."""
+    text = to_text(value)
+    for name in _NAMES:
+        if name in text:
+            break
+    else:
+        return text
+    return to_text(_sealed(value, salt, secrets, number))
+
+
+def opened_value(text: str, secrets: Mapping[str, Secret]) -> Any:
+    """Return the JSON value of a text with every secret that is known put back; the others stay sealed."""
+    value = json.loads(text)
+    return _opened(value, secrets) if secrets and MARK in text else value
+
+
+def salt_of(secrets: Mapping[str, Secret]) -> str:
+    """Return the salt that secrets are sealed with, empty where none is known."""
+    return next((secret.salt for secret in secrets.values() if secret.salt), "")
+
+
+def digest_of(text: str, salt: str) -> str:
+    """Return the salted digest of a secret's JSON text."""
+    return hashlib.sha256(f"{len(salt)}:{salt}{text}".encode()).hexdigest()
+
+
+def digests_in(text: str | None) -> list[str]:
+    """Return the digests that stand in a JSON text."""
+    return _DIGESTS.findall(text) if text is not None and MARK in text else []
+
+
+def is_sealed(value: Any) -> bool:
+    """Tell whether a value is the digest of what was erased, or was sealed for keeping."""
+    return isinstance(value, Mapping) and value.keys() == {SEALED}
+
+
+def erased(value: Any, salt: str) -> dict[str, Any]:
+    """Return what an erasure leaves of a personal JSON value."""
+    return {SEALED: digest_of(to_text(value), salt)}
+
+
+def _sealed(value: Any, salt: str, secrets: dict[str, Secret], number: int) -> Any:
+    if isinstance(value, Mapping):
+        return dict(_sealed_fields(value, salt, secrets, number))
+    if isinstance(value, list | tuple):
+        return [_sealed(inner, salt, secrets, number) for inner in value]
+    return value
+
+
+def _sealed_fields(
+    value: Mapping[str, Any], salt: str, secrets: dict[str, Secret], number: int
+) -> Iterator[tuple[str, Any]]:
+    for name, inner in value.items():
+        if name not in PERSONAL or is_sealed(inner) or inner in (None, "", [], {}):
+            yield name, _sealed(inner, salt, secrets, number)
+        else:
+            text = to_text(inner)
+            digest = digest_of(text, salt)
+            secrets[digest] = Secret(salt, text, number)
+            yield name, {SEALED: digest}
+
+
+def _opened(value: Any, secrets: Mapping[str, Secret]) -> Any:
+    if isinstance(value, dict):
+        secret = secrets.get(value[SEALED]) if value.keys() == {SEALED} else None
+        if secret is not None and secret.text:
+            return json.loads(secret.text)
+        return {name: _opened(inner, secrets) for name, inner in value.items()}
+    return [_opened(inner, secrets) for inner in value] if isinstance(value, list) else value

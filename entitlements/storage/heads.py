@@ -1,0 +1,58 @@
+"""Decoded heads, remembered for as long as their rows say the same.
+
+A head is read from its rows once and then kept in memory; it is the customer's as long as the row
+in the database is the row it was decoded from, whichever process wrote it.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Final, TypeAlias
+
+from ..ledger.state import Head
+
+MOST_PARTS: Final = 100_000
+Row: TypeAlias = tuple[Any, ...]
+"""A row of `heads` as it was read: all that tells one head from the next."""
+
+
+class Heads:
+    """Heads by customer, those put in longest ago forgotten first; any thread may use it.
+
+    There is room for `most_parts`: blocks, holds and facts of all heads together. Only what is
+    committed belongs here: a storage puts a head in after the commit, never before.
+    """
+
+    def __init__(self, most_parts: int = MOST_PARTS) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[Row, Head, int]] = {}
+        self._parts, self._most_parts = 0, most_parts
+
+    def get(self, customer: str, row: Row) -> Head | None:
+        """Return the head that was decoded from this very row, None where there is none."""
+        known = self._known.get(customer)
+        return known[1] if known is not None and known[0] == row else None
+
+    def put(self, customer: str, row: Row, head: Head) -> None:
+        """Remember a head; one that is larger than all the room there is, is not."""
+        parts = _parts(head)
+        with self._lock:
+            self._drop(customer)
+            if parts <= self._most_parts:
+                self._known[customer] = (row, head, parts)
+                self._parts += parts
+            while self._parts > self._most_parts:
+                self._drop(next(iter(self._known)))
+
+    def drop(self, customer: str) -> None:
+        """Forget one customer."""
+        with self._lock:
+            self._drop(customer)
+
+    def _drop(self, customer: str) -> None:
+        known = self._known.pop(customer, None)
+        self._parts -= 0 if known is None else known[2]
+
+
+def _parts(head: Head) -> int:
+    return 8 + len(head.blocks) + len(head.holds) + len(head.facts.overrides) + len(head.facts.subscriptions)

@@ -1,0 +1,201 @@
+"""Debt: credits used that no block could pay, always shown, repaid first by the next grant that could have paid it."""
+
+import pytest
+
+from .reading import DAY, SECOND, START, consume, grant, left, moves, refund, reserve, size, standing
+
+CREDITS = ["soft", "floored"]
+
+
+def debts(ent):
+    """What is owed, and for what, the oldest first, as the log keeps it."""
+    head = ent._storage.state("acme", lambda _: ()).head
+    return [(debt.credit, debt.purpose.feature, debt.units) for debt in head.debts.values()]
+
+
+# --- going into debt
+
+
+@pytest.mark.parametrize("credit", CREDITS)
+def test_debt_is_what_blocks_could_not_pay_and_is_always_shown(ent, credit):
+    grant(ent, 3, credit)
+    consume(ent, 8, credit)
+    assert standing(ent, credit) == (0, 0, 5)
+    assert ent.balance("acme", credit, feature="chat").debt == 5
+    assert ent.balance("acme", credit).to_dict()["debt"] == "5"
+    assert ent.balance("acme", "plain").debt == 0
+
+
+def test_blocks_that_may_not_pay_stay_as_they_are(ent):
+    grant(ent, 3, "soft", features=["chat"])
+    consume(ent, 8, "soft")
+    assert standing(ent, "soft", feature="chat") == (3, 0, 8)
+
+
+def test_charges_add_up_by_what_they_were_for(ent):
+    for number, feature in enumerate(["chat", None, "chat"]):
+        consume(ent, 2, "soft", key=f"c{number}", feature=feature)
+    assert debts(ent) == [("soft", "chat", 4), ("soft", None, 2)]
+
+
+def test_the_floor_is_for_all_debt_of_a_credit_together(ent):
+    assert consume(ent, 6, "floored", key="a", feature="chat")
+    assert not consume(ent, 5, "floored", key="b")
+    assert consume(ent, 4, "floored", key="c", feature="seats")
+    assert not consume(ent, 1, "floored", key="d", feature="chat")
+    assert standing(ent, "floored") == (0, 0, 10)
+
+
+def test_a_credit_in_debt_beyond_a_floor_that_was_raised_owes_no_more(ent, changed):
+    consume(ent, 10, "floored")
+    lower = changed(credits={"floored": {"depletion": "soft", "floor": 4}})
+    assert not consume(lower, 1, "floored", key="more")
+    assert consume(lower, 0, "floored", key="nothing")
+    grant(lower, 7, "floored")
+    assert consume(lower, 1, "floored", key="room again")
+    assert standing(lower, "floored") == (0, 0, 4)
+
+
+# --- repaying
+
+
+@pytest.mark.parametrize(("granted", "left_over", "owed"), [(3, 0, 5), (8, 0, 0), (10, 2, 0)])
+def test_the_next_grant_repays_first_as_far_as_it_goes(ent, granted, left_over, owed):
+    consume(ent, 8, "soft")
+    block = grant(ent, granted, "soft")
+    assert block.remaining == left_over
+    assert moves(ent)[1:] == [("granted", granted, "g"), ("repaid", granted - left_over, "g")]
+    assert standing(ent, "soft") == (left_over, 0, owed)
+
+
+def test_the_oldest_debt_is_repaid_first(ent):
+    consume(ent, 3, "soft", key="a", feature="chat")
+    consume(ent, 3, "soft", key="b")
+    grant(ent, 4, "soft")
+    assert debts(ent) == [("soft", None, 2)]
+    assert [line.data["purpose"].feature for line in ent.entries("acme") if line.kind == "repaid"] == ["chat", None]
+
+
+def test_a_debt_that_was_repaid_and_made_again_is_the_youngest(ent):
+    consume(ent, 1, "soft", key="a", feature="chat")
+    consume(ent, 1, "soft", key="b")
+    grant(ent, 1, "soft")
+    consume(ent, 1, "soft", key="c", feature="chat")
+    assert debts(ent) == [("soft", None, 1), ("soft", "chat", 1)]
+
+
+def test_a_grant_told_not_to_settle_debt_leaves_it(ent):
+    consume(ent, 8, "soft")
+    grant(ent, 10, "soft", key="kept", settle_debt=False)
+    assert standing(ent, "soft") == (10, 0, 8)
+    grant(ent, 3, "soft", key="pays")
+    assert standing(ent, "soft") == (10, 0, 5)
+
+
+def test_a_block_that_does_not_settle_debt_pays_none_when_something_comes_back_to_it(ent):
+    grant(ent, 10, "soft", settle_debt=False)
+    hold = reserve(ent, 10, "soft")
+    consume(ent, 4, "soft")
+    hold.release()
+    assert standing(ent, "soft") == (10, 0, 4)
+    assert ent.sweep("acme") == 0
+
+
+@pytest.mark.parametrize(
+    ("told", "repaid"),
+    [
+        ({"features": ["chat"]}, 3),
+        ({"features": ["sso"]}, 0),
+        ({"scope": "team:a"}, 5),
+        ({"scope": "team:b"}, 0),
+        ({"features": ["chat"], "scope": "team:a"}, 3),
+        ({}, 8),
+    ],
+)
+def test_a_block_repays_only_what_it_could_have_paid(ent, told, repaid):
+    consume(ent, 3, "soft", key="a", feature="chat", scope="team:a/user:x")
+    consume(ent, 2, "soft", key="b", scope="team:a")
+    consume(ent, 3, "soft", key="c")
+    assert grant(ent, 20, "soft", **told).remaining == 20 - repaid
+    assert ent.balance("acme", "soft").debt == 8 - repaid
+
+
+def test_a_block_of_another_credit_repays_nothing(ent):
+    consume(ent, 8, "soft")
+    grant(ent, 20, "floored")
+    assert standing(ent, "soft") == (0, 0, 8)
+
+
+def test_a_future_block_repays_when_it_begins(ent, clock):
+    consume(ent, 8, "soft")
+    grant(ent, 10, "soft", effective_at=START + DAY)
+    assert standing(ent, "soft") == (0, 0, 8)
+    assert standing(ent, "soft", at=START + DAY) == (2, 0, 0)
+    clock.set(START + 2 * DAY)
+    assert standing(ent, "soft") == (2, 0, 0)
+    ent.sweep("acme")
+    (repaid,) = [line for line in ent.entries("acme") if line.kind == "repaid"]
+    assert (repaid.at, repaid.amount, repaid.recorded_at) == (START + DAY, 8, START + 2 * DAY)
+
+
+def test_a_balance_is_the_same_before_and_after_what_fell_due_is_booked(ent, clock):
+    consume(ent, 10, "soft")
+    grant(ent, 10, "soft", effective_at=START + DAY)
+    clock.set(START + 2 * DAY)
+    before = ent.balance("acme", "soft")
+    ent.sweep("acme")
+    assert ent.balance("acme", "soft") == before
+    assert before.blocks == ()
+
+
+def test_debt_is_repaid_by_what_a_hold_gives_back(ent, clock):
+    grant(ent, 10, "soft")
+    released, lapsing = reserve(ent, 4, "soft", key="released"), reserve(ent, 6, "soft", key="lapsing", ttl=60)
+    consume(ent, 8, "soft")
+    released.release()
+    assert standing(ent, "soft") == (0, 6, 4)
+    clock.advance(60 * SECOND)
+    assert standing(ent, "soft") == (2, 0, 0)
+    assert not lapsing.release().receipt.replayed
+    assert moves(ent)[-2:] == [("released", 6, "g"), ("repaid", 4, "g")]
+
+
+def test_blocks_that_come_back_together_repay_in_burn_order(ent):
+    grant(ent, 5, "soft", key="last")
+    grant(ent, 5, "soft", key="first", priority=1)
+    consume(ent, 10, "soft")
+    consume(ent, 3, "soft", key="owed")
+    refund(ent)
+    assert moves(ent)[-3:] == [("refunded", 5, "last"), ("refunded", 5, "first"), ("repaid", 3, "first")]
+
+
+def test_debt_is_never_lost_when_the_credit_turns_hard(ent, changed):
+    consume(ent, 8, "soft")
+    hard = changed(credits={"soft": {}})
+    assert standing(hard, "soft") == (0, 0, 8)
+    assert not consume(hard, 1, "soft", key="more")
+    grant(hard, 10, "soft")
+    assert standing(hard, "soft") == (2, 0, 0)
+
+
+def test_debt_does_not_end(ent, clock):
+    consume(ent, 8, "soft")
+    clock.advance(3650 * DAY)
+    assert standing(ent, "soft") == (0, 0, 8)
+
+
+def test_a_denial_at_the_floor_writes_nothing(ent):
+    consume(ent, 10, "floored")
+    lines = size(ent)
+    denied = consume(ent, 1, "floored", key="more")
+    assert (denied.code, denied.limit, denied.overage, size(ent)) == ("insufficient_credits", 0, 1, lines)
+
+
+
+def test_voiding_a_block_does_not_touch_debt(ent):
+    grant(ent, 3, "soft", settle_debt=False)
+    consume(ent, 2, "soft", feature="chat", depletion="soft")
+    consume(ent, 5, "soft", key="owed")
+    ent.void_block("acme", "g")
+    assert standing(ent, "soft") == (0, 0, 4)
+    assert left(ent, "soft") == 0
