@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, cast
 
+from . import metering
 from .amounts import canonical, to_units
 from .cases import Case
 from .catalog.model import ConfigValue, Feature
@@ -21,7 +22,6 @@ from .decisions import Decision, Receipt, restored
 from .errors import IdempotencyConflict
 from .judging import Question, judge, unknown_feature
 from .ledger.entries import Batch, CounterKey, Verdict
-from .metering import counters, meters
 from .snapshots import Answers, Snapshot
 from .upgrades import with_upgrade
 from .using import USES
@@ -48,11 +48,11 @@ def counters_of(case: Case, feature: str | None) -> tuple[CounterKey, ...]:
     """Return the counters of a feature's open windows, or with None those of every feature."""
     at = case.value("occurred_at") or case.at
     if feature is None:
-        return counters(case.entitlements, case.head.opened, at)
+        return metering.counters(case.entitlements, case.head.opened, at)
     known = case.catalog.features.get(feature)
     if known is None or known.type != "metered":
         return ()
-    return tuple(meter.counter for meter in meters(case.entitlements, case.head.opened, known, at).values())
+    return metering.counters_of(case.entitlements, case.head.opened, known, at)
 
 
 def decide(case: Case, prior: Batch | None) -> Verdict[Any]:

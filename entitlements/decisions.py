@@ -132,6 +132,7 @@ class Decision:
     overage: Number = 0
     window_start: datetime | None = None
     resets_at: datetime | None = None
+    lifted_at: datetime | None = None
     valid_until: datetime | None = None
     catalog_version: str = ""
     upgrade: tuple[str, ...] = ()
@@ -182,9 +183,9 @@ class Decision:
         They count from `now`, or else from the instant this was decided.
         """
         since = now or self.at
-        if self.outcome != "throttle" or self.resets_at is None or since is None:
+        if self.outcome != "throttle" or self.lifted_at is None or since is None:
             return None
-        return max(0, math.ceil((self.resets_at - since).total_seconds()))
+        return max(0, math.ceil((self.lifted_at - since).total_seconds()))
 
     def raise_if_denied(self) -> Decision:
         """Return self where allowed; raise EntitlementDenied, which carries self, where not."""
@@ -212,6 +213,7 @@ class Decision:
             "value": json_value(self.value),
             "window_start": json_instant(self.window_start),
             "resets_at": json_instant(self.resets_at),
+            "lifted_at": json_instant(self.lifted_at),
             "valid_until": json_instant(self.valid_until),
             "source": self.source,
             "allowances": [allowance.to_dict() for allowance in self.allowances],
@@ -252,7 +254,7 @@ def json_instant(at: datetime | None) -> str | None:
 
 
 _NUMBERS: Final = ("limit", "used", "requested", "ceiling", "overage")
-_INSTANTS: Final = ("window_start", "resets_at", "valid_until", "at")
+_INSTANTS: Final = ("window_start", "resets_at", "lifted_at", "valid_until", "at")
 _SLOTS: Final = {"every": "_every", "said": "_said"}
 _PLAIN: Final = ("allowed", "code", "outcome", "source", "soft", "catalog_version", "every", "said")
 

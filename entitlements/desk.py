@@ -16,6 +16,8 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
+import attrs
+
 from .cache import Cache, Known
 from .cases import Case
 from .catalog.model import Catalog
@@ -24,6 +26,7 @@ from .deciding import check, counters_of, snapshot
 from .decisions import Decision
 from .errors import CatalogError, StorageUnavailable
 from .hearing import Hearing, Note, Unfixed, Unsold
+from .judging import without_storage
 from .ledger.entries import Batch, CounterKey
 from .ledger.state import Head, State, fold
 from .offering import Offering, fixed_by
@@ -51,13 +54,14 @@ system_clock: Clock = partial(datetime.now, UTC)
 class Desk:
     """Holds what an engine is made of, and runs one request after another.
 
+    `lost` says that the storage has not been heard of for longer than an answer may be stale.
     Up to `fresh_until` (of the monotonic clock) nothing need be looked for; what is valid beyond
     `steady_until` is valid until then without asking the system's clock.
     """
 
     def __init__(
         self,
-        catalog: object,
+        offering: Offering,
         storage: Storage,
         *,
         clock: Clock = system_clock,
@@ -75,11 +79,13 @@ class Desk:
         self.fixed: dict[str, Mapping[str, Any]] = {}
         self._max_stale = max_stale
         self._lock = threading.Lock()
-        self.offering = Offering(catalog, self._accept)
+        self.offering = offering
+        offering.accepted_by(self._accept)
         self._pulse = storage.pulse()
         self._heard_at = monotonic()
         self._look_at = self._heard_at + LOOK_EVERY
         self.fresh_until = self._heard_at
+        self.lost = False
         self.steady_until = datetime.max.replace(tzinfo=UTC)
 
     def now(self) -> datetime:
@@ -115,7 +121,11 @@ class Desk:
     def look(self, request: Request, as_of: int | None = None) -> Decision:
         """Answer a check that names its own amount, value, scope or instant; nothing is remembered."""
         self.refresh()
-        decision = check(self.case(request, request.values["feature"], as_of=as_of))
+        feature = request.values["feature"]
+        try:
+            decision = check(self.case(request, feature, as_of=as_of))
+        except StorageUnavailable as fault:
+            return self._fallback(request.customer, feature, fault)
         if self.telling:
             self.tell_decision(decision)
         return decision
@@ -126,7 +136,7 @@ class Desk:
         self.refresh()
         epoch = self.cache.epoch
         try:
-            case = self.case(request, feature, known=self.cache.warm.get(customer))
+            case = self.case(request, feature, known=None if self.lost else self.cache.warm.get(customer))
         except StorageUnavailable as fault:
             return self._fallback(customer, feature, fault)
         decision = check(case)
@@ -212,7 +222,7 @@ class Desk:
                 if self.offering.refresh():
                     self._changed()
             self._listen(now)
-            self.fresh_until = now + PULSE_EVERY
+            self.fresh_until = now if self.lost else now + PULSE_EVERY
             if self.clock is system_clock:
                 self.steady_until = system_clock() + STEADY_FOR
         finally:
@@ -230,10 +240,9 @@ class Desk:
         try:
             pulse = self.storage.pulse()
         except StorageUnavailable:
-            if now - self._heard_at > self._max_stale:
-                self.cache.forget_all()
+            self.lost = now - self._heard_at > self._max_stale
             return
-        self._heard_at = now
+        self._heard_at, self.lost = now, False
         if pulse != self._pulse:
             self._pulse = pulse
             self.cache.forget_all()
@@ -308,18 +317,12 @@ class Desk:
         catalog = self.offering.catalog
         policy = catalog.features[feature].on_unavailable if feature in catalog.features else "deny"
         logger.warning("storage unavailable, feature %s answered by policy %s: %s", feature, policy, fault)
-        allowed = policy == "allow"
-        decision = Decision(
-            allowed,
-            "ok" if allowed else "storage_unavailable",
-            customer,
-            feature,
-            "allow" if allowed else "block",
-            catalog_version=catalog.version,
-            fallback=True,
-            at=self.now(),
-            said=f"the storage is unavailable and {feature} falls back to {policy}",
-        )
+        known = self.cache.warm.get(customer) if policy == "last_known" else None
+        last = known.decisions.get(feature) if known is not None else None
+        if last is not None:
+            decision = attrs.evolve(last, stale=True, fallback=True)
+        else:
+            decision = without_storage(catalog, customer, feature, self.now(), allowed=policy == "allow")
         if self.telling:
             self.tell("stale", decision)
         return decision

@@ -25,6 +25,7 @@ from .desk import EVENTS, Desk, Listener, system_clock
 from .errors import did_you_mean
 from .ledger.entries import Entry
 from .ledger.facts import HeldAddOn, Override, PromotionRun, Status, Subscription, Trial
+from .offering import Offering
 from .requests import identifier, request, text
 from .snapshots import Snapshot
 from .storage.base import FeedPage, Storage
@@ -60,10 +61,11 @@ class Entitlements:
         throttle_within: float = 3600,
     ) -> None:
         self.timeout = timeout
+        offering = Offering(catalog)
         self._storage = open_storage(storage, write_timeout=write_timeout)
         try:
             self._desk = Desk(
-                catalog,
+                offering,
                 self._storage,
                 clock=clock or system_clock,
                 cache=cache,

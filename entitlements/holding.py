@@ -16,13 +16,13 @@ from .cases import Case, verdict
 from .catalog.model import Credit
 from .decisions import Decision, Receipt, stored
 from .errors import HoldClosed, HoldExpired, LogCorrupt, UnknownHold
+from .granting import freed
 from .judging import after_aggregate, judge, unknown_feature
 from .ledger.blocks import OpenHold
 from .ledger.burn import burn, burn_order, usable
 from .ledger.crediting import Books
 from .ledger.due import release as give_back
 from .ledger.entries import Batch, Entry, Verdict
-from .granting import freed
 from .spending import (
     Charge,
     Paid,

@@ -15,7 +15,7 @@ import attrs
 
 from .amounts import Unlimited
 from .catalog.model import AddOn, Catalog, Feature, Limit, Period, Plan, Promotion
-from .catalog.standing import Share, Standing, bound
+from .catalog.standing import Share, Source, Standing, bound
 from .ledger.entries import EPOCH, CounterKey
 from .ledger.facts import Subscription
 from .periods import Every, Window, add_period, calendar_anchor, window
@@ -38,11 +38,12 @@ class Meter:
 
 @attrs.frozen
 class Weighed:
-    """One limit with its meter and what is used of it: the room that is left, in smallest units."""
+    """One limit with its giver, its meter and what is used of it: the room left, in smallest units."""
 
     limit: Limit
     meter: Meter
     used: int
+    source: Source
 
     @property
     def bound(self) -> int | None:
@@ -87,6 +88,18 @@ def meters(
     anchoring = entitlements.anchoring(feature.key)
     periods = _counted(entitlements.catalog, feature.key, entitlements.standing(feature.key))
     return {period: _meter(entitlements, opened, anchoring, name, period, at) for period, name in periods.items()}
+
+
+def counters_of(
+    entitlements: Entitlements, opened: Mapping[str, datetime], feature: Feature, at: datetime
+) -> tuple[CounterKey, ...]:
+    """Return the counters of a feature's open windows, also those another plan of a subscription brings back."""
+    found = [meter.counter for meter in meters(entitlements, opened, feature, at).values()]
+    if entitlements.anchoring(feature.key) is None:
+        for subscription in entitlements.held():
+            for period, name in periods_of(entitlements.catalog, feature.key).items():
+                found.append(_meter(entitlements, opened, subscription, name, period, at).counter)
+    return tuple(dict.fromkeys(found))
 
 
 def counters(entitlements: Entitlements, opened: Mapping[str, datetime], at: datetime) -> tuple[CounterKey, ...]:
@@ -134,7 +147,8 @@ def _counters_of(
 def weigh(share: Share, meters: Mapping[Period, Meter], counters: Mapping[CounterKey, int]) -> tuple[Weighed, ...]:
     """Return the limits of a share with what is used of each."""
     return tuple(
-        Weighed(limit, meters[limit.period], counters.get(meters[limit.period].counter, 0)) for limit in share.limits
+        Weighed(limit, meters[limit.period], counters.get(meters[limit.period].counter, 0), source)
+        for limit, source in zip(share.limits, share.sources, strict=True)
     )
 
 
@@ -181,8 +195,8 @@ def _first_use(name: str, period: Period, zone: str, start: datetime | None, at:
 def _zone(entitlements: Entitlements, anchoring: Subscription | None) -> str:
     if anchoring is not None:
         return anchoring.zone
-    held = [holder.subscription for holder in entitlements.holders if holder.subscription is not None]
-    return min(held, key=lambda held: (held.started_at, held.id)).zone if held else "UTC"
+    held = entitlements.held()
+    return held[0].zone if held else "UTC"
 
 
 def _named(catalog: Catalog, feature: str) -> Iterable[Period]:

@@ -14,7 +14,7 @@ from .granting import freed, granted_block
 from .ledger.blocks import Block, Purpose
 from .ledger.crediting import Books
 from .ledger.entries import EPOCH, Batch, CounterKey, Entry, Verdict
-from .spending import available, Charge, post, seq_after
+from .spending import Charge, available, post, seq_after
 
 TAKEN = frozenset({"burned", "settled", "overdrawn"})
 USED = frozenset({"used", "recorded", "usage_held"})

@@ -75,6 +75,10 @@ class Entitlements:
         found = self.own.get(feature)
         return found if found is not None else self.shared.get(feature)
 
+    def held(self) -> tuple[Subscription, ...]:
+        """Return the subscriptions in force, the first-held first."""
+        return tuple(subscription for subscription, _ in self._subscribed)
+
     def anchoring(self, feature: str) -> Subscription | None:
         """Return the first-held subscription that grants a feature, whose anchor its windows have."""
         for subscription, granted in self._subscribed:

@@ -108,7 +108,7 @@ Fact: TypeAlias = Subscription | Trial | HeldAddOn | PromotionRun | Override
 F = TypeVar("F", bound=Fact)
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Facts:
     """All facts about one customer, each kind in order of key and time."""
 

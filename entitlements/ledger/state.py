@@ -37,7 +37,7 @@ FACT_KINDS: Mapping[str, str] = {
 COUNTER_KINDS = frozenset({"used", "recorded", "freed", "usage_reset"})
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Head:
     """What a customer's log comes to, counters apart.
 

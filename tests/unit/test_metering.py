@@ -251,7 +251,7 @@ def test_open_windows_are_among_the_counters_of_a_customer():
 
 
 def weighed(limit, used):
-    return Weighed(limit, Meter(("calls/month", EPOCH), limit.period), used)
+    return Weighed(limit, Meter(("calls/month", EPOCH), limit.period), used, Source("plan", "pro"))
 
 
 @pytest.mark.parametrize(
