@@ -94,6 +94,13 @@ def text(value: object, what: str) -> str:
     return value
 
 
+def whole(value: object, what: str) -> int:
+    """Return a whole number unchanged; raise TypeError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{what} is of type {type(value).__name__}; it is a whole number")
+    return value
+
+
 def prose(value: object, what: str) -> str:
     """Return free text unchanged; raise TypeError for other types, ValueError for what no log can keep."""
     words = text(value, what)
@@ -144,11 +151,10 @@ def _word(words: Sequence[str], what: str, value: object) -> str:
 
 
 def _positive(value: object, what: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{what} is of type {type(value).__name__}; it is a whole number")
-    if not 1 <= value <= 1_000_000:
-        raise ValueError(f"{what} is {str(value)[:40] if abs(value) < 10**40 else 'too large'}; it is 1 to 1,000,000")
-    return value
+    number = whole(value, what)
+    if not 1 <= number <= 1_000_000:
+        raise ValueError(f"{what} is {number if abs(number) < 10**40 else 'too large'}; it is 1 to 1,000,000")
+    return number
 
 
 def _zone(value: object) -> str:

@@ -22,9 +22,9 @@ LONG = "x" * 10_000
 BOTTOMLESS: list[object] = []
 BOTTOMLESS.append(BOTTOMLESS)
 RAW = re.compile(
-    r"unhashable|not supported between|object has no|must be (str|int|real)|positional|cannot be interpreted|can't compare"
-    r"|can't subtract|can't adapt|not subscriptable|not iterable|unexpected keyword|InvalidOperation|codec|Exceeds the"
-    r"|recursion|literal for"
+    r"unhashable|not supported between|object has no|must be (str|int|real)|positional|cannot be interpreted"
+    r"|can't compare|can't subtract|can't adapt|not subscriptable|not iterable|unexpected keyword|InvalidOperation"
+    r"|codec|Exceeds the|recursion|literal for"
 )
 
 WRONG_TYPES = [7, 1.5, True, b"acme", ["acme"], {"a": "b"}, object(), Decimal(1)]
@@ -50,7 +50,7 @@ NO_NUMBERS = [
 NO_AMOUNTS = [*NO_NUMBERS, None, {"input": 3}, "0.5", Decimal("0.5"), 2**63, "9223372036854775808"]
 NO_COUNTS = [0, -1, True, 1.5, "3", Decimal(3), 10**100, 10**5000, b"3", [3], 1_000_001]
 NO_WORDS = [7, b"keep", ["keep"], "", "nope", LONG, "\ud800", "a\0b", object()]
-NO_PROSE = [7, True, ["a"], {"a": 1}, b"agreed", "x" * 10_001, "a\0b", "\ud800"]
+NO_PROSE = [7, True, ["a"], {"a": 1}, b"agreed", "x" * 10_001, "a\0b", "\ud800", 0, [], b"", {}, False]
 NO_SCOPES = [
     7, 1.5, ["team:a"], {}, {"team": 7}, {7: "team"}, {"team": ""}, {"team": LONG}, {"$team": "a"}, {"team": None},
     "", "team", "team:", ":a", "team:a/", "team:a/team:b", "team:%ff", "team:" + LONG, "team:a\0b", "team:\ud800",
@@ -67,6 +67,8 @@ NO_ASKED_VALUES = [
     1.5, b"1", object(), {1, 2}, BOTTOMLESS, Decimal("NaN"), Decimal("1E+3000000"), Decimal("7.5"), 10**5000, "7", True,
     ["a"], {"a": 1}, UNLIMITED,
 ]  # fmt: skip
+
+NO_POSITIONS = ["3", 1.5, True, None, b"3", [3], object()]
 
 FACT = {"at": NO_INSTANTS, "key": [*WRONG_TYPES, *NO_IDS]}
 USE = {"key": [*WRONG_TYPES, *NO_IDS], "scope": NO_SCOPES, "dimensions": NO_DIMENSIONS, "occurred_at": NO_INSTANTS}
@@ -112,7 +114,7 @@ VERBS = {
     "check": (
         {"customer": "acme", "feature": "seats"},
         {"feature": [*NO_NAMES, *UNKNOWN_NAMES], "requested": NO_AMOUNTS, "value": [5, "a"], "scope": NO_SCOPES,
-         "dimensions": NO_DIMENSIONS, "at": NO_INSTANTS},
+         "dimensions": NO_DIMENSIONS, "at": NO_INSTANTS, "as_of": [bad for bad in NO_POSITIONS if bad is not None]},
     ),
     "check of a value": ({"customer": "acme", "feature": "history"}, {"value": NO_ASKED_VALUES}),
     "consume": (
@@ -132,15 +134,34 @@ VERBS = {
         {"feature": [*NO_NAMES, *UNKNOWN_NAMES], "key": [*WRONG_TYPES, *NO_IDS]},
     ),
     "snapshot": ({"customer": "acme"}, {"at": NO_INSTANTS}),
-    "explain": ({"customer": "acme", "feature": "seats"}, {"feature": NO_NAMES, "at": NO_INSTANTS}),
+    "explain": ({"customer": "acme", "feature": "seats"}, {"feature": NO_NAMES, "at": NO_INSTANTS,
+         "as_of": [bad for bad in NO_POSITIONS if bad is not None]}),
     "customer": ({"customer": "acme"}, {}),
-    "entries": ({"customer": "acme"}, {}),
+    "entries": ({"customer": "acme"}, {"after": NO_POSITIONS, "limit": NO_POSITIONS}),
+    "feed": ({}, {"after": [*WRONG_TYPES, "", "x", "-1", "1.5", "\u0661", LONG, "\ud800"], "limit": NO_POSITIONS}),
+    "on": ({"event": "denied", "listener": print}, {"event": NO_WORDS, "listener": [None, 7, "print"]}),
 }  # fmt: skip
+# Reported, to be made right in the engine: these reach the caller as Python's own errors, or pass.
+REPORTED = {
+    ("check", "as_of"), ("explain", "as_of"), ("entries", "after"), ("entries", "limit"), ("feed", "limit"),
+    ("on", "listener"),
+    *((verb, "customer", kind) for verb in ("check", "check of a value") for kind in ("list", "dict")),
+    *(("feed", "after", type(bad).__name__) for bad in WRONG_TYPES),
+    *(("on", "event", kind) for kind in ("int", "object", "long")),
+    *(("override", "reason", kind) for kind in ("int 0", "list 0", "bytes 0", "dict 0", "bool 0")),
+}  # fmt: skip
+
+
+def marks(verb, name, bad):
+    kind = type(bad).__name__ if bad is not LONG else "long"
+    known = {(verb, name), (verb, name, kind if bad else f"{kind} 0")} & REPORTED
+    return [pytest.mark.xfail(reason="reported to the engine's author", strict=True)] if known else []
+
+
 CASES = [
-    pytest.param(verb, name, bad, id=f"{verb}-{name}-{number}")
-    for verb, (_, wrong) in VERBS.items()
-    for name, values in {"customer": CUSTOMER, **wrong}.items()
-    if name != "customer" or " of " not in verb
+    pytest.param(verb, name, bad, id=f"{verb}-{name}-{number}", marks=marks(verb, name, bad))
+    for verb, (good, wrong) in VERBS.items()
+    for name, values in {**({"customer": CUSTOMER} if "customer" in good else {}), **wrong}.items()
     for number, bad in enumerate(values)
 ]
 
@@ -216,9 +237,9 @@ def test_every_verb_and_every_argument_is_here():
     missing = []
     for verb in vars(Entitlements):
         function = getattr(Entitlements, verb)
-        if verb.startswith("_") or not callable(function) or verb in {"reload", "close", "on", "feed"}:
+        if verb.startswith("_") or not callable(function) or verb in {"reload", "close"}:
             continue
         tried = set().union(*(wrong for name, (_, wrong) in VERBS.items() if name.split()[0] == verb), {"customer"})
         names = function.__code__.co_varnames[1 : function.__code__.co_argcount + function.__code__.co_kwonlyargcount]
         missing += [(verb, name) for name in names if name not in tried]
-    assert missing == [("check", "as_of"), ("explain", "as_of"), ("entries", "after"), ("entries", "limit")]
+    assert missing == []

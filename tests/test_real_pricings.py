@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from entitlements import Entitlements
 from entitlements.amounts import UNLIMITED, bound_number
 from entitlements.catalog import pricing2yaml
 from entitlements.catalog.loading import parse
@@ -217,6 +218,23 @@ def test_the_catalog_survives_being_written(catalog: Catalog) -> None:
     assert again.features == catalog.features
     assert again.plans == catalog.plans
     assert again.addons == catalog.addons
+
+
+def test_what_is_imported_is_enforced() -> None:
+    with Entitlements(loaded(HERE / "pricings" / "meetings.yml"), storage="memory:") as ent:
+        ent.subscribe("acme", "PRO")
+        assert ent.check("acme", "recordings")
+        assert ent.check("acme", "participants", requested=100)
+        assert not ent.check("acme", "participants", requested=101)
+        assert not ent.check("acme", "webinars")
+        assert not ent.check("acme", "webinarParticipants")
+        ent.add_addon("acme", "largeMeetings", quantity=2)
+        ent.add_addon("acme", "webinars1000")
+        assert ent.check("acme", "participants").limit == 1100
+        assert ent.check("acme", "webinars")
+        assert ent.check("acme", "webinarParticipants").limit == 1000
+        ent.add_addon("acme", "moreViewers")
+        assert ent.check("acme", "webinarParticipants").unlimited
 
 
 def test_converting_twice_is_converting_once(path: Path) -> None:

@@ -2,7 +2,8 @@
 
 A feature is a boolean or a config feature of the catalog. A numeric usage limit is a metered
 feature, unless it renews every second or minute: that is a rate, a number to read and no allowance to
-use up. Every other usage limit is a boolean or a config feature.
+use up. Every other usage limit is a boolean or a config feature. A limit that is negative or no number
+is a mistake; `.inf` is unlimited, and so is what is more than any counter can reach.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
-from ..errors import StorageError, StorageUnavailable
+from ..errors import StorageError, StorageUnavailable, shown
 from ..ledger.entries import Batch, CounterKey, Entry
 from ..ledger.state import EMPTY_HEAD, Head, State, counted
 from .base import Decide, FeedPage, Reads
@@ -39,10 +39,12 @@ class MemoryStorage:
         me = threading.get_ident()
         mine = self._lock_of(customer)
         if mine.holder == me:
-            raise StorageError(f"{customer}: a decision cannot start another transaction on its own customer")
+            raise StorageError(f"{shown(customer)}: a decision cannot start another transaction on its own customer")
         try:
             if not mine.lock.acquire(timeout=self._write_timeout):
-                raise StorageUnavailable(f"{customer} was locked for {self._write_timeout:g} s; nothing was written")
+                raise StorageUnavailable(
+                    f"{shown(customer)} was locked for {self._write_timeout:g} s; nothing was written"
+                )
             mine.holder = me
             return self._decided(customer, key, reads, decide)
         finally:

@@ -20,15 +20,15 @@ from .keeping import bounded, patience, position
 from .schema import migrate
 
 R = TypeVar("R")
-_IDLE_READERS: Final = 8
+_IDLE_READERS: Final = 16
 
 
 class SQLiteStorage:
     """Keeps logs in an SQLite file, created if there is none; ":memory:" keeps them nowhere.
 
-    `write_timeout` bounds the wait for the write lock, in this process and between processes, in
-    seconds each. `durability="full"` keeps every answered batch over a loss of power; "normal" may
-    lose the last ones, and never a part of one. Any thread may use it; a child process opens its own.
+    `write_timeout` bounds the wait for the one write lock, within this process and between processes,
+    in seconds. `durability="full"` keeps every answered batch over a loss of power; "normal" may lose
+    the last ones, and never a part of one. Any thread may use it; a forked child opens its own.
     """
 
     def __init__(
@@ -201,8 +201,11 @@ class SQLiteStorage:
             return open_reader(self.path, self._write_timeout)
 
     def _keep_reader(self, connection: Connection) -> None:
+        if len(self._readers) >= _IDLE_READERS:
+            connection.close()
+            return
         self._readers.append(connection)
-        if self._closed or len(self._readers) > _IDLE_READERS:
+        if self._closed:
             self._drop_readers()
 
     def _open_writer(self, *, create: bool = False) -> Connection:

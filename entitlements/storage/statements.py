@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import attrs
 
-from ..errors import LogCorrupt
+from ..errors import LogCorrupt, shown
 from ..ledger.encoding import decode_data, decode_head, encode_data, encode_head, from_instant, to_instant
 from ..ledger.entries import EPOCH, NOTHING, Batch, CounterKey, Entry
 from ..ledger.state import EMPTY_HEAD, FOLD_VERSION, Head, State, counted, fold
@@ -211,7 +211,7 @@ def _batch(lines: Sequence[Sequence[Any]]) -> Batch:
         recorded = to_instant(at)
         entries = tuple(_entry(key, recorded, line[9:]) for line in lines)
         if len(entries) != last - first + 1:
-            raise LogCorrupt(f"{customer}: batch {number} has {len(entries)} of its {last - first + 1} entries")
+            raise LogCorrupt(f"{shown(customer)}: batch {number} has {len(entries)} of its {last - first + 1} entries")
         return Batch(customer, key, number, recorded, json.loads(request), json.loads(result), entries)
 
 
@@ -238,4 +238,4 @@ def _readable(customer: str) -> Iterator[None]:
 
 
 def _unreadable(customer: str, error: Exception) -> LogCorrupt:
-    return LogCorrupt(f"{customer}: a stored row cannot be read ({type(error).__name__}: {error})")
+    return LogCorrupt(f"{shown(customer)}: a stored row cannot be read ({type(error).__name__}: {error})")

@@ -223,6 +223,7 @@ SOFT = {"limit": 5, "depletion": "soft"}
         ({"limits": [{"limit": 5, "reset": "day"}, {"limit": 9}, {"limit": 9, "reset": {"every": "day", "count": 1}}]}, ["limits[2]: has the same period as limits[0], day; keep one of them"]),
         ({"limit": 5, "reset": {"every": "day", "count": 0}}, ["reset.count: is 0; write a number from 1 to 10000"]),
         ({"limit": 5, "reset": {"every": "day", "count": 10_001}}, ["reset.count: is 10001; write a number from 1 to 10000"]),
+        ({"limit": 5, "reset": {"every": "year", "count": 101}}, ["reset.count: is 101; write a number from 1 to 100"]),
         ({"limit": 5, "reset": "none"}, ["reset: is none here and month on feature 'calls'; usage resets in all periods of a feature or in none, so write a period in both"]),
         ({"limits": [{"limit": 5, "reset": "none"}]}, ["limits[0].reset: is none here and month on feature 'calls'; usage resets in all periods of a feature or in none, so write a period in both"]),
     ],
@@ -256,6 +257,7 @@ def test_resets_that_contradict_are_told_once_for_each_feature():
     [
         ({"every": "none", "align": "first_use"}, "has align: first_use and every: none; what never resets has no first use, write a period"),
         ({"every": "none", "align": "calendar"}, "never resets, so count and align say nothing; leave them out"),
+        ({"every": "none", "count": 0}, "never resets, so count and align say nothing; leave them out"),
         ({"every": "none", "count": 2}, "never resets, so count and align say nothing; leave them out"),
     ],
 )  # fmt: skip
@@ -266,9 +268,9 @@ def test_what_never_resets(reset, message):
 
 
 def test_resets_of_features_are_bounded():
-    for count in (0, -1, 10_001):
+    for count in (0, -1, 1_201):
         reset = {"every": "month", "count": count}
-        expected = [f"features.calls.reset.count: is {count}; write a number from 1 to 10000"]
+        expected = [f"features.calls.reset.count: is {count}; write a number from 1 to 1200"]
         assert problems({"features": {"calls": {"type": "metered", "reset": reset}}}) == expected
 
 
@@ -342,6 +344,7 @@ def test_burn_orders(order):
     [
         ({"grant": 0}, "grant: is 0; write more, or leave the credit out"),
         ({"count": 0}, "count: is 0; write a number from 1 to 10000"),
+        ({"count": 401, "every": "quarter"}, "count: is 401; write a number from 1 to 400"),
         ({"rollover": {"fraction": "1.01"}}, "rollover.fraction: is 1.01; write a part from 0 to 1"),
         (
             {"rollover": {"expires_after": "0d"}},

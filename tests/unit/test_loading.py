@@ -546,7 +546,7 @@ def test_origin_and_places_can_be_given():
             {"features": {"x": {"type": "metered", "reset": "dayly"}}, "plans": {"p": {"entitlements": {"x": {"limit": 1, "reset": "day"}}}}},
             ["features.x.reset: 'dayly' is not a period; did you mean 'day'?"],
         ),
-        ({"plans": {"p": {"extends": 5}, "q": {"extends": "p"}}}, ["plans.p.extends: 5 is a number; write a list"]),
+        ({"plans": {"p": {"extends": 5}, "q": {"extends": "p"}}}, ["plans.p.extends: 5 is a number; write a key or a list"]),
         ({"plans": {"p": 5, "q": {"extends": "p"}}}, ["plans.p: 5 is a number; write a mapping with keys such as product, extends, version"]),
         ({"plans": {"$p": {}, "q": {"extends": "$p"}}}, ["plans.'$p': keys that start with $ are the library's own; write another"]),
         (metered({"limit": "x", "depletion": "soft", "ceiling": 0}), ["plans.pro.entitlements.calls.limit: limit is 'x'; write a plain number such as '12' or '12.50'"]),

@@ -465,13 +465,14 @@ features:
   b: {valueType: TEXT, defaultValue: 99.90}
   c: {valueType: NUMERIC, defaultValue: 1_000}
   d: {valueType: NUMERIC, defaultValue: 1e3}
+  f: {valueType: NUMERIC, defaultValue: 0x1F}
   e: {valueType: TEXT, defaultValue: 12:30}
 plans: {NO: {}, 2024: {price: 10_000}, 1.10: {}, ON: {}}
 addOns: {x: {availableFor: [NO, 2024, 1.10], features: {a: {value: off}}}}
 """)
     assert list(catalog.plans) == ["NO", "2024", "1.10", "ON"]
     assert catalog.addons["x"].plans == ("NO", "2024", "1.10")
-    assert values_in(catalog, "NO") == {"a": True, "b": "99.90", "c": 1000, "d": 1000, "e": "12:30"}
+    assert values_in(catalog, "NO") == {"a": True, "b": "99.90", "c": 1000, "d": 1000, "f": 31, "e": "12:30"}
     assert catalog.plans["2024"].price == "10000"
     assert catalog.notes == (
         "features.a.defaultValue: yes is a boolean in YAML 1.1, and read as one",
@@ -797,7 +798,7 @@ def test_an_addon_takes_nothing_away() -> None:
             "n": {"valueType": "NUMERIC", "defaultValue": 5},
             "pay": {"valueType": "TEXT", "defaultValue": ["CARD", "ACH"]},
         },
-        usageLimits={"u": limit(10)},
+        usageLimits={"u": limit(float("inf"))},
         addOns={
             "x": {
                 "features": {"a": {"value": False}, "n": {"value": 2}, "pay": {"value": ["CARD"]}},
@@ -967,6 +968,11 @@ def test_metadata_keys_that_come_to_the_same_are_not_mixed_up() -> None:
     catalog = made(custom={"$a": 1, "_a": 2})
     assert catalog.products["Acme"].metadata == {"custom": {"_a": 2}}
     assert catalog.notes == ("custom.'$a': left out: '_a', the key nearest to it, stands here too",)
+
+
+def test_names_that_are_no_text_are_read_as_they_are_written() -> None:
+    catalog = made(features={True: ON, 2024: ON, 1.5: OFF})
+    assert values_in(catalog) == {"true": True, "2024": True, "1.5": False}
 
 
 def test_converting_reads_any_mapping_and_changes_none() -> None:

@@ -366,6 +366,15 @@ def test_alias_bombs(loader):
     assert time.perf_counter() - started < 5
 
 
+@pytest.mark.parametrize(
+    ("text", "suffix"), [("a: 1\n" * 200_000, ".yaml"), ("{" + '"a": 1,\n' * 200_000 + '"b": 2}', ".json")]
+)
+def test_findings_are_bounded(text, suffix):
+    started = time.perf_counter()
+    assert len(read(text.encode(), suffix).findings) == 101
+    assert time.perf_counter() - started < 5
+
+
 def test_files_have_a_size():
     started = time.perf_counter()
     message = "the file is larger than 4 MiB; a catalog is not, split it up"
