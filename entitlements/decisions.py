@@ -227,6 +227,12 @@ class Decision:
         }
 
 
+def stands(decision: Decision, at: datetime) -> bool:
+    """Tell whether a decision was made by an instant and still holds then."""
+    made, until = decision.at, decision.valid_until
+    return made is not None and made <= at and (until is None or at < until)
+
+
 def left_of(limit: Number | Unlimited, used: Number) -> Number | Unlimited:
     """Return what is left below a limit, never less than zero."""
     if isinstance(limit, Unlimited):
@@ -238,14 +244,16 @@ def left_of(limit: Number | Unlimited, used: Number) -> Number | Unlimited:
 
 def json_number(number: Quantity) -> int | str | None:
     """Return a number as JSON keeps it exact: an int, decimal text, or "unlimited"."""
-    return str(number) if isinstance(number, Decimal | Unlimited) else number
+    if isinstance(number, Decimal):
+        return f"{number:f}"
+    return str(number) if isinstance(number, Unlimited) else number
 
 
 def json_value(value: ConfigValue | None) -> Any:
     """Return a config value as a JSON value; decimals become text."""
     if isinstance(value, tuple):
         return list(value)
-    return str(value) if isinstance(value, Decimal) else value
+    return f"{value:f}" if isinstance(value, Decimal) else value
 
 
 def json_instant(at: datetime | None) -> str | None:

@@ -24,7 +24,7 @@ from .catalog.model import Catalog
 from .catalog.problems import Problem
 from .deciding import check, counters_of, snapshot
 from .decisions import Decision
-from .errors import CatalogError, StorageUnavailable
+from .errors import CatalogError, OutcomeUnknown, StorageUnavailable
 from .hearing import Hearing, Note, Unfixed, Unsold
 from .judging import without_storage
 from .ledger.entries import Batch, CounterKey
@@ -42,6 +42,7 @@ PULSE_EVERY = 0.05
 LOOK_EVERY = 1.0
 STEADY_FOR = timedelta(seconds=2 * PULSE_EVERY)
 AHEAD = timedelta(minutes=5)
+ASK_AGAIN = 2
 
 Clock = Callable[[], datetime]
 Listener = Callable[[Any], None]
@@ -56,7 +57,8 @@ class Desk:
 
     `lost` says that the storage has not been heard of for longer than an answer may be stale.
     Up to `fresh_until` (of the monotonic clock) nothing need be looked for; what is valid beyond
-    `steady_until` is valid until then without asking the system's clock.
+    `steady_until` is valid until then without asking the system's clock (`is_steady`); a clock of the
+    caller's own is always asked.
     """
 
     def __init__(
@@ -86,7 +88,8 @@ class Desk:
         self._look_at = self._heard_at + LOOK_EVERY
         self.fresh_until = self._heard_at
         self.lost = False
-        self.steady_until = datetime.max.replace(tzinfo=UTC)
+        self.is_steady = clock is system_clock
+        self._minded_at = self.steady_until = datetime.min.replace(tzinfo=UTC)
 
     def now(self) -> datetime:
         """Return the clock's instant in UTC; raises TypeError for a clock that is naive."""
@@ -98,6 +101,7 @@ class Desk:
         """Decide a request under the storage's lock, append what it comes to, and tell who listens."""
         self.refresh()
         key = request.key or uuid.uuid4().hex
+        unknown = 0
         while True:
             hearing = Hearing(
                 request, key, self.offering.catalog, self.now, self.throttle_within, self.sold, self.fixed
@@ -109,6 +113,10 @@ class Desk:
                 self._fetch(missing.version)
             except Unfixed as first:
                 self._keep(hearing.catalog, first)
+            except OutcomeUnknown:
+                unknown += 1
+                if unknown > ASK_AGAIN:
+                    raise
         self.cache.forget(request.customer)
         if hearing.ahead > AHEAD:
             self._ahead(request.customer, hearing.ahead)
@@ -125,7 +133,7 @@ class Desk:
         try:
             decision = check(self.case(request, feature, as_of=as_of))
         except StorageUnavailable as fault:
-            return self._fallback(request.customer, feature, fault)
+            return self._fallback(request.customer, feature, fault, plain=False)
         if self.telling:
             self.tell_decision(decision)
         return decision
@@ -175,8 +183,9 @@ class Desk:
         if as_of is not None:
             past = self._past(request.customer, as_of, needed)
             return hearing.case.counting(past.counters)
-        if known is not None and self._still_holds(known, hearing.catalog, at or self.now()):
-            hearing.open(known.head, at, known.entitlements)
+        moment = at or max(self.now(), known.head.at) if known is not None else None
+        if known is not None and moment is not None and self._still_holds(known, hearing.catalog, moment):
+            hearing.open(known.head, moment, known.entitlements)
             if not counters_of(hearing.case, feature):
                 return hearing.case
         state = self.storage.state(request.customer, needed)
@@ -223,10 +232,16 @@ class Desk:
                     self._changed()
             self._listen(now)
             self.fresh_until = now if self.lost else now + PULSE_EVERY
-            if self.clock is system_clock:
-                self.steady_until = system_clock() + STEADY_FOR
+            if self.is_steady:
+                self._mind_the_clock(system_clock())
         finally:
             self._lock.release()
+
+    def _mind_the_clock(self, at: datetime) -> None:
+        """Forget what was decided in a future that the system's clock has taken back."""
+        if at < self._minded_at:
+            self.cache.forget_all()
+        self._minded_at, self.steady_until = at, at + STEADY_FOR
 
     def reload(self) -> Catalog:
         """Read the catalog again now."""
@@ -312,12 +327,12 @@ class Desk:
         logger.warning("the log of a customer is %s ahead of the clock", ahead)
         self.tell("clock", {"customer": customer, "ahead": ahead})
 
-    def _fallback(self, customer: str, feature: str, fault: StorageUnavailable) -> Decision:
+    def _fallback(self, customer: str, feature: str, fault: StorageUnavailable, *, plain: bool = True) -> Decision:
         """Answer while the storage is away, as the feature's `on_unavailable` says."""
         catalog = self.offering.catalog
         policy = catalog.features[feature].on_unavailable if feature in catalog.features else "deny"
         logger.warning("storage unavailable, feature %s answered by policy %s: %s", feature, policy, fault)
-        known = self.cache.warm.get(customer) if policy == "last_known" else None
+        known = self.cache.warm.get(customer) if plain and policy == "last_known" else None
         last = known.decisions.get(feature) if known is not None else None
         if last is not None:
             decision = attrs.evolve(last, stale=True, fallback=True)

@@ -91,12 +91,12 @@ def without_storage(catalog: Catalog, customer: str, feature: str, at: datetime,
 
 
 def after_aggregate(feature: Feature, used: int, amount: int) -> int:
-    """Return what a counter becomes with one more use of `amount` units."""
+    """Return what a counter becomes with one more use of `amount` units; using nothing is no use."""
     match feature.aggregate:
         case "sum":
             return used + amount
         case "count":
-            return used + to_units(1, feature.scale)
+            return used + to_units(1, feature.scale) if amount else used
         case "max":
             return max(used, amount)
         case _:

@@ -24,6 +24,7 @@ DEPLETIONS = ("hard", "partial", "soft")
 MODES = ("grant", "add", "set", "deny")
 STATUSES = ("active", "past_due", "paused")
 ID_LENGTH = 255
+MOST_SECONDS = 100 * 366 * 86_400
 PROSE_LENGTH = 10_000
 DEEPEST = 8
 _NEEDED = frozenset({"plan", "addon", "promotion", "feature", "amount", "quantity", "status", "usage", "mode", "zone"})
@@ -85,6 +86,27 @@ def aware(value: object, what: str) -> datetime:
         return value.astimezone(UTC)
     except OverflowError:
         raise ValueError(f"{what} is {value.isoformat()}; in UTC it lies outside the years 1 to 9999") from None
+
+
+def count(value: object, what: str) -> int:
+    """Return a whole number from zero on; raise TypeError or ValueError for anything else."""
+    if whole(value, what) < 0:
+        raise ValueError(f"{what} is below zero; it is zero or more")
+    return whole(value, what)
+
+
+def position(value: object, what: str) -> int | None:
+    """Return the number of an entry, None for none; raise TypeError or ValueError for anything else."""
+    return None if value is None else whole(value, what)
+
+
+def seconds(value: object, what: str) -> float:
+    """Return a span in seconds, from zero to a hundred years; raise TypeError or ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{what} is of type {type(value).__name__}; it is a number of seconds")
+    if not 0 <= value <= MOST_SECONDS:
+        raise ValueError(f"{what} is {value!r:.40}; it is 0 to {MOST_SECONDS} seconds")
+    return value
 
 
 def text(value: object, what: str) -> str:

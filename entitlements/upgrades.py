@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import partial
@@ -20,6 +21,9 @@ from .resolution import resolve
 CURABLE = frozenset(
     {"unknown_customer", "no_active_subscription", "trial_ended", "not_in_plan", "value_not_allowed", "limit_reached"}
 )
+
+LAST = chr(sys.maxunicode)
+"""The id of a subscription bought now: those held already anchor first."""
 
 
 def with_upgrade(decision: Decision, question: Question, case: Case) -> Decision:
@@ -78,7 +82,7 @@ def _resets(answers: Iterable[Decision]) -> Iterator[datetime]:
 def _with_plan(case: Case, plan: Plan) -> Facts:
     facts, at = case.head.facts, case.at
     held = [fact for fact in facts.subscriptions if fact.product == plan.product and holds(fact, at)]
-    bought = Subscription("", plan.product, plan.key, at, None, started_at=at, anchor=at)
+    bought = Subscription(LAST, plan.product, plan.key, at, None, started_at=at, anchor=at)
     if held:
         bought = attrs.evolve(held[0], plan=plan.key, version=None)
     return attrs.evolve(facts, subscriptions=replace(facts.subscriptions, plan.product, at, (bought,)))

@@ -128,6 +128,7 @@ class SQLiteStorage:
         self._drop_readers()
 
     def _decided(self, deadline: float, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
+        self._check_usable()
         connection = self._writer = self._writer or self._open_writer()
         try:
             connection.begin(deadline)
@@ -162,7 +163,6 @@ class SQLiteStorage:
         deadline = time.monotonic() + self._write_timeout
         if not self._lock.acquire(timeout=self._write_timeout):
             raise StorageUnavailable(f"{self.path} was busy for {self._write_timeout:g} s; nothing was written")
-        self._check_usable()
         return deadline
 
     @contextmanager
@@ -187,9 +187,12 @@ class SQLiteStorage:
         self._acquire()
         try:
             self._holder = threading.get_ident()
+            self._check_usable()
             connection = self._writer = self._writer or self._open_writer()
-            yield connection
-            connection.roll_back()
+            try:
+                yield connection
+            finally:
+                connection.roll_back()
         finally:
             self._holder = None
             self._lock.release()

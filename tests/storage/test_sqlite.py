@@ -1,5 +1,6 @@
 """The SQLite storage: the contract, and what only a file can suffer."""
 
+import contextlib
 import os
 import resource
 import sqlite3
@@ -200,15 +201,38 @@ def test_waiting_for_another_thread_is_bounded(storage: SQLiteStorage) -> None:
     with pytest.raises(StorageUnavailable):
         append(storage, "b", "k", used())
     assert storage.state("a", lambda _: []).head.seq == 0
+    with pytest.raises(StorageUnavailable, match="close it again"):
+        storage.close()
     leave.set()
     slow.result()
-    assert append(storage, "b", "k", used()).number == 1
+    storage.close()
+    with pytest.raises(StorageUnavailable, match="closed"):
+        append(storage, "b", "k", used())
 
 
 def test_a_decision_cannot_use_the_storage_that_runs_it(storage: SQLiteStorage) -> None:
     with pytest.raises(StorageError, match="decision"):
         storage.transact("a", "k", lambda _: [], lambda _: Verdict(append(storage, "b", "k", used())))
     assert append(storage, "a", "k", used()).number == 1
+
+
+def test_whoever_waits_while_a_storage_closes_is_told() -> None:
+    storage = SQLiteStorage(":memory:")
+    closing_down: list[Background] = []
+
+    def decide(_: State) -> Verdict[list[Background]]:
+        uses = (lambda: append(storage, "a", "k", used()), lambda: storage.state("a", lambda _: []))
+        waiting = [Background(use) for use in uses]
+        closing_down.append(Background(storage.close))
+        time.sleep(0.05)
+        return Verdict(waiting)
+
+    for waiting in storage.transact("a", "k", lambda _: [], decide):
+        with contextlib.suppress(StorageUnavailable):
+            waiting.result()
+    closing_down[0].result()
+    with pytest.raises(StorageUnavailable, match="closed"):
+        storage.state("a", lambda _: [])
 
 
 def test_two_storages_on_one_file_never_overlap(storage: SQLiteStorage) -> None:

@@ -184,6 +184,14 @@ def test_ways_up_are_bounded():
     ]
 
 
+def test_a_thousand_ways_up_are_fine():
+    roots = {f"r{number}": {} for number in range(1000)}
+    parse({"plans": roots | {"p": {"extends": list(roots)}, "q": {"extends": "p"}}})
+    assert problems({"plans": roots | {"p": {"extends": list(roots)}, "q": {"extends": ["p", "r0"]}}}) == [
+        "plans.q.extends: leads up on more than 1000 ways; name fewer"
+    ]
+
+
 def test_a_tangle_takes_bounded_time():
     started = time.perf_counter()
     names = [f"p{number}" for number in range(400)]
@@ -406,7 +414,9 @@ def test_rates():
         "rates.calls.per: is 0; write how many units the price is for, more than zero"
     ]
     assert problems(rated()) == ["rates.calls: needs a price, or cases under when"]
-    many = ({f"d{number}": "x", "price": 1} for number in range(21))
+    many = [{f"d{number}": "x", f"e{number}": "y" * number, "price": 1} for number in range(21)]
+    many = [{name: value for case in many[: at + 1] for name, value in case.items()} for at in range(21)]
+    parse(rated(*many[:20]))
     assert problems(rated(*many)) == ["rates.calls.when: has cases with more than 20 sets of dimensions; use fewer"]
 
 

@@ -187,6 +187,7 @@ def test_merge_keys_spoil_their_mapping(loader):
         ('x\ny: "\ud7ff\x07"', "the character U+0007 cannot stand in YAML; take it out", (2, 6)),
         ("a: \0", "there is a NUL character here; take it out", (1, 4)),
         (b"a: 1\nb: \xff", "byte 0xff is not UTF-8; save the file as UTF-8", (2, 4)),
+        (b"\n\xff", "byte 0xff is not UTF-8; save the file as UTF-8", (2, 1)),
         (b"\xed\xa0\x80", "byte 0xed is not UTF-8; save the file as UTF-8", (1, 1)),
     ],
 )

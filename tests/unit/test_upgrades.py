@@ -216,6 +216,12 @@ def test_a_subscription_that_changes_its_plan_keeps_its_windows():
     assert "plan:pro" not in denied("calls", held("free"), used=100).upgrade
 
 
+def test_what_is_bought_now_does_not_take_the_anchor_from_what_began_at_the_same_instant():
+    """Counterexample: a plan of another product was offered for its fresh window, for one microsecond."""
+    begun = held("free", since=AT, started_at=AT, anchor=day(5, 1))
+    assert "plan:desk" not in denied("calls", begun, used=100).upgrade
+
+
 # --- an upgrade is part of the answer, and so of how long it is valid
 
 
@@ -239,7 +245,7 @@ def test_a_denial_is_valid_no_longer_than_its_own_reasons():
 
 
 def test_a_denial_is_valid_until_a_reset_makes_another_plan_allow_it():
-    """Counterexample: `top` would have 5 chats a month, which are used: not offered now, but from the first of June on."""
+    """Counterexample: `top` has 5 chats a month, which are used: it is no upgrade before the first of June."""
     decision = denied("chat", held("free"), used=5)
     assert (decision.upgrade, decision.valid_until) == ((), day(1, 6))
     assert denied("chat", held("free"), at=day(1, 6)).upgrade == ("plan:top",)
