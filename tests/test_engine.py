@@ -275,6 +275,21 @@ def test_a_check_is_answered_from_memory_until_something_can_have_changed(opened
     assert not ent.check("acme", "exports")
 
 
+def test_a_remembered_denial_names_the_upgrades_of_now(opened, clock):
+    """Found by the random histories: two engines named different upgrades, as their memories were older or younger."""
+    plans = {
+        "monthly": {"entitlements": {"tokens": 5}},
+        "daily": {"entitlements": {"tokens": {"limit": 3, "reset": "day"}}},
+    }
+    ent = opened({"version": 1, "features": {"tokens": {"type": "metered", "reset": "month"}}, "plans": plans})
+    ent.subscribe("acme", "monthly")
+    ent.consume("acme", "tokens", 5)
+    time.sleep(0.06)
+    assert ent.check("acme", "tokens").upgrade == ()
+    clock.advance(DAY)
+    assert ent.check("acme", "tokens").upgrade == ent.check("acme", "tokens", requested="1").upgrade == ("plan:daily",)
+
+
 def test_only_so_many_customers_are_remembered(opened, catalog_file, counting):
     ent = opened(catalog_file, storage=counting, cache=3)
     for customer in "abcd":
