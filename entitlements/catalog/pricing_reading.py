@@ -192,7 +192,7 @@ class Part:
 
     def entries(self, key: str) -> dict[str, Part]:
         """Return the mappings of a section by name, where a bare value stands for a mapping with that `value`."""
-        section = self.peek(key)
+        section: Any = self.peek(key)
         for name, entry in section.items() if isinstance(section, dict) else ():
             if not isinstance(entry, dict) and entry is not None:
                 self.remarks.note((*self.path, key, name), "has no key 'value'; read as the value")
