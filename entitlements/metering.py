@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from itertools import takewhile
 from typing import cast
 
 import attrs
@@ -95,10 +96,10 @@ def counters_of(
 ) -> tuple[CounterKey, ...]:
     """Return the counters of a feature's open windows, also those another plan of a subscription brings back."""
     found = [meter.counter for meter in meters(entitlements, opened, feature, at).values()]
-    if entitlements.anchoring(feature.key) is None:
-        for subscription in entitlements.held():
-            for period, name in periods_of(entitlements.catalog, feature.key).items():
-                found.append(_meter(entitlements, opened, subscription, name, period, at).counter)
+    anchoring = entitlements.anchoring(feature.key)
+    for subscription in takewhile(lambda held: held is not anchoring, entitlements.held()):
+        for period, name in periods_of(entitlements.catalog, feature.key).items():
+            found.append(_meter(entitlements, opened, subscription, name, period, at).counter)
     return tuple(dict.fromkeys(found))
 
 
@@ -108,13 +109,14 @@ def counters(entitlements: Entitlements, opened: Mapping[str, datetime], at: dat
     Names and periods are the same for all who hold the same and are worked out once; only where the
     windows begin is the customer's own.
     """
-    held = [holder.subscription for holder in entitlements.holders if holder.subscription is not None]
+    held = entitlements.held()
     if len(held) > 1 or opened:
         return _counters_of(entitlements, opened, entitlements.catalog.features, at)
     found: list[CounterKey] = []
     for (period, anchored), names in _layout(entitlements).items():
-        start = _meter(entitlements, opened, held[0] if anchored else None, "", period, at).counter[1]
-        found += [(name, start) for name in names]
+        anchors = held if anchored else (None, *held)
+        for start in {_meter(entitlements, opened, anchor, "", period, at).counter[1] for anchor in anchors}:
+            found += [(name, start) for name in names]
     return (*found, *_counters_of(entitlements, opened, entitlements.own, at))
 
 
@@ -137,10 +139,10 @@ def _counters_of(
 ) -> tuple[CounterKey, ...]:
     known = [entitlements.catalog.features[key] for key in features if key in entitlements.catalog.features]
     return tuple(
-        meter.counter
+        counter
         for feature in known
         if feature.type == "metered"
-        for meter in meters(entitlements, opened, feature, at).values()
+        for counter in counters_of(entitlements, opened, feature, at)
     )
 
 

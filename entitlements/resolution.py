@@ -12,20 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final, TypeAlias, cast
 
 import attrs
 
 from .catalog.model import EMPTY, AddOn, Catalog, Feature
-from .catalog.standing import Source, Standing, add, flatten, join, promoted, standing_of
+from .catalog.standing import Kind, Source, Standing, add, flatten, join, promoted, standing_of
 from .ledger.facts import Fact, Facts, HeldAddOn, Override, PromotionRun, Subscription, Trial, in_force
 from .periods import Window
 
 GRANTED, ADDED, SET = Source("override", "grant"), Source("override", "add"), Source("override", "set")
-Combination: TypeAlias = tuple[
-    tuple[tuple[str, str, str, bool], ...], tuple[tuple[str, int], ...], tuple[str, ...]
-]
+Combination: TypeAlias = tuple[tuple[tuple[str, str, str, bool], ...], tuple[tuple[str, int], ...], tuple[str, ...]]
 COMBINATIONS: Final = 4096
 """How many combinations of plans, add-ons and promotions a catalog keeps worked out."""
 
@@ -146,8 +144,7 @@ def resolve(catalog: Catalog, facts: Facts, at: datetime, *, sold: Mapping[str, 
     """
     holders = tuple(_holders(catalog, facts, at, sold))
     addons, runs = in_force(facts.addons, at), in_force(facts.promotions, at)
-    combination = _combination(holders, addons, runs)
-    shared = _combined(catalog, combination, holders, addons, runs)
+    combination, shared = _combined(catalog, holders, addons, runs)
     overrides = in_force(facts.overrides, at)
     own: dict[str, Standing] = {}
     for override in overrides:
@@ -157,6 +154,12 @@ def resolve(catalog: Catalog, facts: Facts, at: datetime, *, sold: Mapping[str, 
         _override(shared, own, override)
     denied = frozenset(override.entitlement.feature for override in overrides if override.entitlement.mode == "deny")
     return Entitlements(catalog, facts, at, holders, shared, own, denied, sold, combination)
+
+
+@lru_cache(maxsize=4096)
+def source_of(kind: Kind, key: str) -> Source:
+    """Return a source; equal ones are one object, whoever holds them."""
+    return Source(kind, key)
 
 
 def applies(addon: AddOn, plan: str) -> bool:
@@ -169,12 +172,12 @@ def _holders(catalog: Catalog, facts: Facts, at: datetime, sold: Mapping[str, Ca
     for subscription in held:
         if subscription.status != "paused":
             version = sold.get(subscription.version or "", catalog)
-            yield Holder(Source("plan", subscription.plan), version, subscription)
+            yield Holder(source_of("plan", subscription.plan), version, subscription)
     default = catalog.plans.get(catalog.default_plan or "")
     if default is not None and all(subscription.product != default.product for subscription in held):
-        yield Holder(Source("plan", default.key), catalog)
+        yield Holder(source_of("plan", default.key), catalog)
     for trial in in_force(facts.trials, at):
-        yield Holder(Source("trial", trial.plan), sold.get(trial.version or "", catalog))
+        yield Holder(source_of("trial", trial.plan), sold.get(trial.version or "", catalog))
 
 
 def _combination(
@@ -193,19 +196,17 @@ def _anchors(holder: Holder) -> bool:
 
 
 def _combined(
-    catalog: Catalog,
-    combination: Combination,
-    holders: tuple[Holder, ...],
-    held: tuple[HeldAddOn, ...],
-    runs: tuple[PromotionRun, ...],
-) -> Mapping[str, Standing]:
-    """Return what plans, add-ons and promotions come to; worked out once for all who hold the same."""
-    memo = catalog.combined.get(combination)
+    catalog: Catalog, holders: tuple[Holder, ...], held: tuple[HeldAddOn, ...], runs: tuple[PromotionRun, ...]
+) -> tuple[Combination, Mapping[str, Standing]]:
+    """Return what plans, add-ons and promotions come to; worked out once, and shared by all who hold the same."""
+    combination = _combination(holders, held, runs)
+    memo = catalog.combinations.get(combination)
     if memo is None:
-        if len(catalog.combined) >= COMBINATIONS:
+        if len(catalog.combinations) >= COMBINATIONS:
+            catalog.combinations.clear()
             catalog.combined.clear()
-        memo = catalog.combined[combination] = _combine(catalog, holders, held, runs)
-    return cast("Mapping[str, Standing]", memo)
+        memo = catalog.combinations[combination] = (combination, _combine(catalog, holders, held, runs))
+    return cast("tuple[Combination, Mapping[str, Standing]]", memo)
 
 
 def _combine(

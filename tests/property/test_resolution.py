@@ -21,7 +21,7 @@ from entitlements.cases import Case
 from entitlements.catalog.model import AddOn, Catalog, Entitlement, Feature, Limit, Period, Plan, Promotion
 from entitlements.catalog.standing import Source, add, at_least, bound, join, standing_of
 from entitlements.contest import says
-from entitlements.deciding import check, snapshot
+from entitlements.deciding import check, counters_of, snapshot
 from entitlements.judging import Question, judge
 from entitlements.ledger.facts import Facts, HeldAddOn, Override, PromotionRun, Subscription, Trial
 from entitlements.ledger.state import Head
@@ -212,8 +212,10 @@ class World:
 
     def case(self, verb="check", at=None, feature=True):
         named = {"feature": self.feature, "amount": self.requested} if feature else {}
-        counters = Booked(self.used)
-        return Case(request(verb, "acme", None, **named), "", self.catalog, at or AT, self.head(), counters, self.sold)
+        asked = request(verb, "acme", None, **named)
+        opened = Case(asked, "", self.catalog, at or AT, self.head(), sold=self.sold)
+        booked = Booked(self.used)
+        return opened.counting({counter: booked[counter] for counter in counters_of(opened, named.get("feature"))})
 
     def checked(self, at=None):
         return check(self.case(at=at))

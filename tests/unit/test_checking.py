@@ -250,6 +250,9 @@ def test_resets_that_contradict_are_told_once_for_each_feature():
     document = plan_with({"limit": 5, "reset": "day"})
     document["plans"]["team"] = {"entitlements": {"calls": {"limit": 5, "reset": "week"}}}
     document["features"]["x"] = {"type": "metered"}
+    document["plans"]["twice"] = {
+        "entitlements": {"x": {"limits": [{"limit": 5, "reset": "day"}, {"limit": 5, "reset": "week"}]}}
+    }
     document["plans"]["team"]["entitlements"]["x"] = {
         "limit": 5,
         "reset": {"every": "hour", "count": 5, "align": "calendar"},

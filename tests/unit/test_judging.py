@@ -574,6 +574,34 @@ def test_a_window_that_has_not_been_opened_ends_nothing():
     assert (fresh.used, fresh.window_start, fresh.resets_at, fresh.valid_until) == (0, None, None, None)
 
 
+FRESH = {"every": "day", "align": "first_use"}
+
+
+@pytest.mark.xfail(
+    reason="judging: the end of a window that nothing has opened moves with the instant asked at", strict=True
+)
+def test_a_window_that_has_not_been_opened_does_not_settle_which_limit_is_shown():
+    """Counterexample: the month was shown until its end came nearer than a day, then the window of a first use."""
+    catalog = offer(calls={"limits": [{"limit": 5, "reset": FRESH}, {"limit": 5, "reset": "month"}]})
+    early, late = (decided(catalog, "calls", at=utc(text)) for text in ("2026-05-13 12:00", "2026-05-14 12:00"))
+    assert early == late
+    assert late.valid_until == MONTH_END
+
+
+@pytest.mark.xfail(
+    reason="judging: the end of a window that nothing has opened moves with the instant asked at", strict=True
+)
+def test_a_window_that_has_not_been_opened_does_not_settle_which_allowance_is_shown():
+    more = Facts(
+        subscriptions=(held(),), overrides=(override("calls", "grant", Limit(5, Period("day", 1, "first_use"))),)
+    )
+    early, late = (
+        decided(offer(calls=5), "calls", more, at=utc(text)) for text in ("2026-05-13 12:00", "2026-05-14 12:00")
+    )
+    assert early == late
+    assert late.source == "plan:pro"
+
+
 def test_an_opened_window_ends_it():
     period, opened = Period("hour", 5, "first_use"), {"render/5 hours (first_use)": AT - timedelta(hours=1)}
     open_now = decided(offer(render=5), "render", used={period: 2}, opened=opened)

@@ -34,6 +34,7 @@ CATALOG = Catalog.load(
         },
         "plans": {
             "pro": {"entitlements": {"exports": True, "calls": 10, "sums": "2.50", "history": 30, "langs": ["en"]}},
+            "bare": {},
             "top": {"extends": "pro", "entitlements": {"calls": "unlimited", "audit": True}},
         },
         "promotions": {"launch": {"entitlements": {"calls": 50}}},
@@ -45,7 +46,9 @@ HELD = Subscription("s", "default", "pro", day(1), None, day(1), day(1))
 def case(verb="snapshot", *, at=AT, used=None, facts=None, **asked):
     head = Head(batches=1, facts=facts or Facts(subscriptions=(HELD,)))
     opened = Case(request(verb, "acme", None, **asked), "", CATALOG, at, head)
-    return opened.counting({counter: (used or {}).get(counter[0], 0) for counter in counters_of(opened, None)})
+    return opened.counting(
+        {counter: (used or {}).get(counter[0], 0) for counter in counters_of(opened, asked.get("feature"))}
+    )
 
 
 def test_a_snapshot_holds_one_decision_for_every_feature_the_same_as_a_check():
@@ -55,6 +58,14 @@ def test_a_snapshot_holds_one_decision_for_every_feature_the_same_as_a_check():
         assert taken.features[key] == check(case("check", used={"calls/month": 10, "sums/none": 125}, feature=key))
     assert (taken.features["calls"].code, taken.features["calls"].upgrade) == ("limit_reached", ("plan:top",))
     assert taken.features["sums"].remaining == Decimal("1.25")
+
+
+def test_a_snapshot_knows_what_was_used_before_a_feature_was_lost():
+    """Counterexample: a check did not offer the plan whose limit is used up, a snapshot did."""
+    moved = attrs.evolve(HELD, plan="bare", anchor=day(5, 1), started_at=day(5, 1))
+    facts, used = Facts(subscriptions=(moved,)), {"calls/month": 10}
+    offered = check(case("check", facts=facts, used=used, feature="calls")).upgrade
+    assert snapshot(case(facts=facts, used=used)).features["calls"].upgrade == offered == ("plan:top",)
 
 
 def test_a_snapshot_is_json():
