@@ -117,7 +117,18 @@ def counters(entitlements: Entitlements, opened: Mapping[str, datetime], at: dat
         anchors = held if anchored else (None, *held)
         for start in {_meter(entitlements, opened, anchor, "", period, at).counter[1] for anchor in anchors}:
             found += [(name, start) for name in names]
-    return (*found, *_counters_of(entitlements, opened, entitlements.own, at))
+    return (*found, *_counters_of(entitlements, opened, _with_own_periods(entitlements), at))
+
+
+def _with_own_periods(entitlements: Entitlements) -> list[str]:
+    """Return the features of which this customer's overrides name a period that the catalog does not."""
+    return [
+        key
+        for key, standing in entitlements.own.items()
+        for share in standing.shares
+        for limit in share.limits
+        if limit.period not in periods_of(entitlements.catalog, key)
+    ]
 
 
 def _layout(entitlements: Entitlements) -> Mapping[tuple[Period, bool], list[str]]:

@@ -19,6 +19,7 @@ import attrs
 
 from .catalog.model import EMPTY, AddOn, Catalog, Feature
 from .catalog.standing import Kind, Source, Standing, add, flatten, join, promoted, standing_of
+from .ledger.entries import EPOCH
 from .ledger.facts import Fact, Facts, HeldAddOn, Override, PromotionRun, Subscription, Trial, in_force
 from .periods import Window
 
@@ -75,14 +76,13 @@ class Entitlements:
 
     def held(self) -> tuple[Subscription, ...]:
         """Return the subscriptions in force, the first-held first."""
-        return tuple(subscription for subscription, _ in self._subscribed)
+        return tuple([holder.subscription for holder in self._subscribed() if holder.subscription is not None])
 
     def anchoring(self, feature: str) -> Subscription | None:
         """Return the first-held subscription that grants a feature, whose anchor its windows have."""
-        for subscription, granted in self._subscribed:
-            for source in granted:
-                if feature in source:
-                    return subscription
+        for holder in self._subscribed():
+            if feature in holder.standings() or self._added(feature, holder.plan):
+                return holder.subscription
         return None
 
     def valid_until(self, feature: str) -> datetime | None:
@@ -104,16 +104,15 @@ class Entitlements:
             (fact, edge) for fact in self.facts for edge in (fact.since, fact.until) if edge and edge > self.at
         )
 
-    @cached_property
-    def _subscribed(self) -> tuple[tuple[Subscription, tuple[Mapping[str, object], ...]], ...]:
-        """Each subscription in force, the first-held first, with what it and its add-ons speak of."""
+    def _subscribed(self) -> list[Holder]:
+        """Return the holders that are subscriptions, the first-held first."""
+        subscribed = [holder for holder in self.holders if holder.subscription is not None]
+        return subscribed if len(subscribed) < 2 else sorted(subscribed, key=_first_held)
+
+    def _added(self, feature: str, plan: str) -> bool:
+        """Tell whether an add-on in force that goes with a plan speaks of a feature."""
         held = in_force(self.facts.addons, self.at)
-        subscribed = []
-        for holder in self.holders:
-            if holder.subscription is not None:
-                addons = [addon.entitlements for addon, _ in _allowed(self.catalog, held, holder.plan)]
-                subscribed.append((holder.subscription, (holder.standings(), *addons)))
-        return tuple(sorted(subscribed, key=lambda pair: (pair[0].started_at, pair[0].id)))
+        return any(feature in addon.entitlements for addon, _ in _allowed(self.catalog, held, plan))
 
     def _given(self, feature: str) -> bool:
         standing = self.standing(feature)
@@ -160,6 +159,11 @@ def resolve(catalog: Catalog, facts: Facts, at: datetime, *, sold: Mapping[str, 
 def source_of(kind: Kind, key: str) -> Source:
     """Return a source; equal ones are one object, whoever holds them."""
     return Source(kind, key)
+
+
+def _first_held(holder: Holder) -> tuple[datetime, str]:
+    subscription = holder.subscription
+    return (subscription.started_at, subscription.id) if subscription is not None else (EPOCH, "")
 
 
 def applies(addon: AddOn, plan: str) -> bool:

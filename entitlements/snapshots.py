@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -18,8 +18,8 @@ from .decisions import Decision, json_instant
 class Answers(Mapping[str, Decision]):
     """The decision on each of a number of features, made from one state when first asked for."""
 
-    def __init__(self, features: Iterable[str], answer: Callable[[str], Decision]) -> None:
-        self._features = dict.fromkeys(features)
+    def __init__(self, features: Collection[str], answer: Callable[[str], Decision]) -> None:
+        self._features = features
         self._answer = answer
         self._made: dict[str, Decision] = {}
 

@@ -160,7 +160,7 @@ def _settle(case: Case, question: Question, lines: Sequence[Entry], units: int, 
 
 
 def _with_circumstances(case: Case, line: Entry) -> Entry:
-    told = {name: case.value(name) for name in ("scope", "dimensions") if case.value(name)}
+    told = {name: dict(case.value(name)) for name in ("scope", "dimensions") if case.value(name)}
     return attrs.evolve(line, data=told) if told else line
 
 

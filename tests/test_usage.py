@@ -507,6 +507,14 @@ def test_an_entry_keeps_the_circumstances_of_its_usage(ent):
     }
 
 
+def test_nothing_that_a_caller_holds_is_part_of_the_log(ent):
+    """Found in review: the scope of a decision was the scope of the entry."""
+    ent, scope, dimensions = ent(10), {"team": "research"}, {"model": "large"}
+    decision = consume(ent, 1, scope=scope, dimensions=dimensions)
+    scope["team"] = decision.scope["team"] = dimensions["model"] = "other"
+    assert ent.entries("acme")[0].data == {"scope": {"team": "research"}, "dimensions": {"model": "large"}}
+
+
 def test_only_what_is_metered_is_used_up(engine):
     for verb in (engine.consume, engine.record, engine.free, engine.reset_usage):
         with pytest.raises(

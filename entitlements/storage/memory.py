@@ -171,7 +171,8 @@ class _Log:
 
     def counters_at(self, head: Head, names: Iterable[CounterKey]) -> dict[CounterKey, int]:
         """Return the amounts of the counters as they were at a published head."""
-        return {name: self._amount(name, head) for name in names}
+        known = self._counters
+        return {name: self._amount(name, head) if name in known else 0 for name in names}
 
     def write(self, batch: Batch, touched: Mapping[CounterKey, int]) -> None:
         """Write a batch and its counters down, unpublished."""

@@ -60,7 +60,7 @@ VALUES = {
 }
 UNORDERED = {"mark"}
 AMOUNTS = st.one_of(st.integers(0, 12), st.just(UNLIMITED))
-QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=90, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 # --- random catalogs and customers, about one feature each
@@ -276,7 +276,7 @@ def standings(draw, feature):
 
 
 @pytest.mark.parametrize("feature", FEATURES)
-@settings(QUICK, max_examples=100)
+@settings(QUICK, max_examples=60)
 @given(data=st.data())
 def test_the_join_is_commutative_associative_and_idempotent(feature, data):
     described = FEATURES[feature]
@@ -288,7 +288,7 @@ def test_the_join_is_commutative_associative_and_idempotent(feature, data):
 
 
 @pytest.mark.parametrize("feature", PERIODS)
-@settings(QUICK, max_examples=100)
+@settings(QUICK, max_examples=60)
 @given(data=st.data())
 def test_additions_in_any_order_come_to_the_same(feature, data):
     base = data.draw(st.one_of(st.none(), standings(feature)))
@@ -335,7 +335,7 @@ def test_a_snapshot_says_what_checks_say(world):
     json.dumps(taken.to_dict())
 
 
-@settings(QUICK, max_examples=80)
+@settings(QUICK, max_examples=50)
 @given(world=worlds(["calls"]), facts=customers("calls"))
 def test_the_counters_of_a_customer_are_those_of_the_features_whoever_was_asked_about_before(world, facts):
     sold = {"old": world.catalog, **world.sold}
@@ -443,7 +443,7 @@ def no_less(before, after):
     return True
 
 
-@settings(QUICK, max_examples=400)
+@settings(QUICK, max_examples=250)
 @given(data=st.data(), world=worlds(["calls", "calls", "calls", *FEATURES.keys() - UNORDERED]))
 def test_a_source_that_grants_or_adds_never_lowers_an_answer(data, world):
     richer = attrs.evolve(world, facts=data.draw(gifts(world)))
@@ -518,7 +518,7 @@ def told(row):
     return period or "none", number
 
 
-@settings(QUICK, max_examples=300)
+@settings(QUICK, max_examples=180)
 @given(world=worlds())
 def test_the_winner_of_an_explanation_is_real_and_says_what_the_decision_says(world):
     explanation = explain(world.case("explain"))
@@ -572,7 +572,7 @@ def steady(decision):
     return decision
 
 
-@settings(QUICK, max_examples=400)
+@settings(QUICK, max_examples=250)
 @given(data=st.data(), world=worlds())
 def test_until_it_ends_time_alone_does_not_change_an_answer(data, world):
     decision = world.checked()
@@ -582,7 +582,7 @@ def test_until_it_ends_time_alone_does_not_change_an_answer(data, world):
     assert steady(world.checked(at)) == steady(decision)
 
 
-@settings(QUICK, max_examples=100)
+@settings(QUICK, max_examples=60)
 @given(data=st.data(), world=worlds())
 def test_what_was_resolved_once_may_be_used_until_a_fact_changes(data, world):
     once = world.entitlements()

@@ -153,6 +153,12 @@ def test_a_trial_of_other_features_did_not_end_for_this_one():
     assert decided(offer(trial={"calls": 5}), "exports", Facts(trials=(ENDED_TRIAL,))).code == "no_active_subscription"
 
 
+def test_a_trial_has_ended_at_its_very_end():
+    ending = Facts(trials=(Trial("lent", utc("2026-05-01"), AT),))
+    assert decided(offer(trial={"calls": 5}), "calls", ending).code == "trial_ended"
+    assert decided(offer(trial={"calls": 5}), "calls", ending, at=AT - TICK).allowed
+
+
 def test_a_trial_that_begins_later_has_not_ended():
     later = Trial("lent", utc("2026-06-01"), utc("2026-07-01"))
     assert decided(offer(trial={"calls": 5}), "calls", Facts(trials=(later,))).code == "no_active_subscription"
@@ -387,9 +393,9 @@ def test_of_equal_room_the_soonest_reset_is_shown():
 
 
 def test_an_allowance_that_passes_is_shown_before_one_with_more_room_that_does_not():
-    catalog = offer(calls={"limits": [{"limit": 5, "reset": "day"}, {"limit": 1000, "reset": "month"}]})
-    decision = decided(catalog, "calls", SPRINT, used={DAY: 5, HOUR: 57}, requested=2)
-    assert (decision.allowed, decision.limit, decision.source) == (True, 60, "promotion:sprint")
+    daily = Facts(subscriptions=(held(),), overrides=(override("peak", "grant", Limit(12, DAY)),))
+    decision = decided(offer(peak=10), "peak", daily, used={MONTH: 0, DAY: 11}, requested=12)
+    assert (decision.allowed, decision.limit, decision.used, decision.source) == (True, 12, 11, "override:grant")
 
 
 def test_unlimited_is_shown_before_any_number():

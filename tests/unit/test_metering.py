@@ -161,6 +161,12 @@ def test_one_instance_tells_the_windows_of_many_instants():
     assert len(entitlements.windows) == 3
 
 
+def test_one_instance_moves_on_to_the_next_window_at_the_very_end_of_one():
+    entitlements, end = known(held()), utc("2026-05-31 09:30")
+    for at, start in ((end - TICK, utc("2026-04-30 09:30")), (end, end), (end - TICK, utc("2026-04-30 09:30"))):
+        assert meters(entitlements, {}, CATALOG.features["calls"], at)[MONTH].counter[1] == start
+
+
 # --- windows that open with the first use
 
 

@@ -84,6 +84,8 @@ def test_a_snapshot_is_valid_as_long_as_all_its_decisions():
     assert snapshot(case()).valid_until == day(1, 6)
     ending = Facts(subscriptions=(HELD,), promotions=(PromotionRun("launch", day(1), day(20)),))
     assert snapshot(case(facts=ending)).valid_until == day(20)
+    both = {str(end): Decision(True, "ok", "acme", "x", valid_until=end) for end in (day(20), day(12), day(31))}
+    assert Snapshot("acme", AT, "v", both).valid_until == day(12)
     assert Snapshot("acme", AT, "v", {"x": Decision(True, "ok", "acme", "x")}).valid_until is None
 
 
