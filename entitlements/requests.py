@@ -65,8 +65,7 @@ def request(verb: str, customer: str, key: str | None, **values: Any) -> Request
 
 def identifier(value: object, what: str) -> str:
     """Return a customer id, key or scope part unchanged; raise TypeError or ValueError where it cannot be one."""
-    if not isinstance(value, str):
-        raise TypeError(f"{what} is of type {type(value).__name__}; it is text")
+    value = text(value, what)
     if not 1 <= len(value) <= ID_LENGTH:
         raise ValueError(f"{what} has {len(value)} characters; it has 1 to {ID_LENGTH}")
     if value[0] == "$" or value[0].isspace() or value[-1].isspace():
@@ -110,10 +109,10 @@ def seconds(value: object, what: str) -> float:
 
 
 def text(value: object, what: str) -> str:
-    """Return text unchanged; raise TypeError for anything else."""
+    """Return text unchanged, that of an enum as plain text; raise TypeError for anything else."""
     if not isinstance(value, str):
         raise TypeError(f"{what} is of type {type(value).__name__}; it is text")
-    return value
+    return value if type(value) is str else str.__str__(value)
 
 
 def whole(value: object, what: str) -> int:
