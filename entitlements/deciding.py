@@ -106,7 +106,7 @@ def _answer(case: Case, feature: Feature) -> Decision:
 def question_of(case: Case, feature: Feature) -> Question:
     """Return the question a check asks about a feature."""
     metered = feature.type == "metered"
-    amount = case.value("amount")
+    amount = case.value("requested")
     return Question(
         case.customer,
         feature,

@@ -77,6 +77,7 @@ class Desk:
         self.throttle_within = timedelta(seconds=throttle_within)
         self.listeners: defaultdict[str, list[Listener]] = defaultdict(list)
         self.telling = False
+        self.closed = False
         self.sold: dict[str, Catalog] = {}
         self.fixed: dict[str, Mapping[str, Any]] = {}
         self._max_stale = max_stale
@@ -90,6 +91,16 @@ class Desk:
         self.lost = False
         self.is_steady = clock is system_clock
         self._minded_at = self.steady_until = datetime.min.replace(tzinfo=UTC)
+
+    def close(self) -> None:
+        """Forget everything; no question is answered from memory afterwards."""
+        self.closed, self.fresh_until = True, float("-inf")
+        self.cache.forget_all()
+
+    def check_open(self) -> None:
+        """Raise StorageUnavailable once closed: a policy for a storage that is away is not for one let go of."""
+        if self.closed:
+            raise StorageUnavailable("this engine is closed; open another")
 
     def now(self) -> datetime:
         """Return the clock's instant in UTC; raises TypeError for a clock that is naive."""
@@ -128,6 +139,7 @@ class Desk:
 
     def look(self, request: Request, as_of: int | None = None) -> Decision:
         """Answer a check that names its own amount, value, scope or instant; nothing is remembered."""
+        self.check_open()
         self.refresh()
         feature = request.values["feature"]
         try:
@@ -141,6 +153,7 @@ class Desk:
     def learn(self, request: Request) -> Decision:
         """Answer a plain check, and remember the answer for as long as it stands."""
         customer, feature = request.customer, request.values["feature"]
+        self.check_open()
         self.refresh()
         epoch = self.cache.epoch
         try:

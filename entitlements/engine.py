@@ -92,7 +92,7 @@ class Entitlements:
 
     def close(self) -> None:
         """Let go of the storage; later calls raise StorageUnavailable."""
-        self._desk.cache.forget_all()
+        self._desk.close()
         self._storage.close()
 
     def __enter__(self) -> Self:
@@ -301,7 +301,7 @@ class Entitlements:
             return desk.learn(request("check", customer, None, feature=feature))
         asked = {"value": value, "scope": scope, "dimensions": dimensions, "at": at}
         return desk.look(
-            request("check", customer, None, feature=feature, amount=requested, **asked), position(as_of, "as_of")
+            request("check", customer, None, feature=feature, requested=requested, **asked), position(as_of, "as_of")
         )
 
     def consume(

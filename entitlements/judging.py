@@ -226,17 +226,16 @@ def _fitting(question: Question, weighed: Weighed) -> int:
 
 def _tightest(weighed: Weighed) -> tuple[bool, bool, int, timedelta]:
     """Order limits by the least room, or what is left, then by the latest reset (one that never comes first)."""
-    room, left, span = weighed.room, weighed.left, weighed.meter.window
+    room, left, end = weighed.room, weighed.left, _end(weighed.meter)
     least = room if room is not None else left or 0
-    return room is None, left is None, least, EPOCH - span.end if span is not None else timedelta.min
+    return room is None, left is None, least, EPOCH - end if end is not None else timedelta.min
 
 
 def _most_room(choice: Choice) -> tuple[bool, bool, int, bool, datetime, tuple[int, str]]:
     """Order choices by the most room, then by the soonest reset, then by the rank of their source."""
-    room, left, span = choice.tightest.room, choice.tightest.left, choice.tightest.meter.window
+    room, left, end = choice.tightest.room, choice.tightest.left, _end(choice.tightest.meter)
     more = room if room is not None else left or 0
-    reset = span.end if span is not None else EPOCH
-    return room is not None, left is not None, -more, span is None, reset, choice.share.source.rank
+    return room is not None, left is not None, -more, end is None, end or EPOCH, choice.share.source.rank
 
 
 def _overage(question: Question, shown: Choice) -> int:

@@ -27,7 +27,9 @@ ID_LENGTH = 255
 MOST_SECONDS = 100 * 366 * 86_400
 PROSE_LENGTH = 10_000
 DEEPEST = 8
-_NEEDED = frozenset({"plan", "addon", "promotion", "feature", "amount", "quantity", "status", "usage", "mode", "zone"})
+_NEEDED = frozenset(
+    {"plan", "addon", "promotion", "feature", "amount", "requested", "quantity", "status", "usage", "mode", "zone"}
+)
 
 
 @attrs.frozen
@@ -214,12 +216,12 @@ def _canonical(value: Any) -> Any:
     return [_canonical(inner) for inner in value] if isinstance(value, tuple) else value
 
 
-def _amount(value: object) -> str:
+def _amount(value: object, what: str = "amount") -> str:
     if isinstance(value, Mapping):
-        raise AmountError("amount is a mapping of kinds; only a feature with a rate by kind takes one")
-    exact = canonical(value)
+        raise AmountError(f"{what} is a mapping of kinds; only a feature with a rate by kind takes one")
+    exact = canonical(value, what=what)
     if exact.startswith("-"):
-        raise AmountError(f"amount is {exact[:60]}; an amount is zero or more")
+        raise AmountError(f"{what} is {exact[:60]}; an amount is zero or more")
     return exact
 
 
@@ -244,6 +246,7 @@ _CHECKS: Mapping[str, Any] = {
     "value": _entitled,
     "reason": lambda value: prose(value, "reason"),
     "amount": _amount,
+    "requested": lambda value: _amount(value, "requested"),
     "scope": scope_of,
     "dimensions": dimensions_of,
 }

@@ -35,7 +35,7 @@ def with_upgrade(decision: Decision, question: Question, case: Case) -> Decision
     if decision.allowed or decision.code not in CURABLE or not _sold(case.catalog, decision.feature):
         return decision
     answers = dict(_answers(question, case))
-    edges = [decision.valid_until, case.entitlements.next_change(), *_resets(answers.values())]
+    edges = [decision.valid_until, case.entitlements.next_change(), *_resets(answers.values(), question.at)]
     return attrs.evolve(
         decision,
         upgrade=tuple(label for label, answer in answers.items() if answer.allowed),
@@ -70,13 +70,17 @@ def _answer(question: Question, case: Case, label: str, facts: Callable[[], Fact
     return decision
 
 
-def _resets(answers: Iterable[Decision]) -> Iterator[datetime]:
-    """Yield when what is used of a limit that denies starts again from zero."""
+def _resets(answers: Iterable[Decision], at: datetime) -> Iterator[datetime]:
+    """Yield when what is used of a limit that denies starts again from zero.
+
+    What is bought now opens its windows now; one that finds usage there, because another window began
+    at this very instant, would find none a moment later.
+    """
     for answer in answers:
         for allowance in () if answer.allowed else answer.allowances:
             for limit in (allowance, *allowance.limits):
                 if limit.used and limit.resets_at is not None:
-                    yield limit.resets_at
+                    yield limit.resets_at if limit.window_start != at else at + datetime.resolution
 
 
 def _with_plan(case: Case, plan: Plan) -> Facts:

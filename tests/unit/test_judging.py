@@ -583,9 +583,6 @@ def test_a_window_that_has_not_been_opened_ends_nothing():
 FRESH = {"every": "day", "align": "first_use"}
 
 
-@pytest.mark.xfail(
-    reason="judging: the end of a window that nothing has opened moves with the instant asked at", strict=True
-)
 def test_a_window_that_has_not_been_opened_does_not_settle_which_limit_is_shown():
     """Counterexample: the month was shown until its end came nearer than a day, then the window of a first use."""
     catalog = offer(calls={"limits": [{"limit": 5, "reset": FRESH}, {"limit": 5, "reset": "month"}]})
@@ -594,9 +591,6 @@ def test_a_window_that_has_not_been_opened_does_not_settle_which_limit_is_shown(
     assert late.valid_until == MONTH_END
 
 
-@pytest.mark.xfail(
-    reason="judging: the end of a window that nothing has opened moves with the instant asked at", strict=True
-)
 def test_a_window_that_has_not_been_opened_does_not_settle_which_allowance_is_shown():
     more = Facts(
         subscriptions=(held(),), overrides=(override("calls", "grant", Limit(5, Period("day", 1, "first_use"))),)

@@ -87,7 +87,7 @@ def test_a_plan_that_says_no_is_not_named():
 
 
 def test_an_unknown_customer_is_told_what_to_subscribe_to():
-    decision = denied("calls", known=False, amount=60)
+    decision = denied("calls", known=False, requested=60)
     assert (decision.code, decision.upgrade) == ("unknown_customer", ("plan:pro", "plan:top", "plan:desk"))
 
 
