@@ -7,6 +7,7 @@ and nothing depends on the host's decimal context.
 
 from __future__ import annotations
 
+import math
 import re
 from decimal import Context, Decimal
 from typing import Final, TypeAlias, final
@@ -133,10 +134,18 @@ def _number(value: object, what: str) -> int | Decimal:
 
 def _not_a_number(value: object, what: str) -> str:
     if isinstance(value, float):
-        return f"{what} is the float {value!r}; floats are not exact, write the string {str(value)!r} or a Decimal"
+        return _not_exact(value, what)
     if isinstance(value, Unlimited):
         return f"{what} is unlimited; only a limit may be"
     return f"{what} is of type {type(value).__name__}; write an int, a Decimal or an exact string"
+
+
+def _not_exact(value: float, what: str) -> str:
+    if not math.isfinite(value):
+        return f"{what} is {float(value)}; an amount is a finite number"
+    number = Decimal(float.__repr__(value))
+    exact = f"the string {f'{number:f}'!r}" if abs(number.adjusted()) < DIGITS else "an int"
+    return f"{what} is the float {float(value)}; floats are not exact, write {exact} or a Decimal"
 
 
 def _spelled(value: object) -> str:

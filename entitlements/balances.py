@@ -10,7 +10,7 @@ import attrs
 
 from .amounts import exact
 from .cases import Case
-from .decisions import EXACT, json_instant
+from .decisions import EXACT, json_instant, json_number
 from .errors import UnknownCredit
 from .ledger.blocks import Block, Purpose, live, pays
 from .ledger.burn import burn_order
@@ -51,10 +51,10 @@ class Balance:
         return {
             "customer": self.customer,
             "credit": self.credit,
-            "available": str(self.available),
-            "held": str(self.held),
-            "total": str(self.total),
-            "debt": str(self.debt),
+            "available": json_number(self.available),
+            "held": json_number(self.held),
+            "total": json_number(self.total),
+            "debt": json_number(self.debt),
             "blocks": [block_to_dict(block) for block in self.blocks],
         }
 
@@ -94,12 +94,12 @@ def block_to_dict(block: Block) -> dict[str, Any]:
     return {
         "id": block.id,
         "credit": block.credit,
-        "amount": str(block.amount),
-        "remaining": str(block.remaining),
-        "held": str(block.held),
+        "amount": json_number(block.amount),
+        "remaining": json_number(block.remaining),
+        "held": json_number(block.held),
         "category": block.category,
         "priority": block.priority,
-        "cost_basis": None if block.cost_basis is None else str(block.cost_basis),
+        "cost_basis": None if block.cost_basis is None else json_number(block.cost_basis),
         "effective_at": json_instant(block.effective_at),
         "expires_at": json_instant(block.expires_at),
         "features": None if block.features is None else list(block.features),

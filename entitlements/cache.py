@@ -5,6 +5,7 @@ Only answers are cached, never what a write decides on: that is always read unde
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 
 import attrs
@@ -34,15 +35,17 @@ class Cache:
     def __init__(self, size: int) -> None:
         self.warm: dict[str, Known] = {}
         self.epoch = 0
+        self._lock = threading.Lock()
         self._order: LRUCache[str, None] = _Order(max(1, size), self.warm)
 
     def learn(self, customer: str, known: Known, *, epoch: int) -> None:
         """Remember what was read while `epoch` was current; forget it at once where it no longer is."""
-        if epoch == self.epoch:
-            self.warm[customer] = known
-            self._order[customer] = None
-        if epoch != self.epoch:
-            self.warm.pop(customer, None)
+        with self._lock:
+            if epoch == self.epoch:
+                self.warm[customer] = known
+                self._order[customer] = None
+            if epoch != self.epoch:
+                self.warm.pop(customer, None)
 
     def forget(self, customer: str) -> None:
         """Drop one customer."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 import attrs
@@ -15,7 +14,7 @@ from .catalog.standing import Share, Source, Standing, flatten, lineage
 from .decisions import json_instant
 from .ledger.facts import Fact, HeldAddOn, Override, PromotionRun, Subscription, Trial, in_force
 from .resolution import Entitlements, applies, summed
-from .wording import instant, number
+from .wording import instant, number, value_text
 
 
 @attrs.frozen
@@ -72,19 +71,11 @@ def says(feature: Feature, entitlement: Entitlement, quantity: int = 1) -> str:
     if entitlement.mode == "deny":
         return "revoked"
     if not entitlement.limits:
-        return _value_text(entitlement.value)
+        return value_text(entitlement.value)
     text = " and ".join(_limit_text(feature, limit) for limit in entitlement.limits)
     if entitlement.mode != "add":
         return text
     return f"+{text}" if quantity == 1 else f"+{text}, {quantity} times"
-
-
-def _value_text(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, tuple):
-        return ", ".join(value) or "nothing"
-    return number(value) if isinstance(value, int | Decimal) else str(value)
 
 
 def _limit_text(feature: Feature, limit: Limit) -> str:

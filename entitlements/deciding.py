@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import attrs
 
+from . import metering
 from .amounts import canonical, to_units
 from .balances import balance_of, changes_at
 from .cases import Case, verdict
@@ -30,7 +31,6 @@ from .ledger.credit_encoding import decode_block
 from .ledger.entries import Batch, CounterKey, Entry, Verdict
 from .ledger.sealing import is_sealed
 from .ledger.state import FACT_KINDS
-from .metering import counters, meters
 from .refunding import refund, taking_of
 from .snapshots import Answers, Snapshot
 from .spending import consume_credits
@@ -108,11 +108,11 @@ def counters_of(case: Case, feature: str | None) -> tuple[CounterKey, ...]:
     """Return the counters of a feature's open windows, or with None those of every feature."""
     at = case.value("occurred_at") or case.at
     if feature is None:
-        return counters(case.entitlements, case.head.opened, at)
+        return metering.counters(case.entitlements, case.head.opened, at)
     known = case.catalog.features.get(feature)
     if known is None or known.type != "metered":
         return ()
-    return tuple(meter.counter for meter in meters(case.entitlements, case.head.opened, known, at).values())
+    return metering.counters_of(case.entitlements, case.head.opened, known, at)
 
 
 def decide(case: Case, prior: Batch | None) -> Verdict[Any]:
@@ -186,7 +186,7 @@ def _while_held(decision: Decision, case: Case) -> Decision:
 def question_of(case: Case, feature: Feature) -> Question:
     """Return the question a check asks about a feature."""
     metered = feature.type == "metered"
-    amount = case.value("amount")
+    amount = case.value("requested")
     return Question(
         case.customer,
         feature,

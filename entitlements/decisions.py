@@ -133,6 +133,7 @@ class Decision:
     overage: Number = 0
     window_start: datetime | None = None
     resets_at: datetime | None = None
+    lifted_at: datetime | None = None
     valid_until: datetime | None = None
     catalog_version: str = ""
     upgrade: tuple[str, ...] = ()
@@ -183,9 +184,9 @@ class Decision:
         They count from `now`, or else from the instant this was decided.
         """
         since = now or self.at
-        if self.outcome != "throttle" or self.resets_at is None or since is None:
+        if self.outcome != "throttle" or self.lifted_at is None or since is None:
             return None
-        return max(0, math.ceil((self.resets_at - since).total_seconds()))
+        return max(0, math.ceil((self.lifted_at - since).total_seconds()))
 
     def raise_if_denied(self) -> Decision:
         """Return self where allowed; raise EntitlementDenied, which carries self, where not."""
@@ -213,6 +214,7 @@ class Decision:
             "value": json_value(self.value),
             "window_start": json_instant(self.window_start),
             "resets_at": json_instant(self.resets_at),
+            "lifted_at": json_instant(self.lifted_at),
             "valid_until": json_instant(self.valid_until),
             "source": self.source,
             "allowances": [allowance.to_dict() for allowance in self.allowances],
@@ -226,6 +228,12 @@ class Decision:
         }
 
 
+def stands(decision: Decision, at: datetime) -> bool:
+    """Tell whether a decision was made by an instant and still holds then."""
+    made, until = decision.at, decision.valid_until
+    return made is not None and made <= at and (until is None or at < until)
+
+
 def left_of(limit: Number | Unlimited, used: Number) -> Number | Unlimited:
     """Return what is left below a limit, never less than zero."""
     if isinstance(limit, Unlimited):
@@ -237,14 +245,16 @@ def left_of(limit: Number | Unlimited, used: Number) -> Number | Unlimited:
 
 def json_number(number: Quantity) -> int | str | None:
     """Return a number as JSON keeps it exact: an int, decimal text, or "unlimited"."""
-    return str(number) if isinstance(number, _WRITTEN) else number
+    if isinstance(number, Decimal):
+        return f"{number:f}"
+    return str(number) if isinstance(number, Unlimited) else number
 
 
 def json_value(value: ConfigValue | None) -> Any:
     """Return a config value as a JSON value; decimals become text."""
     if isinstance(value, tuple):
         return list(value)
-    return str(value) if isinstance(value, Decimal) else value
+    return f"{value:f}" if isinstance(value, Decimal) else value
 
 
 def json_instant(at: datetime | None) -> str | None:
@@ -253,7 +263,7 @@ def json_instant(at: datetime | None) -> str | None:
 
 
 _NUMBERS: Final = ("limit", "used", "requested", "ceiling", "overage")
-_INSTANTS: Final = ("window_start", "resets_at", "valid_until", "at")
+_INSTANTS: Final = ("window_start", "resets_at", "lifted_at", "valid_until", "at")
 _SLOTS: Final = {"every": "_every", "said": "_said"}
 _PLAIN: Final = ("allowed", "code", "outcome", "source", "soft", "catalog_version", "every", "said")
 

@@ -16,14 +16,17 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
+import attrs
+
 from .cache import Cache, Known
 from .cases import Case
 from .catalog.model import EMPTY, Catalog
 from .catalog.problems import Problem
 from .deciding import check, counters_of, snapshot
 from .decisions import Decision
-from .errors import CatalogError, StorageUnavailable
+from .errors import CatalogError, OutcomeUnknown, StorageUnavailable
 from .hearing import Hearing, Note, Outdated, Unfixed, Unsold
+from .judging import without_storage
 from .ledger.entries import Batch, CounterKey
 from .ledger.state import Head, State, fold
 from .offering import Offering, fixed_by
@@ -39,6 +42,7 @@ PULSE_EVERY = 0.05
 LOOK_EVERY = 1.0
 STEADY_FOR = timedelta(seconds=2 * PULSE_EVERY)
 AHEAD = timedelta(minutes=5)
+ASK_AGAIN = 2
 
 Clock = Callable[[], datetime]
 Listener = Callable[[Any], None]
@@ -51,13 +55,15 @@ system_clock: Clock = partial(datetime.now, UTC)
 class Desk:
     """Holds what an engine is made of, and runs one request after another.
 
+    `lost` says that the storage has not been heard of for longer than an answer may be stale.
     Up to `fresh_until` (of the monotonic clock) nothing need be looked for; what is valid beyond
-    `steady_until` is valid until then without asking the system's clock.
+    `steady_until` is valid until then without asking the system's clock (`is_steady`); a clock of the
+    caller's own is always asked.
     """
 
     def __init__(
         self,
-        catalog: object,
+        offering: Offering,
         storage: Storage,
         *,
         clock: Clock = system_clock,
@@ -71,17 +77,31 @@ class Desk:
         self.throttle_within = timedelta(seconds=throttle_within)
         self.listeners: defaultdict[str, list[Listener]] = defaultdict(list)
         self.telling = False
+        self.closed = False
         self.sold: dict[str, Catalog] = {}
         self.fixed: dict[str, Mapping[str, Any]] = {}
         self._max_stale = max_stale
         self._lock = threading.Lock()
-        self.offering = Offering(catalog, self._accept)
+        self.offering = offering
+        offering.accepted_by(self._accept)
         self._pulse = storage.pulse()
         self._told = storage.written(after=None).cursor
         self._heard_at = monotonic()
         self._look_at = self._heard_at + LOOK_EVERY
         self.fresh_until = self._heard_at
-        self.steady_until = datetime.max.replace(tzinfo=UTC)
+        self.lost = False
+        self.is_steady = clock is system_clock
+        self._minded_at = self.steady_until = datetime.min.replace(tzinfo=UTC)
+
+    def close(self) -> None:
+        """Forget everything; no question is answered from memory afterwards."""
+        self.closed, self.fresh_until = True, float("-inf")
+        self.cache.forget_all()
+
+    def check_open(self) -> None:
+        """Raise StorageUnavailable once closed: a policy for a storage that is away is not for one let go of."""
+        if self.closed:
+            raise StorageUnavailable("this engine is closed; open another")
 
     def now(self) -> datetime:
         """Return the clock's instant in UTC; raises TypeError for a clock that is naive."""
@@ -94,6 +114,7 @@ class Desk:
         self.refresh()
         key = request.key or self.draw()
         found = self._found(request)
+        unknown = 0
         while True:
             hearing = self._hearing(request, key, found)
             try:
@@ -105,6 +126,10 @@ class Desk:
                 self._keep(hearing.catalog, first)
             except Outdated:
                 found = self._found(request)
+            except OutcomeUnknown:
+                unknown += 1
+                if unknown > ASK_AGAIN:
+                    raise
         self.cache.forget(request.customer)
         if hearing.ahead > AHEAD:
             self._ahead(request.customer, hearing.ahead)
@@ -139,8 +164,13 @@ class Desk:
 
     def look(self, request: Request, as_of: int | None = None) -> Decision:
         """Answer a check that names its own amount, value, scope or instant; nothing is remembered."""
+        self.check_open()
         self.refresh()
-        decision = check(self.case(request, request.values["feature"], as_of=as_of))
+        feature = request.values["feature"]
+        try:
+            decision = check(self.case(request, feature, as_of=as_of))
+        except StorageUnavailable as fault:
+            return self._fallback(request.customer, feature, fault, plain=False)
         if self.telling:
             self.tell_decision(decision)
         return decision
@@ -148,10 +178,11 @@ class Desk:
     def learn(self, request: Request) -> Decision:
         """Answer a plain check, and remember the answer for as long as it stands."""
         customer, feature = request.customer, request.values["feature"]
+        self.check_open()
         self.refresh()
         epoch = self.cache.epoch
         try:
-            case = self.case(request, feature, known=self.cache.warm.get(customer))
+            case = self.case(request, feature, known=None if self.lost else self.cache.warm.get(customer))
         except StorageUnavailable as fault:
             return self._fallback(customer, feature, fault)
         decision = check(case)
@@ -174,6 +205,7 @@ class Desk:
         self, request: Request, feature: str | None, *, as_of: int | None = None, known: Known | None = None
     ) -> Case:
         """Return the case of a question about a feature, or (None) about all, with the state it needs."""
+        self.refresh()
         while True:
             try:
                 return self._case(request, feature, as_of, known)
@@ -190,8 +222,9 @@ class Desk:
         if as_of is not None:
             past = self._past(request.customer, as_of, needed)
             return hearing.case.counting(past.counters)
-        if known is not None and self._still_holds(known, hearing.catalog, at or self.now()):
-            hearing.open(known.head, at, known.entitlements)
+        moment = at or max(self.now(), known.head.at) if known is not None else None
+        if known is not None and moment is not None and self._still_holds(known, hearing.catalog, moment):
+            hearing.open(known.head, moment, known.entitlements)
             if not counters_of(hearing.case, feature):
                 return hearing.case
         state = self.storage.state(request.customer, needed)
@@ -238,11 +271,17 @@ class Desk:
                 if self.offering.refresh():
                     self._changed()
             self._listen(now)
-            self.fresh_until = now + PULSE_EVERY
-            if self.clock is system_clock:
-                self.steady_until = system_clock() + STEADY_FOR
+            self.fresh_until = now if self.lost else now + PULSE_EVERY
+            if self.is_steady:
+                self._mind_the_clock(system_clock())
         finally:
             self._lock.release()
+
+    def _mind_the_clock(self, at: datetime) -> None:
+        """Forget what was decided in a future that the system's clock has taken back."""
+        if at < self._minded_at:
+            self.cache.forget_all()
+        self._minded_at, self.steady_until = at, at + STEADY_FOR
 
     def reload(self) -> Catalog:
         """Read the catalog again now."""
@@ -261,10 +300,9 @@ class Desk:
                 self.cache.forget_older(written.customers)
                 self._told, self._pulse = written.cursor, pulse
         except StorageUnavailable:
-            if now - self._heard_at > self._max_stale:
-                self.cache.forget_all()
+            self.lost = now - self._heard_at > self._max_stale
             return
-        self._heard_at = now
+        self._heard_at, self.lost = now, False
 
     def _changed(self) -> None:
         self.cache.forget_all()
@@ -277,13 +315,12 @@ class Desk:
         noted = self.storage.state(CATALOG_LOG, lambda _: ()).head.noted
         problems = []
         for subject, data in noted.items():
-            kind, _, key = subject.partition(":")
-            if kind == "feature" and key in catalog.features and fixed_by(catalog, key) != data:
-                was, now = dict(data), dict(fixed_by(catalog, key))
-                said = (
-                    f"was first used with {was}, now says {now}; type and scale stay as first used: name a new feature"
-                )
-                problems.append(Problem(f"features.{key}", said))
+            now = fixed_by(catalog, subject)
+            if now is not None and now != data:
+                kind, _, key = subject.partition(":")
+                fix = f"{' and '.join(data)} {'stay' if len(data) > 1 else 'stays'} as first used: name a new {kind}"
+                said = f"was first used with {dict(data)}, now says {dict(now)}; {fix}"
+                problems.append(Problem(f"{kind}s.{key}", said))
         if problems:
             raise CatalogError(problems)
 
@@ -331,23 +368,17 @@ class Desk:
         logger.warning("the log of a customer is %s ahead of the clock", ahead)
         self.tell("clock", {"customer": customer, "ahead": ahead})
 
-    def _fallback(self, customer: str, feature: str, fault: StorageUnavailable) -> Decision:
+    def _fallback(self, customer: str, feature: str, fault: StorageUnavailable, *, plain: bool = True) -> Decision:
         """Answer while the storage is away, as the feature's `on_unavailable` says."""
         catalog = self.offering.catalog
         policy = catalog.features[feature].on_unavailable if feature in catalog.features else "deny"
         logger.warning("storage unavailable, feature %s answered by policy %s: %s", feature, policy, fault)
-        allowed = policy == "allow"
-        decision = Decision(
-            allowed,
-            "ok" if allowed else "storage_unavailable",
-            customer,
-            feature,
-            "allow" if allowed else "block",
-            catalog_version=catalog.version,
-            fallback=True,
-            at=self.now(),
-            said=f"the storage is unavailable and {feature} falls back to {policy}",
-        )
+        known = self.cache.warm.get(customer) if plain and policy == "last_known" else None
+        last = known.decisions.get(feature) if known is not None else None
+        if last is not None:
+            decision = attrs.evolve(last, stale=True, fallback=True)
+        else:
+            decision = without_storage(catalog, customer, feature, self.now(), allowed=policy == "allow")
         if self.telling:
             self.tell("stale", decision)
         return decision

@@ -22,12 +22,13 @@ from .audit_verbs import AuditVerbs
 from .bound import Customer
 from .catalog.model import Catalog, Depletion, Mode
 from .credit_verbs import CreditVerbs
-from .decisions import Decision
+from .decisions import Decision, stands
 from .desk import EVENTS, Desk, Listener, system_clock
-from .errors import did_you_mean
+from .errors import did_you_mean, shown
 from .ledger.entries import Entry
 from .ledger.facts import HeldAddOn, Override, PromotionRun, Status, Subscription, Trial
-from .requests import identifier, request, text
+from .offering import Offering
+from .requests import count, identifier, position, request, seconds, text, whole
 from .snapshots import Snapshot
 from .storage.base import FeedPage, Storage
 from .storage.opening import open_storage
@@ -61,16 +62,19 @@ class Entitlements(CreditVerbs, AuditVerbs):
         max_stale: float = 5.0,
         throttle_within: float = 3600,
     ) -> None:
-        self.timeout = timeout
-        self._storage = open_storage(storage, write_timeout=write_timeout)
+        self.timeout = seconds(timeout, "timeout")
+        if clock is not None and not callable(clock):
+            raise TypeError(f"clock is of type {type(clock).__name__}; it is called and returns an aware datetime")
+        offering = Offering(catalog)
+        self._storage = open_storage(storage, write_timeout=seconds(write_timeout, "write_timeout"))
         try:
             self._desk = Desk(
-                catalog,
+                offering,
                 self._storage,
                 clock=clock or system_clock,
-                cache=cache,
-                max_stale=max_stale,
-                throttle_within=throttle_within,
+                cache=count(cache, "cache"),
+                max_stale=seconds(max_stale, "max_stale"),
+                throttle_within=seconds(throttle_within, "throttle_within"),
             )
         except BaseException:
             if self._storage is not storage:
@@ -90,7 +94,7 @@ class Entitlements(CreditVerbs, AuditVerbs):
 
     def close(self) -> None:
         """Let go of the storage; later calls raise StorageUnavailable."""
-        self._desk.cache.forget_all()
+        self._desk.close()
         self._storage.close()
 
     def __enter__(self) -> Self:
@@ -109,8 +113,10 @@ class Entitlements(CreditVerbs, AuditVerbs):
         "decision", "denied", "consumed" and "stale" bring the Decision, "catalog" the new Catalog,
         "clock" what is known of a log ahead of the clock. Raises ValueError for an unknown event.
         """
-        if event not in EVENTS:
-            raise ValueError(f"{event!r} is no event{did_you_mean(event, EVENTS)}; known: {', '.join(EVENTS)}")
+        if text(event, "event") not in EVENTS:
+            raise ValueError(f"{shown(event)} is no event{did_you_mean(event, EVENTS)}; known: {', '.join(EVENTS)}")
+        if not callable(listener):
+            raise TypeError(f"listener is of type {type(listener).__name__}; it is called with the event's value")
         self._desk.listeners[event].append(listener)
         self._desk.telling = True
 
@@ -250,7 +256,7 @@ class Entitlements(CreditVerbs, AuditVerbs):
                 value=value,
                 mode=mode,
                 ends_at=ends_at,
-                reason=reason or None,
+                reason=None if reason == "" else reason,
                 at=at,
             ),
         )
@@ -283,16 +289,22 @@ class Entitlements(CreditVerbs, AuditVerbs):
         desk = self._desk
         plain = value is None and scope is None and dimensions is None and at is None and as_of is None
         if plain and requested is _ONE:
-            known = self._warm.get(customer)
-            if known is not None and monotonic() < desk.fresh_until:
-                decision = known.decisions.get(feature)
-                if decision is not None and not desk.telling:
-                    until = decision.valid_until
-                    if until is None or until > desk.steady_until or self._now() < until:
-                        return decision
+            try:
+                known = self._warm.get(customer)
+                decision = known.decisions.get(feature) if known is not None else None
+            except TypeError:  # unhashable: the request says what it should be
+                decision = None
+            if decision is not None and monotonic() < desk.fresh_until and not desk.telling:
+                until = decision.valid_until
+                if desk.is_steady and (until is None or until > desk.steady_until):
+                    return decision
+                if stands(decision, self._now()):
+                    return decision
             return desk.learn(request("check", customer, None, feature=feature))
         asked = {"value": value, "scope": scope, "dimensions": dimensions, "at": at}
-        return desk.look(request("check", customer, None, feature=feature, amount=requested, **asked), as_of)
+        return desk.look(
+            request("check", customer, None, feature=feature, requested=requested, **asked), position(as_of, "as_of")
+        )
 
     def consume(
         self,
@@ -344,7 +356,7 @@ class Entitlements(CreditVerbs, AuditVerbs):
         from .reports.explain import explain  # noqa: PLC0415
 
         asked = request("check", customer, None, feature=text(feature, "feature"), at=at)
-        return explain(self._desk.case(asked, feature, as_of=as_of))
+        return explain(self._desk.case(asked, feature, as_of=position(as_of, "as_of")))
 
     def snapshot(self, customer: str, *, at: datetime | None = None) -> Snapshot:
         """Return every feature and credit of a customer: what a front end reads, JSON-ready, with an etag."""
@@ -354,11 +366,13 @@ class Entitlements(CreditVerbs, AuditVerbs):
 
     def entries(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
         """Return the lines of a customer's log in order, those after a sequence number."""
-        return self._storage.entries(identifier(customer, "customer"), after=after, limit=limit)
+        customer, after, limit = identifier(customer, "customer"), whole(after, "after"), whole(limit, "limit")
+        return self._storage.entries(customer, after=after, limit=limit)
 
     def feed(self, *, after: str | None = None, limit: int = 1000) -> FeedPage:
         """Return the batches of all customers in the order they were committed, those after a cursor."""
-        return self._storage.feed(after=after, limit=limit)
+        cursor = None if after is None else text(after, "after")
+        return self._storage.feed(after=cursor, limit=whole(limit, "limit"))
 
     def _write(self, verb: str, customer: str, key: str | None, **values: Any) -> Any:
         return self._desk.write(request(verb, customer, key, **values))

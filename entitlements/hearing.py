@@ -100,18 +100,21 @@ class Hearing:
         return verdict
 
     def _check_fixed(self) -> None:
-        wanted = {f"feature:{key}": fixed_by(self.catalog, key) for key in self._relied_on()}
-        fixes = {subject: data for subject, data in wanted.items() if self._fixed.get(subject) != data}
+        wanted = {subject: fixed_by(self.catalog, subject) for subject in self._relied_on()}
+        fixes = {
+            subject: data for subject, data in wanted.items() if data is not None and self._fixed.get(subject) != data
+        }
         keeps = self._pins() and self.catalog.version not in self._sold
         if fixes or keeps:
             raise Unfixed(fixes, keeps=keeps)
 
     def _relied_on(self) -> tuple[str, ...]:
         if self._pins():
-            return tuple(flatten(self.catalog, self.request.values["plan"]))
-        named: str | None = self.request.values.get("feature")
+            return tuple(f"feature:{key}" for key in flatten(self.catalog, self.request.values["plan"]))
+        feature, credit = self.request.values.get("feature"), self.request.values.get("credit")
         kept = self.request.verb not in CHANGES or self.request.verb == "override"
-        return (named,) if kept and named is not None and named in self.catalog.features else ()
+        features = (f"feature:{feature}",) if kept and feature in self.catalog.features else ()
+        return (*features, f"credit:{credit}") if credit in self.catalog.credits else features
 
     def _pins(self) -> bool:
         plan = self.catalog.plans.get(self.request.values.get("plan", ""))

@@ -16,7 +16,7 @@ from .errors import did_you_mean, shown
 from .ledger.entries import EPOCH, CounterKey
 from .ledger.state import Head
 from .metering import Meter, Weighed, meters, weigh
-from .resolution import Entitlements
+from .resolution import SET, Entitlements
 
 
 @attrs.frozen
@@ -67,7 +67,7 @@ def judge(
         else {}
     )
     standing = entitlements.standing(feature.key)
-    if standing is None or not (standing.shares if feature.type == "metered" else _given(standing)):
+    if standing is None or not _given(feature, standing):
         return _missing(question, entitlements, head), metered, 0
     if feature.type != "metered":
         return _judge_value(question, entitlements, standing), metered, 0
@@ -82,21 +82,31 @@ def unknown_feature(catalog: Catalog, customer: str, feature: str, at: datetime,
     return Decision(False, "unknown_feature", customer, feature, "block", said=said, **known)
 
 
+def without_storage(catalog: Catalog, customer: str, feature: str, at: datetime, *, allowed: bool) -> Decision:
+    """Return what is answered while the storage cannot be reached and nothing is known."""
+    said = f"the storage is unavailable; {feature} is {'allowed' if allowed else 'denied'} until it is back"
+    code: Code = "ok" if allowed else "storage_unavailable"
+    told: dict[str, Any] = {"catalog_version": catalog.version, "fallback": True, "at": at, "said": said}
+    return Decision(allowed, code, customer, feature, "allow" if allowed else "block", **told)
+
+
 def after_aggregate(feature: Feature, used: int, amount: int) -> int:
-    """Return what a counter becomes with one more use of `amount` units."""
+    """Return what a counter becomes with one more use of `amount` units; using nothing is no use."""
     match feature.aggregate:
         case "sum":
             return used + amount
         case "count":
-            return used + to_units(1, feature.scale)
+            return used + to_units(1, feature.scale) if amount else used
         case "max":
             return max(used, amount)
         case _:
             return amount
 
 
-def _given(standing: Standing) -> bool:
-    return standing.value is not None and standing.value is not False
+def _given(feature: Feature, standing: Standing) -> bool:
+    if feature.type == "metered":
+        return bool(standing.shares)
+    return standing.value is not None and not (feature.type == "boolean" and standing.value is False)
 
 
 def _common(question: Question, entitlements: Entitlements) -> dict[str, Any]:
@@ -126,7 +136,7 @@ def _missing_code(question: Question, entitlements: Entitlements, head: Head) ->
     if not head.known and catalog.default_plan is None:
         return "unknown_customer"
     standing = entitlements.standing(feature)
-    if feature in entitlements.denied or (standing is not None and standing.source.kind == "override"):
+    if feature in entitlements.denied or (standing is not None and standing.source == SET):
         return "denied_by_override"
     lent = [trial for trial in entitlements.facts.trials if trial.until is not None and trial.until <= question.at]
     ended = any(feature in flatten(entitlements.sold.get(trial.version or "", catalog), trial.plan) for trial in lent)
@@ -163,7 +173,7 @@ def _judge_usage(
     passing = [choice for choice in choices if choice.passes]
     shown = min(passing or choices, key=_most_room)
     allowed = bool(passing)
-    outcome, resets_at = _outcome(question, choices, allowed=allowed)
+    outcome, lifted_at = _outcome(question, choices, allowed=allowed)
     scale, tight = question.feature.scale, shown.tightest
     limit = tight.limit
     decision = Decision(
@@ -174,13 +184,14 @@ def _judge_usage(
         outcome,
         bound_number(limit.amount, scale),
         from_units(tight.used, scale),
-        source=shown.share.source.label,
-        soft=limit.depletion == "soft",
+        source=tight.source.label,
+        soft=is_soft(limit),
         ceiling=None if limit.ceiling is None else from_units(limit.ceiling, scale),
         overage=from_units(_overage(question, shown), scale),
         window_start=_start(tight.meter),
         resets_at=_end(tight.meter),
-        valid_until=_valid_until(question, entitlements, choices, resets_at, throttled=outcome == "throttle"),
+        lifted_at=lifted_at,
+        valid_until=_valid_until(question, entitlements, choices, lifted_at, throttled=outcome == "throttle"),
         every=str(limit.period),
         choices=_allowances(question.feature, choices),
         **_common(question, entitlements),
@@ -213,18 +224,18 @@ def _fitting(question: Question, weighed: Weighed) -> int:
     return 0
 
 
-def _tightest(weighed: Weighed) -> tuple[bool, int, timedelta]:
-    """Order limits by the least room, then by the latest reset (one that never comes before all others)."""
-    room, span = weighed.room, weighed.meter.window
-    return room is None, room or 0, EPOCH - span.end if span is not None else timedelta.min
+def _tightest(weighed: Weighed) -> tuple[bool, bool, int, timedelta]:
+    """Order limits by the least room, or what is left, then by the latest reset (one that never comes first)."""
+    room, left, end = weighed.room, weighed.left, _end(weighed.meter)
+    least = room if room is not None else left or 0
+    return room is None, left is None, least, EPOCH - end if end is not None else timedelta.min
 
 
 def _most_room(choice: Choice) -> tuple[bool, bool, int, bool, datetime, tuple[int, str]]:
     """Order choices by the most room, then by the soonest reset, then by the rank of their source."""
-    room, left, span = choice.tightest.room, choice.tightest.left, choice.tightest.meter.window
+    room, left, end = choice.tightest.room, choice.tightest.left, _end(choice.tightest.meter)
     more = room if room is not None else left or 0
-    reset = span.end if span is not None else EPOCH
-    return room is not None, left is not None, -more, span is None, reset, choice.share.source.rank
+    return room is not None, left is not None, -more, end is None, end or EPOCH, choice.share.source.rank
 
 
 def _overage(question: Question, shown: Choice) -> int:
@@ -245,7 +256,7 @@ def _outcome(question: Question, choices: list[Choice], *, allowed: bool) -> tup
     if not lifted:
         return "block", None
     soonest = min(lifted)
-    return ("throttle" if soonest <= question.at + question.throttle_within else "block"), soonest
+    return ("throttle" if soonest - question.at <= question.throttle_within else "block"), soonest
 
 
 def _lifted_at(question: Question, choice: Choice) -> datetime | None:
@@ -285,23 +296,27 @@ def _allowances(feature: Feature, choices: list[Choice]) -> tuple[Allowance, ...
 
 def _allowance(feature: Feature, choice: Choice) -> Allowance:
     several = choice.limits if len(choice.limits) > 1 else ()
-    source = choice.share.source.label
-    limits = tuple(_described(feature, source, weighed) for weighed in several)
-    return attrs.evolve(_described(feature, source, choice.tightest), limits=limits)
+    limits = tuple(_described(feature, weighed) for weighed in several)
+    return attrs.evolve(_described(feature, choice.tightest), limits=limits)
 
 
-def _described(feature: Feature, source: str, weighed: Weighed) -> Allowance:
+def _described(feature: Feature, weighed: Weighed) -> Allowance:
     limit = weighed.limit
     return Allowance(
-        source,
+        weighed.source.label,
         _bound(limit.amount, feature),
         from_units(weighed.used, feature.scale),
-        limit.depletion == "soft",
+        is_soft(limit),
         None if limit.ceiling is None else from_units(limit.ceiling, feature.scale),
         str(limit.period),
         _start(weighed.meter),
         _end(weighed.meter),
     )
+
+
+def is_soft(limit: Limit) -> bool:
+    """Tell whether more than a limit may pass."""
+    return limit.depletion == "soft" or limit.ceiling is not None
 
 
 def _bound(bound: Bound, feature: Feature) -> Number | Unlimited:

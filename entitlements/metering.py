@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from itertools import takewhile
 from typing import cast
 
 import attrs
 
 from .amounts import Unlimited
 from .catalog.model import AddOn, Catalog, Feature, Limit, Period, Plan, Promotion
-from .catalog.standing import Share, Standing, bound
+from .catalog.standing import Share, Source, Standing, bound
 from .ledger.entries import EPOCH, CounterKey
 from .ledger.facts import Subscription
 from .periods import Every, Window, add_period, calendar_anchor, window
@@ -38,11 +39,12 @@ class Meter:
 
 @attrs.frozen
 class Weighed:
-    """One limit with its meter and what is used of it: the room that is left, in smallest units."""
+    """One limit with its giver, its meter and what is used of it: the room left, in smallest units."""
 
     limit: Limit
     meter: Meter
     used: int
+    source: Source
 
     @property
     def bound(self) -> int | None:
@@ -89,20 +91,44 @@ def meters(
     return {period: _meter(entitlements, opened, anchoring, name, period, at) for period, name in periods.items()}
 
 
+def counters_of(
+    entitlements: Entitlements, opened: Mapping[str, datetime], feature: Feature, at: datetime
+) -> tuple[CounterKey, ...]:
+    """Return the counters of a feature's open windows, also those another plan of a subscription brings back."""
+    found = [meter.counter for meter in meters(entitlements, opened, feature, at).values()]
+    anchoring = entitlements.anchoring(feature.key)
+    for subscription in takewhile(lambda held: held is not anchoring, entitlements.held()):
+        for period, name in periods_of(entitlements.catalog, feature.key).items():
+            found.append(_meter(entitlements, opened, subscription, name, period, at).counter)
+    return tuple(dict.fromkeys(found))
+
+
 def counters(entitlements: Entitlements, opened: Mapping[str, datetime], at: datetime) -> tuple[CounterKey, ...]:
     """Return the counters of every metered feature of the catalog at an instant.
 
     Names and periods are the same for all who hold the same and are worked out once; only where the
     windows begin is the customer's own.
     """
-    held = [holder.subscription for holder in entitlements.holders if holder.subscription is not None]
+    held = entitlements.held()
     if len(held) > 1 or opened:
         return _counters_of(entitlements, opened, entitlements.catalog.features, at)
     found: list[CounterKey] = []
     for (period, anchored), names in _layout(entitlements).items():
-        start = _meter(entitlements, opened, held[0] if anchored else None, "", period, at).counter[1]
-        found += [(name, start) for name in names]
-    return (*found, *_counters_of(entitlements, opened, entitlements.own, at))
+        anchors = held if anchored else (None, *held)
+        for start in {_meter(entitlements, opened, anchor, "", period, at).counter[1] for anchor in anchors}:
+            found += [(name, start) for name in names]
+    return (*found, *_counters_of(entitlements, opened, _with_own_periods(entitlements), at))
+
+
+def _with_own_periods(entitlements: Entitlements) -> list[str]:
+    """Return the features of which this customer's overrides name a period that the catalog does not."""
+    return [
+        key
+        for key, standing in entitlements.own.items()
+        for share in standing.shares
+        for limit in share.limits
+        if limit.period not in periods_of(entitlements.catalog, key)
+    ]
 
 
 def _layout(entitlements: Entitlements) -> Mapping[tuple[Period, bool], list[str]]:
@@ -124,17 +150,18 @@ def _counters_of(
 ) -> tuple[CounterKey, ...]:
     known = [entitlements.catalog.features[key] for key in features if key in entitlements.catalog.features]
     return tuple(
-        meter.counter
+        counter
         for feature in known
         if feature.type == "metered"
-        for meter in meters(entitlements, opened, feature, at).values()
+        for counter in counters_of(entitlements, opened, feature, at)
     )
 
 
 def weigh(share: Share, meters: Mapping[Period, Meter], counters: Mapping[CounterKey, int]) -> tuple[Weighed, ...]:
     """Return the limits of a share with what is used of each."""
     return tuple(
-        Weighed(limit, meters[limit.period], counters.get(meters[limit.period].counter, 0)) for limit in share.limits
+        Weighed(limit, meters[limit.period], counters.get(meters[limit.period].counter, 0), source)
+        for limit, source in zip(share.limits, share.sources, strict=True)
     )
 
 
@@ -181,8 +208,8 @@ def _first_use(name: str, period: Period, zone: str, start: datetime | None, at:
 def _zone(entitlements: Entitlements, anchoring: Subscription | None) -> str:
     if anchoring is not None:
         return anchoring.zone
-    held = [holder.subscription for holder in entitlements.holders if holder.subscription is not None]
-    return min(held, key=lambda held: (held.started_at, held.id)).zone if held else "UTC"
+    held = entitlements.held()
+    return held[0].zone if held else "UTC"
 
 
 def _named(catalog: Catalog, feature: str) -> Iterable[Period]:

@@ -19,18 +19,22 @@ Accept = Callable[[Catalog], None]
 class Offering:
     """The catalog an engine decides with.
 
-    `accept` may refuse a catalog by raising CatalogError; the one in use then stays, and the problem
+    What it is accepted by may refuse a catalog by raising CatalogError; the one in use then stays, and the problem
     is logged once for each state of the file. While the storage is away it is asked again.
     """
 
-    def __init__(self, source: object, accept: Accept) -> None:
-        self._accept = accept
+    def __init__(self, source: object) -> None:
+        self._accept: Accept = lambda _: None
         self._lock = threading.Lock()
         self._path = Path(source) if isinstance(source, str | PathLike) else None
         self._stamp = self._look()
         self._source = source
         self.catalog = Catalog.load(source)
+
+    def accepted_by(self, accept: Accept) -> None:
+        """Have every catalog accepted from now on, the present one first; raises what `accept` raises."""
         accept(self.catalog)
+        self._accept = accept
 
     def reload(self) -> Catalog:
         """Read the catalog again, whether or not its file changed; raises CatalogError and keeps the old one."""
@@ -76,7 +80,14 @@ class Offering:
         return seen.st_mtime_ns, seen.st_size, seen.st_ino
 
 
-def fixed_by(catalog: Catalog, feature: str) -> Mapping[str, str | int]:
-    """Return what the first use of a feature fixes for good: its type and its scale."""
-    described = catalog.features[feature]
-    return {"type": described.type, "scale": described.scale}
+def fixed_by(catalog: Catalog, subject: str) -> Mapping[str, str | int] | None:
+    """Return what the first use of `feature:KEY` or `credit:KEY` fixes for good, None for what is not on sale.
+
+    Of a feature that is its type and its scale, of a credit its scale.
+    """
+    kind, _, key = subject.partition(":")
+    if kind == "credit" and key in catalog.credits:
+        return {"scale": catalog.credits[key].scale}
+    if kind != "feature" or key not in catalog.features:
+        return None
+    return {"type": catalog.features[key].type, "scale": catalog.features[key].scale}

@@ -25,12 +25,12 @@ MODES = ("grant", "add", "set", "deny")
 STATUSES = ("active", "past_due", "paused")
 CATEGORIES = ("paid", "promotional")
 ID_LENGTH = 255
-MOST_SECONDS = 10 * 366 * 86400
+MOST_SECONDS = 100 * 366 * 86_400
 PROSE_LENGTH = 10_000
 DEEPEST = 8
 _NEEDED = frozenset(
     {
-        "plan", "addon", "promotion", "feature", "amount", "quantity", "status", "usage", "mode", "zone",
+        "plan", "addon", "promotion", "feature", "amount", "requested", "quantity", "status", "usage", "mode", "zone",
         "credit", "hold", "block", "batch_key",
     }
 )  # fmt: skip
@@ -71,13 +71,12 @@ def request(verb: str, customer: str, key: str | None, **values: Any) -> Request
 
 def identifier(value: object, what: str) -> str:
     """Return a customer id, key or scope part unchanged; raise TypeError or ValueError where it cannot be one."""
-    if not isinstance(value, str):
-        raise TypeError(f"{what} is of type {type(value).__name__}; it is text")
+    value = text(value, what)
     if not 1 <= len(value) <= ID_LENGTH:
         raise ValueError(f"{what} has {len(value)} characters; it has 1 to {ID_LENGTH}")
     if value[0] == "$" or value[0].isspace() or value[-1].isspace():
         raise ValueError(f"{what} is {shown(value)}; it does not start with '$', nor start or end with a space")
-    if any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in value):
+    if not value.isprintable() and any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in value):
         raise ValueError(f"{what} is {shown(value)}; control characters and lone surrogates are refused")
     return value
 
@@ -94,10 +93,38 @@ def aware(value: object, what: str) -> datetime:
         raise ValueError(f"{what} is {value.isoformat()}; in UTC it lies outside the years 1 to 9999") from None
 
 
+def count(value: object, what: str) -> int:
+    """Return a whole number from zero on; raise TypeError or ValueError for anything else."""
+    if whole(value, what) < 0:
+        raise ValueError(f"{what} is below zero; it is zero or more")
+    return whole(value, what)
+
+
+def position(value: object, what: str) -> int | None:
+    """Return the number of an entry, None for none; raise TypeError or ValueError for anything else."""
+    return None if value is None else whole(value, what)
+
+
+def seconds(value: object, what: str) -> float:
+    """Return a span in seconds, from zero to a hundred years; raise TypeError or ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{what} is of type {type(value).__name__}; it is a number of seconds")
+    if not 0 <= value <= MOST_SECONDS:
+        raise ValueError(f"{what} is {value!r:.40}; it is 0 to {MOST_SECONDS} seconds")
+    return value
+
+
 def text(value: object, what: str) -> str:
-    """Return text unchanged; raise TypeError for anything else."""
+    """Return text unchanged, that of an enum as plain text; raise TypeError for anything else."""
     if not isinstance(value, str):
         raise TypeError(f"{what} is of type {type(value).__name__}; it is text")
+    return value if type(value) is str else str.__str__(value)
+
+
+def whole(value: object, what: str) -> int:
+    """Return a whole number unchanged; raise TypeError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{what} is of type {type(value).__name__}; it is a whole number")
     return value
 
 
@@ -151,11 +178,10 @@ def _word(words: Sequence[str], what: str, value: object) -> str:
 
 
 def _positive(value: object, what: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{what} is of type {type(value).__name__}; it is a whole number")
-    if not 1 <= value <= 1_000_000:
-        raise ValueError(f"{what} is {str(value)[:40] if abs(value) < 10**40 else 'too large'}; it is 1 to 1,000,000")
-    return value
+    number = whole(value, what)
+    if not 1 <= number <= 1_000_000:
+        raise ValueError(f"{what} is {number if abs(number) < 10**40 else 'too large'}; it is 1 to 1,000,000")
+    return number
 
 
 def _zone(value: object) -> str:
@@ -254,12 +280,12 @@ def _positive_or_zero(value: object, what: str) -> Decimal:
     return Decimal(exact)
 
 
-def _amount(value: object) -> str:
+def _amount(value: object, what: str = "amount") -> str:
     if isinstance(value, Mapping):
-        raise AmountError("amount is a mapping of kinds; only a feature with a rate by kind takes one")
-    exact = canonical(value)
+        raise AmountError(f"{what} is a mapping of kinds; only a feature with a rate by kind takes one")
+    exact = canonical(value, what=what)
     if exact.startswith("-"):
-        raise AmountError(f"amount is {exact[:60]}; an amount is zero or more")
+        raise AmountError(f"{what} is {exact[:60]}; an amount is zero or more")
     return exact
 
 
@@ -299,6 +325,7 @@ _CHECKS: Mapping[str, Any] = {
     "features": _features,
     "settle_debt": _flag,
     "metadata": _metadata,
+    "requested": lambda value: _amount(value, "requested"),
     "scope": scope_of,
     "dimensions": dimensions_of,
 }

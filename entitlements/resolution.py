@@ -12,20 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final, TypeAlias, cast
 
 import attrs
 
 from .catalog.model import EMPTY, AddOn, Catalog, Feature
-from .catalog.standing import Source, Standing, add, flatten, join, promoted, standing_of
+from .catalog.standing import Kind, Source, Standing, add, flatten, join, promoted, standing_of
+from .ledger.entries import EPOCH
 from .ledger.facts import Fact, Facts, HeldAddOn, Override, PromotionRun, Subscription, Trial, in_force
 from .periods import Window
 
 GRANTED, ADDED, SET = Source("override", "grant"), Source("override", "add"), Source("override", "set")
-Combination: TypeAlias = tuple[
-    tuple[tuple[str, str, str, bool], ...], tuple[tuple[str, int], ...], tuple[str, ...]
-]
+Combination: TypeAlias = tuple[tuple[tuple[str, str, str, bool], ...], tuple[tuple[str, int], ...], tuple[str, ...]]
 COMBINATIONS: Final = 4096
 """How many combinations of plans, add-ons and promotions a catalog keeps worked out."""
 
@@ -75,12 +74,15 @@ class Entitlements:
         found = self.own.get(feature)
         return found if found is not None else self.shared.get(feature)
 
+    def held(self) -> tuple[Subscription, ...]:
+        """Return the subscriptions in force, the first-held first."""
+        return tuple([holder.subscription for holder in self._subscribed() if holder.subscription is not None])
+
     def anchoring(self, feature: str) -> Subscription | None:
         """Return the first-held subscription that grants a feature, whose anchor its windows have."""
-        for subscription, granted in self._subscribed:
-            for source in granted:
-                if feature in source:
-                    return subscription
+        for holder in self._subscribed():
+            if feature in holder.standings() or self._added(feature, holder.plan):
+                return holder.subscription
         return None
 
     def valid_until(self, feature: str) -> datetime | None:
@@ -102,16 +104,15 @@ class Entitlements:
             (fact, edge) for fact in self.facts for edge in (fact.since, fact.until) if edge and edge > self.at
         )
 
-    @cached_property
-    def _subscribed(self) -> tuple[tuple[Subscription, tuple[Mapping[str, object], ...]], ...]:
-        """Each subscription in force, the first-held first, with what it and its add-ons speak of."""
+    def _subscribed(self) -> list[Holder]:
+        """Return the holders that are subscriptions, the first-held first."""
+        subscribed = [holder for holder in self.holders if holder.subscription is not None]
+        return subscribed if len(subscribed) < 2 else sorted(subscribed, key=_first_held)
+
+    def _added(self, feature: str, plan: str) -> bool:
+        """Tell whether an add-on in force that goes with a plan speaks of a feature."""
         held = in_force(self.facts.addons, self.at)
-        subscribed = []
-        for holder in self.holders:
-            if holder.subscription is not None:
-                addons = [addon.entitlements for addon, _ in _allowed(self.catalog, held, holder.plan)]
-                subscribed.append((holder.subscription, (holder.standings(), *addons)))
-        return tuple(sorted(subscribed, key=lambda pair: (pair[0].started_at, pair[0].id)))
+        return any(feature in addon.entitlements for addon, _ in _allowed(self.catalog, held, plan))
 
     def _given(self, feature: str) -> bool:
         standing = self.standing(feature)
@@ -142,8 +143,7 @@ def resolve(catalog: Catalog, facts: Facts, at: datetime, *, sold: Mapping[str, 
     """
     holders = tuple(_holders(catalog, facts, at, sold))
     addons, runs = in_force(facts.addons, at), in_force(facts.promotions, at)
-    combination = _combination(holders, addons, runs)
-    shared = _combined(catalog, combination, holders, addons, runs)
+    combination, shared = _combined(catalog, holders, addons, runs)
     overrides = in_force(facts.overrides, at)
     own: dict[str, Standing] = {}
     for override in overrides:
@@ -153,6 +153,17 @@ def resolve(catalog: Catalog, facts: Facts, at: datetime, *, sold: Mapping[str, 
         _override(shared, own, override)
     denied = frozenset(override.entitlement.feature for override in overrides if override.entitlement.mode == "deny")
     return Entitlements(catalog, facts, at, holders, shared, own, denied, sold, combination)
+
+
+@lru_cache(maxsize=4096)
+def source_of(kind: Kind, key: str) -> Source:
+    """Return a source; equal ones are one object, whoever holds them."""
+    return Source(kind, key)
+
+
+def _first_held(holder: Holder) -> tuple[datetime, str]:
+    subscription = holder.subscription
+    return (subscription.started_at, subscription.id) if subscription is not None else (EPOCH, "")
 
 
 def applies(addon: AddOn, plan: str) -> bool:
@@ -165,12 +176,12 @@ def _holders(catalog: Catalog, facts: Facts, at: datetime, sold: Mapping[str, Ca
     for subscription in held:
         if subscription.status != "paused":
             version = sold.get(subscription.version or "", catalog)
-            yield Holder(Source("plan", subscription.plan), version, subscription)
+            yield Holder(source_of("plan", subscription.plan), version, subscription)
     default = catalog.plans.get(catalog.default_plan or "")
     if default is not None and all(subscription.product != default.product for subscription in held):
-        yield Holder(Source("plan", default.key), catalog)
+        yield Holder(source_of("plan", default.key), catalog)
     for trial in in_force(facts.trials, at):
-        yield Holder(Source("trial", trial.plan), sold.get(trial.version or "", catalog))
+        yield Holder(source_of("trial", trial.plan), sold.get(trial.version or "", catalog))
 
 
 def _combination(
@@ -189,19 +200,17 @@ def _anchors(holder: Holder) -> bool:
 
 
 def _combined(
-    catalog: Catalog,
-    combination: Combination,
-    holders: tuple[Holder, ...],
-    held: tuple[HeldAddOn, ...],
-    runs: tuple[PromotionRun, ...],
-) -> Mapping[str, Standing]:
-    """Return what plans, add-ons and promotions come to; worked out once for all who hold the same."""
-    memo = catalog.combined.get(combination)
+    catalog: Catalog, holders: tuple[Holder, ...], held: tuple[HeldAddOn, ...], runs: tuple[PromotionRun, ...]
+) -> tuple[Combination, Mapping[str, Standing]]:
+    """Return what plans, add-ons and promotions come to; worked out once, and shared by all who hold the same."""
+    combination = _combination(holders, held, runs)
+    memo = catalog.combinations.get(combination)
     if memo is None:
-        if len(catalog.combined) >= COMBINATIONS:
+        if len(catalog.combinations) >= COMBINATIONS:
+            catalog.combinations.clear()
             catalog.combined.clear()
-        memo = catalog.combined[combination] = _combine(catalog, holders, held, runs)
-    return cast("Mapping[str, Standing]", memo)
+        memo = catalog.combinations[combination] = (combination, _combine(catalog, holders, held, runs))
+    return cast("tuple[Combination, Mapping[str, Standing]]", memo)
 
 
 def _combine(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
 from typing import Any, TypeVar
@@ -24,8 +24,8 @@ def _never() -> None:
 class Answers(Mapping[str, A]):
     """The answer on each of a number of features or credits, made from one state when first asked for."""
 
-    def __init__(self, keys: Iterable[str], answer: Callable[[str], A]) -> None:
-        self._keys = dict.fromkeys(keys)
+    def __init__(self, keys: Collection[str], answer: Callable[[str], A]) -> None:
+        self._keys = keys
         self._answer = answer
         self._made: dict[str, A] = {}
 

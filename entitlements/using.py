@@ -170,7 +170,7 @@ def counted_after(
 
 
 def _with_circumstances(case: Case, line: Entry) -> Entry:
-    told = {name: case.value(name) for name in ("scope", "dimensions") if case.value(name)}
+    told = {name: dict(case.value(name)) for name in ("scope", "dimensions") if case.value(name)}
     return attrs.evolve(line, data={**line.data, **told}) if told and line.kind in COUNTER_KINDS else line
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,8 @@ from .amounts import Unlimited
 
 if TYPE_CHECKING:
     from .decisions import Decision, Quantity
+
+_LAST = datetime.max.replace(tzinfo=UTC)
 
 
 def reason(decision: Decision) -> str:
@@ -29,8 +31,20 @@ def number(amount: Quantity) -> str:
 
 
 def instant(at: datetime) -> str:
-    """Return an instant as people read it: 2026-12-01 00:00 UTC."""
-    return at.strftime("%Y-%m-%d %H:%M UTC")
+    """Return an instant as people read it: 2026-12-01 00:00 UTC; with seconds, rounded up, where there are any."""
+    shown = at.astimezone(UTC)
+    if shown.microsecond and shown < _LAST:
+        shown = shown.replace(microsecond=0) + timedelta(seconds=1)
+    return f"{shown.replace(tzinfo=None).isoformat(' ', 'seconds' if shown.second else 'minutes')} UTC"
+
+
+def value_text(value: object) -> str:
+    """Return a config value as people read it: yes, 1,250, gold, or de, en."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ", ".join(value) or "nothing"
+    return number(value) if isinstance(value, int | Decimal) else str(value)
 
 
 def source(label: str | None) -> str:
@@ -46,7 +60,7 @@ def alternatives(labels: tuple[str, ...]) -> str:
 def _granted(decision: Decision) -> str:
     by = f"{decision.feature} is granted by {source(decision.source)}"
     if decision.limit is None:
-        shown = "" if decision.value is None or decision.value is True else f": {_value(decision)}"
+        shown = "" if decision.value is None or decision.value is True else f": {value_text(decision.value)}"
         return f"{by}{shown}"
     if decision.unlimited:
         return f"{by}, unlimited"
@@ -54,25 +68,14 @@ def _granted(decision: Decision) -> str:
     return f"{by}: {number(decision.used)} of {number(decision.limit)} used{over}"
 
 
-def _value(decision: Decision) -> str:
-    value = decision.value
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
-
-
 def _next_step(decision: Decision) -> str:
     steps = []
-    if decision.outcome == "throttle" and decision.resets_at is not None:
-        steps.append(f"try again after {instant(decision.resets_at)}")
-    elif decision.resets_at is not None and _lifted_by_reset(decision):
-        steps.append(f"it resets on {instant(decision.resets_at)}")
+    if decision.lifted_at is not None:
+        soon = decision.outcome == "throttle"
+        steps.append(f"{'try again after' if soon else 'it resets on'} {instant(decision.lifted_at)}")
     if decision.upgrade:
         steps.append(f"{alternatives(decision.upgrade)} would allow it")
     return " or ".join(steps) if steps else _DEAD_ENDS.get(decision.code, "no plan or add-on on sale would allow it")
-
-
-def _lifted_by_reset(decision: Decision) -> bool:
-    limit = decision.limit
-    return decision.code == "limit_reached" and isinstance(limit, int | Decimal) and limit >= max(1, decision.requested)
 
 
 def _limit_reached(decision: Decision) -> str:
@@ -83,7 +86,8 @@ def _limit_reached(decision: Decision) -> str:
 
 
 def _value_not_allowed(decision: Decision) -> str:
-    return f"{decision.feature} is {_value(decision)} ({source(decision.source)}), which does not cover what was asked"
+    granted = f"{decision.feature} is {value_text(decision.value)} ({source(decision.source)})"
+    return f"{granted}, which does not cover what was asked"
 
 
 def _trial_ended(decision: Decision) -> str:

@@ -310,6 +310,13 @@ def test_a_status_also_holds_for_the_plan_that_is_scheduled(ent):
     assert limit(ent, "calls", at=START + 8 * DAY) == 1000
 
 
+def test_a_status_moves_nothing_that_is_scheduled(ent):
+    ent.subscribe("acme", "pro")
+    ent.change_plan("acme", "max", at=START + 5 * DAY)
+    assert ent.set_status("acme", "past_due").until == START + 5 * DAY
+    assert [limit(ent, "calls", at=START + days * DAY) for days in (1, 4, 5)] == [100, 100, 1000]
+
+
 def test_usage_windows_go_on_over_a_pause(ent, clock):
     ent.subscribe("acme", "pro")
     ent.consume("acme", "calls", 5)

@@ -130,6 +130,7 @@ def test_an_answer_survives_a_restart(database, catalog_file, clock, name):
         ("amount", lambda ent: ent.consume("acme", "api_calls", 8, key="k")),
         ("feature", lambda ent: ent.consume("acme", "chat", 7, key="k")),
         ("verb", lambda ent: ent.record("acme", "api_calls", 7, key="k")),
+        ("verb", lambda ent: ent.record("acme", "chat", 8, key="k")),
         ("verb", lambda ent: ent.cancel("acme", key="k")),
         ("scope", lambda ent: ent.consume("acme", "api_calls", 7, key="k", scope="team:a")),
         ("dimensions", lambda ent: ent.consume("acme", "api_calls", 7, key="k", dimensions={"model": "large"})),

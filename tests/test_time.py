@@ -79,6 +79,14 @@ def test_instants_of_a_log_never_go_back(engine, clock):
     assert recorded[-1] == START + 6 * HOUR
 
 
+def test_a_clock_that_was_ahead_for_a_moment_changes_nothing_for_good(engine, clock):
+    engine.start_trial("acme", "pro", days=1)
+    clock.advance(DAY)
+    assert engine.check("acme", "exports").code == "trial_ended"
+    clock.set(START)
+    assert engine.check("acme", "exports").allowed
+
+
 def test_a_fact_begins_at_the_time_of_the_ledger(engine, clock):
     clock.advance(DAY)
     engine.consume("acme", "seats")

@@ -368,6 +368,11 @@ def test_count_counts_each_use_once_whatever_its_amount(ent):
     assert not consume(ent, 1)
 
 
+def test_count_counts_no_use_of_nothing(ent):
+    ent = ent(2, aggregate="count")
+    assert [consume(ent, 0).used for _ in range(4)] == [0, 0, 0, 0]
+
+
 def test_max_keeps_the_largest_report(ent):
     ent = ent(10, aggregate="max", reset="none")
     assert [record(ent, amount).used for amount in (4, 9, 2)] == [4, 9, 9]
@@ -482,6 +487,13 @@ def test_numbers_are_decimal_at_a_scale(opened):
     assert [str(number) for number in numbers] == ["9.00", "3.00", "6.00", "3.00", "12.00", "0.00", "3.00"]
 
 
+def test_json_spells_every_number_in_digits_that_are_accepted_again(ent):
+    ent = ent("1", scale=9)
+    spelled = consume(ent, "0.000000001").to_dict()["used"]
+    assert spelled == "0.000000001"
+    assert consume(ent, spelled)
+
+
 # --- what the entry keeps
 
 
@@ -493,6 +505,14 @@ def test_an_entry_keeps_the_circumstances_of_its_usage(ent):
         "scope": {"team": "research", "user": "ann"},
         "dimensions": {"model": "large"},
     }
+
+
+def test_nothing_that_a_caller_holds_is_part_of_the_log(ent):
+    """Found in review: the scope of a decision was the scope of the entry."""
+    ent, scope, dimensions = ent(10), {"team": "research"}, {"model": "large"}
+    decision = consume(ent, 1, scope=scope, dimensions=dimensions)
+    scope["team"] = decision.scope["team"] = dimensions["model"] = "other"
+    assert ent.entries("acme")[0].data == {"scope": {"team": "research"}, "dimensions": {"model": "large"}}
 
 
 def test_only_what_is_metered_is_used_up(engine):

@@ -211,14 +211,13 @@ def _credit(key: str, written: WrittenCredit, path: Path, findings: Findings) ->
     floor = None if isinstance(written.floor, Absent) else units(written.floor, written.scale, "floor", path, findings)
     if findings.unclear("credits", key):
         return None
-    burn_order = written.burn_order if isinstance(written.burn_order, str) else tuple(written.burn_order)
     return Credit(
         key,
         scale=written.scale,
         currency=written.currency,
         depletion=written.depletion,
         floor=floor,
-        burn_order=burn_order,
+        burn_order=written.burn_order,
         **_described(written),
     )
 

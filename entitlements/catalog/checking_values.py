@@ -23,7 +23,15 @@ BURN_KEYS: Final = (
     "granted",
     "plan",
 )
-MOST_PERIODS: Final = 10_000
+MOST_TIMES: Final = 10_000
+MOST_PERIODS: Final[Mapping[str, int]] = {
+    "hour": 10_000,
+    "day": 10_000,
+    "week": 1_000,
+    "month": 1_200,
+    "quarter": 400,
+    "year": 100,
+}
 _CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
 _KINDS: Final[Mapping[ConfigType, type]] = {
     "integer": int,
@@ -90,7 +98,7 @@ def plan_credit_findings(granted: PlanCredit, path: Path) -> Iterator[Finding]:
     """Yield what is wrong with the credits that a plan grants."""
     if granted.grant == 0:
         yield Finding((*path, "grant"), "is 0; write more, or leave the credit out")
-    yield from count_findings(granted.count, MOST_PERIODS, (*path, "count"))
+    yield from count_findings(granted.count, MOST_PERIODS[granted.every], (*path, "count"))
     if granted.rollover is not None:
         yield from _rollover(granted.rollover, (*path, "rollover"))
 
@@ -127,11 +135,12 @@ def _ceiling(limit: Limit, path: Path) -> Iterator[Finding]:
 
 
 def _period(period: Period, path: Path) -> Iterator[Finding]:
-    if period.every == "none" and period.align == "first_use":
+    if period.every != "none":
+        yield from count_findings(period.count, MOST_PERIODS[period.every], (*path, "count"))
+    elif period.align == "first_use":
         yield Finding(path, "has align: first_use and every: none; what never resets has no first use, write a period")
-    elif period.every == "none" and (period.align, period.count) != ("anniversary", 1):
+    elif (period.align, period.count) != ("anniversary", 1):
         yield Finding(path, "never resets, so count and align say nothing; leave them out")
-    yield from count_findings(period.count, MOST_PERIODS, (*path, "count"))
 
 
 def _value(feature: Feature, entitlement: Entitlement, path: Path) -> Iterator[Finding]:
@@ -194,4 +203,4 @@ def _rollover(rollover: Rollover, path: Path) -> Iterator[Finding]:
         yield Finding((*path, "fraction"), f"is {rollover.fraction}; write a part from 0 to 1")
     if rollover.expires_after is not None and not rollover.expires_after:
         yield Finding((*path, "expires_after"), "is no time at all; write a longer one, or leave it out")
-    yield from count_findings(rollover.times, MOST_PERIODS, (*path, "times"))
+    yield from count_findings(rollover.times, MOST_TIMES, (*path, "times"))

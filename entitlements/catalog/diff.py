@@ -104,7 +104,7 @@ class _Comparison:
     def _rate(self, subject: str, key: str) -> Iterator[Difference]:
         before, after = self.old.rates[key], self.new.rates[key]
         if before != after:
-            yield Difference("changes", subject, after.credit, _priced(before), _priced(after))
+            yield Difference("changes", subject, key, _priced(before), _priced(after))
 
     def _entries(
         self, subject: str, before: Mapping[str, Entitlement], after: Mapping[str, Entitlement]

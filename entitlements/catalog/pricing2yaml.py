@@ -84,7 +84,7 @@ def convert(document: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...
 
 def _converted(document: object, findings: Findings) -> tuple[dict[str, Any], tuple[str, ...]]:
     remarks = Remarks(findings)
-    root = remarks.part(document)
+    root = remarks.root(document)
     if root is None:
         raise findings.error()
     pricing = _pricing(root)

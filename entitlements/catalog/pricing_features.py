@@ -2,7 +2,8 @@
 
 A feature is a boolean or a config feature of the catalog. A numeric usage limit is a metered
 feature, unless it renews every second or minute: that is a rate, a number to read and no allowance to
-use up. Every other usage limit is a boolean or a config feature.
+use up. Every other usage limit is a boolean or a config feature. A limit that is negative or no number
+is a mistake; `.inf` is unlimited, and so is what is more than any counter can reach.
 """
 
 from __future__ import annotations
@@ -275,9 +276,9 @@ def _number(value: Value, path: Path, remarks: Remarks, least: int | None) -> Nu
         wanted = "a number" if least is None else "a number that is zero or more"
         remarks.wrong(path, f"is {spelled(value)}; write {wanted}, or .inf for unlimited")
         return None
-    if number.is_infinite():
+    if number.is_infinite() and number is value:
         return UNLIMITED
-    if number.adjusted() >= _MOST_DIGITS:
+    if number.is_infinite() or number.adjusted() >= _MOST_DIGITS:
         remarks.note(path, "is more than any amount can be; unlimited here")
         return UNLIMITED
     return _rounded(number, path, remarks) if number else Decimal(0)
@@ -320,7 +321,7 @@ def renewal(part: Part) -> tuple[str, Reset | None]:
         return unit, "none"
     period = written or spoken
     if period is None:
-        part.note("type", f"{kind or 'a usage limit'} with no period; {_UNSAID[kind][1]}")
+        part.note("type", f"{kind or 'no type,'} with no period; {_UNSAID[kind][1]}")
         return unit, _UNSAID[kind][0]
     if spoken not in (None, period):
         part.note("unit", f"{shown(unit)} names another period than period does; period counts")
@@ -332,7 +333,7 @@ _UNSAID: Final[Mapping[str, tuple[Reset, str]]] = {
     "RENEWABLE": ("month", "it renews every month here, as the format says"),
     "TIME_DRIVEN": ("month", "it renews every month here, as the format's own change to 3.0 reads it"),
     "RESPONSE_DRIVEN": ("none", "it never renews here, as the format's own change to 3.0 reads it"),
-    "": ("none", "and no type; it never renews here"),
+    "": ("none", "it never renews here"),
 }
 
 

@@ -92,13 +92,14 @@ class Remarks:
         self._hints += 1
         return near(word, known) if self._hints <= _MOST_HINTS else ""
 
-    def part(self, value: object, path: Path = ()) -> Part | None:
-        """Return a mapping as a Part, checked to its leaves; None, with the mistake kept, for anything else."""
-        checked = self._checked(value, path)
+    def root(self, document: object) -> Part | None:
+        """Return a document as a Part, checked to its leaves; None, with the mistake kept, where it is no mapping."""
+        checked = self._checked(document, ())
         if not isinstance(checked, dict):
-            self.wrong(path, f"{_kind(checked)}; write a mapping")
+            self.wrong((), f"{_kind(checked)}; write a mapping")
             return None
-        return Part(checked, path, self)
+        self.findings.document = checked
+        return Part(dict(checked), (), self)
 
     def _checked(self, value: object, path: Path) -> Value:
         self._values += 1
@@ -191,7 +192,7 @@ class Part:
 
     def entries(self, key: str) -> dict[str, Part]:
         """Return the mappings of a section by name, where a bare value stands for a mapping with that `value`."""
-        section = self.peek(key)
+        section: Any = self.peek(key)
         for name, entry in section.items() if isinstance(section, dict) else ():
             if not isinstance(entry, dict) and entry is not None:
                 self.remarks.note((*self.path, key, name), "has no key 'value'; read as the value")
@@ -225,7 +226,7 @@ class Part:
 
     def _part(self, path: Path, value: Value) -> Part | None:
         if value is None or isinstance(value, dict):
-            return None if value is None else Part(value, path, self.remarks)
+            return None if value is None else Part(dict(value), path, self.remarks)
         self.remarks.wrong(path, f"{_kind(value)}; write a mapping")
         return None
 

@@ -10,12 +10,13 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 import attrs
 
 from ..errors import shown
-from .findings import Finding, Path, Reading, Unreadable, nowhere
+from .findings import MOST_FINDINGS, Finding, Path, Reading, Unreadable, nowhere
 from .words import Surprise, float_message
 from .yaml_reading import DEEPEST, read_yaml
 
@@ -63,7 +64,7 @@ def _read_json(text: str) -> Reading:
     except RecursionError:
         raise Unreadable(_TOO_DEEP) from None
     places = _JsonPlaces(text)
-    return Reading(document, places, tuple(places.duplicates()) if twice else ())
+    return Reading(document, places, tuple(islice(places.duplicates(), MOST_FINDINGS + 1)) if twice else ())
 
 
 def _float(literal: str) -> Surprise:

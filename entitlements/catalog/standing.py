@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final, Literal, cast
 
 import attrs
@@ -83,7 +84,7 @@ def standing_of(source: Source, entitlement: Entitlement) -> Standing:
     value = entitlement.value
     if isinstance(value, tuple):
         return Standing(source, tuple(sorted({*value})), breadth=len({*value}))
-    return Standing(source, value, (_share(source, entitlement),) if entitlement.limits else ())
+    return Standing(source, value, (share_of(source, entitlement.limits),) if entitlement.limits else ())
 
 
 def join(feature: Feature, one: Standing, other: Standing) -> Standing:
@@ -111,7 +112,7 @@ def add(standing: Standing | None, source: Source, entitlement: Entitlement, qua
     The entry adds to the share that has exactly its periods; where none has, it is a share of its
     own, from zero. A sum is soft if a part of it is. An amount never exceeds what a counter can hold.
     """
-    given = _share(source, entitlement)
+    given = share_of(source, entitlement.limits)
     more = attrs.evolve(given, limits=tuple(_times(limit, quantity) for limit in given.limits))
     shares = {share.shape(): share for share in standing.shares} if standing is not None else {}
     base = shares.get(more.shape())
@@ -220,8 +221,10 @@ def _side_by_side(shares: Iterable[Share], otherwise: Source) -> Standing:
     return Standing(min(sources, key=_rank, default=otherwise), None, ordered)
 
 
-def _share(source: Source, entitlement: Entitlement) -> Share:
-    return Share(source, tuple(sorted(entitlement.limits, key=_length)))
+@lru_cache(maxsize=4096)
+def share_of(source: Source, limits: tuple[Limit, ...]) -> Share:
+    """Return the share a source gives with its limits; equal ones are one object, whoever holds them."""
+    return Share(source, tuple(sorted(limits, key=_length)))
 
 
 def _length(limit: Limit) -> tuple[int, int, str]:

@@ -149,8 +149,8 @@ def _mapping(value: object, convert: Hook, kind: Any, wanted: str) -> Mapping[st
     return MappingProxyType(dict(_collected(words.mapped(value, wanted).items(), keyed, kind)))
 
 
-def _list(value: object, convert: Hook, kind: Any) -> tuple[Any, ...]:
-    return tuple(_collected(enumerate(words.listed(value)), lambda _, item: convert(item, kind), kind))
+def _list(value: object, convert: Hook, kind: Any, wanted: str = "a list") -> tuple[Any, ...]:
+    return tuple(_collected(enumerate(words.listed(value, wanted)), lambda _, item: convert(item, kind), kind))
 
 
 def _entry(converter: Converter, kind: type[Any]) -> Hook:
@@ -190,15 +190,15 @@ def _text(value: object, _: Any = None) -> str:
 
 
 def _keys(value: object, _: Any = None) -> Keys:
-    return Keys(_list(value, _text, str))
+    return Keys(_list(value, _text, str, "a list of keys"))
 
 
 def _one_or_more(value: object, _: Any = None) -> OneOrMore:
-    return OneOrMore((words.text(value),) if isinstance(value, str) else _list(value, _text, str))
+    return OneOrMore((words.text(value),) if isinstance(value, str) else _list(value, _text, str, "a key or a list"))
 
 
 def _burn_order(value: object, _: Any = None) -> BurnOrder:
-    return words.text(value) if isinstance(value, str) else _list(value, _text, str)
+    return words.text(value) if isinstance(value, str) else _list(value, _text, str, "an order or a list of keys")
 
 
 def _period(converter: Converter) -> Hook:

@@ -15,7 +15,7 @@ import attrs
 import yaml
 
 from ..errors import shown
-from .findings import Finding, Path, Reading, Unreadable
+from .findings import MOST_FINDINGS, Finding, Path, Reading, Unreadable
 from .words import Surprise, float_message, in_digits
 
 DEEPEST: Final = 64
@@ -37,7 +37,7 @@ def read_yaml(text: str) -> Reading:
     try:
         for event in yaml.parse(text, Loader=_LOADER):
             take[type(event)](event)
-            if tree.ended:
+            if tree.ended or len(tree.findings) > MOST_FINDINGS:
                 break
     except yaml.MarkedYAMLError as error:
         raise Unreadable(f"this is not YAML: {error.problem or error.context}", _place(error.problem_mark)) from None

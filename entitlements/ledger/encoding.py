@@ -104,6 +104,8 @@ def show_entry(entry: Entry) -> dict[str, Any]:
     if entry.counter:
         shown |= {"counter": entry.counter, "amount": entry.amount}
         shown |= {"window": entry.window.isoformat() if entry.window else None}
+    if entry.block or (entry.amount and not entry.counter):
+        shown |= {"amount": entry.amount, "block": entry.block}
     if entry.data:
         shown["data"] = encode_data(entry.kind, entry.data)
     return shown

@@ -108,7 +108,7 @@ Fact: TypeAlias = Subscription | Trial | HeldAddOn | PromotionRun | Override
 F = TypeVar("F", bound=Fact)
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Facts:
     """All facts about one customer, each kind in order of key and time."""
 
@@ -137,7 +137,7 @@ def holds(fact: Fact, at: datetime) -> bool:
 
 def in_force(facts: Iterable[F], at: datetime) -> tuple[F, ...]:
     """Return the facts in force at an instant, in their order."""
-    return tuple(fact for fact in facts if holds(fact, at))
+    return tuple([fact for fact in facts if holds(fact, at)])
 
 
 def replace(facts: tuple[F, ...], key: str, at: datetime, later: Iterable[F]) -> tuple[F, ...]:

@@ -26,9 +26,13 @@ def follow(
     follow the head, or where a counter would leave its range.
     """
     if batch.customer != customer or batch.key != key:
-        raise LogCorrupt(f"{customer}: a batch of {shown(batch.customer)}, {shown(batch.key)} came for {shown(key)}")
+        raise LogCorrupt(
+            f"{shown(customer)}: a batch of {shown(batch.customer)}, {shown(batch.key)} came for {shown(key)}"
+        )
     if state.prior is not None:
-        raise LogCorrupt(f"{customer}: key {shown(key)} is that of batch {state.prior.number}; nothing was written")
+        raise LogCorrupt(
+            f"{shown(customer)}: key {shown(key)} is that of batch {state.prior.number}; nothing was written"
+        )
     if batch.salt and state.head.salt and batch.salt != state.head.salt:
         raise LogCorrupt(f"{customer}: batch {batch.number} is sealed with another salt than its log")
     for entry in batch.entries:
@@ -59,6 +63,8 @@ def patience(write_timeout: float) -> float:
 
 def _check_of_batch(entry: Entry, batch: Batch) -> None:
     if entry.key != batch.key or entry.recorded_at != batch.at:
-        raise LogCorrupt(f"{batch.customer}: entry {entry.seq} does not carry the key and instant of its batch")
+        raise LogCorrupt(f"{shown(batch.customer)}: entry {entry.seq} does not carry the key and instant of its batch")
     if not -_LARGEST <= entry.amount <= _LARGEST:
-        raise LogCorrupt(f"{batch.customer}: entry {entry.seq} has the amount {entry.amount}, which is out of range")
+        raise LogCorrupt(
+            f"{shown(batch.customer)}: entry {entry.seq} has the amount {entry.amount}, which is out of range"
+        )

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
-from ..errors import StorageError, StorageUnavailable
+from ..errors import StorageError, StorageUnavailable, shown
 from ..ledger.entries import Batch, CounterKey, Entry
 from ..ledger.records import NO_SECRETS, Kept, batch_of, recorded
 from ..ledger.state import EMPTY_HEAD, Head, State, counted, is_erasure
@@ -42,10 +42,12 @@ class MemoryStorage:
         me = threading.get_ident()
         mine = self._lock_of(customer)
         if mine.holder == me:
-            raise StorageError(f"{customer}: a decision cannot start another transaction on its own customer")
+            raise StorageError(f"{shown(customer)}: a decision cannot start another transaction on its own customer")
         try:
             if not mine.lock.acquire(timeout=self._write_timeout):
-                raise StorageUnavailable(f"{customer} was locked for {self._write_timeout:g} s; nothing was written")
+                raise StorageUnavailable(
+                    f"{shown(customer)} was locked for {self._write_timeout:g} s; nothing was written"
+                )
             mine.holder = me
             return self._decided(customer, key, reads, decide)
         finally:
@@ -214,7 +216,8 @@ class _Log:
 
     def counters_at(self, head: Head, names: Iterable[CounterKey]) -> dict[CounterKey, int]:
         """Return the amounts of the counters as they were at a published head."""
-        return {name: self._amount(name, head) for name in names}
+        known = self._counters
+        return {name: self._amount(name, head) if name in known else 0 for name in names}
 
     def write(self, batch: Batch, touched: Mapping[CounterKey, int]) -> None:
         """Write a batch and its counters down, unpublished."""

@@ -23,15 +23,15 @@ from .keeping import MOST_TOLD, bounded, patience, position
 from .schema import migrate
 
 R = TypeVar("R")
-_IDLE_READERS: Final = 8
+_IDLE_READERS: Final = 16
 
 
 class SQLiteStorage:
     """Keeps logs in an SQLite file, created if there is none; ":memory:" keeps them nowhere.
 
-    `write_timeout` bounds the wait for the write lock, in this process and between processes, in
-    seconds each. `durability="full"` keeps every answered batch over a loss of power; "normal" may
-    lose the last ones, and never a part of one. Any thread may use it; a child process opens its own.
+    `write_timeout` bounds the wait for the one write lock, within this process and between processes,
+    in seconds. `durability="full"` keeps every answered batch over a loss of power; "normal" may lose
+    the last ones, and never a part of one. Any thread may use it; a forked child opens its own.
     """
 
     def __init__(
@@ -153,6 +153,7 @@ class SQLiteStorage:
         self._drop_listener()
 
     def _decided(self, deadline: float, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
+        self._check_usable()
         connection = self._writer = self._writer or self._open_writer()
         try:
             connection.begin(deadline)
@@ -193,7 +194,6 @@ class SQLiteStorage:
         deadline = time.monotonic() + self._write_timeout
         if not self._lock.acquire(timeout=self._write_timeout):
             raise StorageUnavailable(f"{self.path} was busy for {self._write_timeout:g} s; nothing was written")
-        self._check_usable()
         return deadline
 
     @contextmanager
@@ -218,9 +218,12 @@ class SQLiteStorage:
         self._acquire()
         try:
             self._holder = threading.get_ident()
+            self._check_usable()
             connection = self._writer = self._writer or self._open_writer()
-            yield connection
-            connection.roll_back()
+            try:
+                yield connection
+            finally:
+                connection.roll_back()
         finally:
             self._holder = None
             self._lock.release()
@@ -239,8 +242,11 @@ class SQLiteStorage:
             return open_reader(self.path, self._write_timeout)
 
     def _keep_reader(self, connection: Connection) -> None:
+        if len(self._readers) >= _IDLE_READERS:
+            connection.close()
+            return
         self._readers.append(connection)
-        if self._closed or len(self._readers) > _IDLE_READERS:
+        if self._closed:
             self._drop_readers()
 
     def _open_writer(self, *, create: bool = False) -> Connection:

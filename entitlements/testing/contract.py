@@ -50,7 +50,7 @@ from .proving import (
     together,
 )
 
-EXAMPLES: Final = 60
+EXAMPLES: Final = 40
 
 
 class StorageContract(AuditContract):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -41,15 +42,23 @@ class Background:
 
 
 def together(threads: int, action: Callable[[int], T]) -> list[T]:
-    """Return what `action` returns for each number, all started at the same moment in threads of their own."""
+    """Return what `action` returns for each number, all started at the same moment in threads of their own.
+
+    Threads take turns far more often than usual meanwhile, so that they get in each other's way.
+    """
     barrier = threading.Barrier(threads)
 
     def started(number: int) -> T:
         barrier.wait(10)
         return action(number)
 
-    running = [Background(partial(started, number)) for number in range(threads)]
-    return [each.result() for each in running]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        running = [Background(partial(started, number)) for number in range(threads)]
+        return [each.result() for each in running]
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def same(found: object, expected: object) -> None:
@@ -98,7 +107,7 @@ def in_pages(pages: Callable[[Any, int], Sequence[T]], cursor: Callable[[T], Any
     """Return everything a paged method gives, asking for `limit` at a time."""
     seen, after = list[T](), None
     while page := pages(after, limit):
-        same(len(page) <= limit, True)
+        same((len(page) <= limit, cursor(page[-1]) == after), (True, False))
         seen, after = [*seen, *page], cursor(page[-1])
     return seen
 
@@ -107,7 +116,7 @@ def feed_in_pages(storage: Storage, limit: int) -> list[Batch]:
     """Return the whole feed, asking for `limit` batches at a time."""
     seen, page = list[Batch](), storage.feed(limit=limit)
     while page.batches:
-        same(len(page.batches) <= limit, True)
-        seen = [*seen, *page.batches]
-        page = storage.feed(after=page.cursor, limit=limit)
+        seen, later = [*seen, *page.batches], storage.feed(after=page.cursor, limit=limit)
+        same((len(page.batches) <= limit, later.batches == page.batches), (True, False))
+        page = later
     return seen

@@ -1,10 +1,12 @@
 """Hypothesis strategies: catalogs of every shape the file format knows, small enough to shrink well.
 
-from hypothesis import given
-from entitlements.testing.strategies import catalogs
+    from hypothesis import given
+    from entitlements.testing.strategies import catalogs
 
-@given(catalogs())
-def test_every_plan_is_shown(catalog): ...
+    @given(catalogs())
+    def test_every_plan_is_shown(catalog): ...
+
+`catalog_documents()` gives the same as mappings in the file format, before they are loaded.
 """
 
 from __future__ import annotations

@@ -130,5 +130,7 @@ def audit(storage, customer, catalog):
     assert head.holds == {name: hold for name, (hold, _) in found.holds.items()}
     pinned = sum((left for _, left in found.holds.values()), Counter())
     assert held == {name: units for name, units in pinned.items() if units}
-    assert {key: debt.units for key, debt in head.debts.items()} == {key: owed for key, owed in found.debts.items() if owed}
+    assert {key: debt.units for key, debt in head.debts.items()} == {
+        key: owed for key, owed in found.debts.items() if owed
+    }
     return found

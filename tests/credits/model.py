@@ -185,7 +185,13 @@ class Model:
         return self.write(customer, key, request | {"depletion": depletion}, decide)
 
     def reserve(self, customer, credit, units, *, key, ttl=3600, feature=None, late="charge"):
-        request = {"verb": "reserve_credits", "credit": credit, "amount": self._said(credit, units), "feature": feature, "ttl": ttl}
+        request = {
+            "verb": "reserve_credits",
+            "credit": credit,
+            "amount": self._said(credit, units),
+            "feature": feature,
+            "ttl": ttl,
+        }
 
         def decide(state, at):
             denied = self._unknown(credit, feature)
@@ -205,7 +211,9 @@ class Model:
         return self.write(customer, key, request | {"late": late}, decide)
 
     def settle(self, customer, hold, units):
-        return self._close(customer, hold, {"verb": "settle", "amount": units}, lambda *case: self._settle(*case, units))
+        return self._close(
+            customer, hold, {"verb": "settle", "amount": units}, lambda *case: self._settle(*case, units)
+        )
 
     def release(self, customer, hold):
         return self._close(customer, hold, {"verb": "release"}, self._release)

@@ -125,7 +125,11 @@ def test_sweeping_lets_go_of_what_is_empty_and_keeps_what_was_voided():
     left = {"free": 1, "held": 1, "none": 0, "void": 0}
     blocks = {
         name: attrs.evolve(
-            BLOCK, id=name, free_units=units * (name != "held"), held_units=units * (name == "held"), voided=name == "void"
+            BLOCK,
+            id=name,
+            free_units=units * (name != "held"),
+            held_units=units * (name == "held"),
+            voided=name == "void",
         )
         for name, units in left.items()
     }
@@ -133,13 +137,29 @@ def test_sweeping_lets_go_of_what_is_empty_and_keeps_what_was_voided():
 
 
 def test_every_kind_has_its_test():
-    tested = {"burned", "held", "settled", "released", "refunded", "expired", "voided", "overdrawn", "repaid", "forgiven"}
+    tested = {
+        "burned",
+        "held",
+        "settled",
+        "released",
+        "refunded",
+        "expired",
+        "voided",
+        "overdrawn",
+        "repaid",
+        "forgiven",
+    }
     assert tested | {"granted", "reopened", "reserved", "hold_closed"} == CREDIT_KINDS
 
 
 def test_a_block_is_live_from_its_first_instant_to_just_before_its_end():
     block = attrs.evolve(BLOCK, expires_at=START + DAY)
-    assert [live(block, at) for at in (START - SECOND, START, START + DAY - SECOND, START + DAY)] == [False, True, True, False]
+    assert [live(block, at) for at in (START - SECOND, START, START + DAY - SECOND, START + DAY)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
     assert [over(block, at) for at in (START, START + DAY - SECOND, START + DAY)] == [False, False, True]
     assert live(BLOCK, START + 10_000 * DAY)
     assert over(attrs.evolve(BLOCK, voided=True), START)

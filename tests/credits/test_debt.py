@@ -191,7 +191,6 @@ def test_a_denial_at_the_floor_writes_nothing(ent):
     assert (denied.code, denied.limit, denied.overage, size(ent)) == ("insufficient_credits", 0, 1, lines)
 
 
-
 def test_voiding_a_block_does_not_touch_debt(ent):
     grant(ent, 3, "soft", settle_debt=False)
     consume(ent, 2, "soft", feature="chat", depletion="soft")

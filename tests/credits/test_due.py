@@ -163,8 +163,14 @@ def standings(draw):
         expires_at = None if lasts is None else after(begins + lasts)
         blocks.append(
             attrs.evolve(
-                BLOCK, id=f"b{number}", number=number, effective_at=after(begins), expires_at=expires_at,
-                features=features, settle_debt=owes, priority=draw(st.integers(1, 2)),
+                BLOCK,
+                id=f"b{number}",
+                number=number,
+                effective_at=after(begins),
+                expires_at=expires_at,
+                features=features,
+                settle_debt=owes,
+                priority=draw(st.integers(1, 2)),
             )  # fmt: skip
         )
     holds = []
@@ -321,7 +327,12 @@ def test_two_storages_book_the_same(opened, clock, database):
         ent.sweep("acme")
         logs.append(told(ent.entries("acme")))
     assert logs[0] == logs[1]
-    assert logs[0][-4:] == [(6, "repaid", 9, "b"), (7, "released", 4, "a"), (7, "expired", 4, "a"), (7, "hold_closed", 0, "")]
+    assert logs[0][-4:] == [
+        (6, "repaid", 9, "b"),
+        (7, "released", 4, "a"),
+        (7, "expired", 4, "a"),
+        (7, "hold_closed", 0, ""),
+    ]
 
 
 # --- what a check knows of it

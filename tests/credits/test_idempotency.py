@@ -95,7 +95,7 @@ def test_the_first_answer_is_given_after_reopening_the_file(opened, database, ve
     ],
 )
 def test_another_grant_under_the_same_key_conflicts_and_names_the_field(ent, field, told):
-    ent.grant_credits("acme", **{"credit": "plain", "amount": 7, "key": "k"})
+    ent.grant_credits("acme", credit="plain", amount=7, key="k")
     with pytest.raises(IdempotencyConflict) as conflict:
         ent.grant_credits("acme", **{"credit": "plain", "amount": 7, "key": "k"} | told)
     assert conflict.value.field == field
@@ -126,7 +126,9 @@ def test_another_charge_under_the_same_key_conflicts_and_names_the_field(ent, ve
 def test_a_conflict_says_what_was_asked_first_and_what_now(ent):
     grant(ent, 10)
     consume(ent, "5.00")
-    with pytest.raises(IdempotencyConflict, match="key 'c' was used before with amount = '5', now amount = '6'") as conflict:
+    with pytest.raises(
+        IdempotencyConflict, match="key 'c' was used before with amount = '5', now amount = '6'"
+    ) as conflict:
         consume(ent, 6)
     assert (conflict.value.first, conflict.value.second) == ("5", "6")
 
@@ -150,7 +152,8 @@ def test_how_a_charge_is_made_is_part_of_the_request(ent, verb, field, told):
 
 
 @pytest.mark.parametrize(
-    ("field", "told"), [("amount", {"amount": 1}), ("batch_key", {"batch_key": "other"}), ("batch_key", {"batch_key": "none"})]
+    ("field", "told"),
+    [("amount", {"amount": 1}), ("batch_key", {"batch_key": "other"}), ("batch_key", {"batch_key": "none"})],
 )
 def test_another_refund_under_the_same_key_conflicts_even_if_there_is_nothing_to_refund(ent, field, told):
     grant(ent, 10)
@@ -197,7 +200,9 @@ def test_equal_amounts_instants_and_spans_are_one_however_they_are_written(ent):
     ]  # fmt: skip
     blocks = [ent.grant_credits("acme", "ai", key="k", **told) for told in same]
     assert blocks[0] == blocks[1] == blocks[2]
-    holds = [reserve(ent, 1, "ai", ttl=ttl, feature="chat", scope="team:a/user:b") for ttl in (60, timedelta(minutes=1))]
+    holds = [
+        reserve(ent, 1, "ai", ttl=ttl, feature="chat", scope="team:a/user:b") for ttl in (60, timedelta(minutes=1))
+    ]
     assert [hold.decision.receipt.replayed for hold in holds] == [False, True]
 
 

@@ -349,7 +349,11 @@ def units_of(number, scale):
 
 def told_apart(answer):
     """What both sides tell of an answer; a block does not say that it was replayed."""
-    return {name: value for name, value in answer.items() if name != "written" and not ("block" in answer and name == "replayed")}
+    return {
+        name: value
+        for name, value in answer.items()
+        if name != "written" and not ("block" in answer and name == "replayed")
+    }
 
 
 def shown(decision, credit):

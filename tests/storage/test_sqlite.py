@@ -1,11 +1,14 @@
 """The SQLite storage: the contract, and what only a file can suffer."""
 
+import contextlib
 import os
 import resource
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -24,9 +27,11 @@ from entitlements.testing.proving import Background, together
 
 
 class TestFile(StorageContract):
+    """With durability "normal", which differs in nothing but the waiting for the disk."""
+
     @pytest.fixture
     def storage(self, tmp_path: Path) -> Iterator[SQLiteStorage]:
-        storage = SQLiteStorage(tmp_path / "log.db")
+        storage = SQLiteStorage(tmp_path / "log.db", durability="normal")
         yield storage
         storage.close()
 
@@ -196,15 +201,38 @@ def test_waiting_for_another_thread_is_bounded(storage: SQLiteStorage) -> None:
     with pytest.raises(StorageUnavailable):
         append(storage, "b", "k", used())
     assert storage.state("a", lambda _: []).head.seq == 0
+    with pytest.raises(StorageUnavailable, match="close it again"):
+        storage.close()
     leave.set()
     slow.result()
-    assert append(storage, "b", "k", used()).number == 1
+    storage.close()
+    with pytest.raises(StorageUnavailable, match="closed"):
+        append(storage, "b", "k", used())
 
 
 def test_a_decision_cannot_use_the_storage_that_runs_it(storage: SQLiteStorage) -> None:
     with pytest.raises(StorageError, match="decision"):
         storage.transact("a", "k", lambda _: [], lambda _: Verdict(append(storage, "b", "k", used())))
     assert append(storage, "a", "k", used()).number == 1
+
+
+def test_whoever_waits_while_a_storage_closes_is_told() -> None:
+    storage = SQLiteStorage(":memory:")
+    closing_down: list[Background] = []
+
+    def decide(_: State) -> Verdict[list[Background]]:
+        uses = (lambda: append(storage, "a", "k", used()), lambda: storage.state("a", lambda _: []))
+        waiting = [Background(use) for use in uses]
+        closing_down.append(Background(storage.close))
+        time.sleep(0.05)
+        return Verdict(waiting)
+
+    for waiting in storage.transact("a", "k", lambda _: [], decide):
+        with contextlib.suppress(StorageUnavailable):
+            waiting.result()
+    closing_down[0].result()
+    with pytest.raises(StorageUnavailable, match="closed"):
+        storage.state("a", lambda _: [])
 
 
 def test_two_storages_on_one_file_never_overlap(storage: SQLiteStorage) -> None:
@@ -221,22 +249,28 @@ def test_two_storages_on_one_file_never_overlap(storage: SQLiteStorage) -> None:
 
 def test_processes_that_start_together_make_one_schema_and_one_log(tmp_path: Path) -> None:
     script = """
-sys.stdin.readline()
-storage = SQLiteStorage(sys.argv[1])
-for n in range(10):
-    append(storage, "a", f"{sys.argv[2]}-{n}", used())
-storage.close()
+import sqlite_utils, time
+print("ready", flush=True)
+start = float(sys.stdin.readline())
+for round in range(5):
+    while time.time() < start + round * 0.08:
+        pass
+    storage = SQLiteStorage(f"{sys.argv[1]}/{round}.db")
+    append(storage, "a", sys.argv[2], used())
+    storage.close()
 """
-    children = [child(script, tmp_path / "log.db", n) for n in range(4)]
+    children = [child(script, tmp_path, n) for n in range(4)]
+    assert [each.stdout.readline() for each in children if each.stdout] == ["ready\n"] * 4
     for each in children:
         assert each.stdin
-        each.stdin.write("go\n")
+        each.stdin.write(f"{time.time() + 0.05}\n")
         each.stdin.flush()
-    assert [each.wait(20) for each in children] == [0, 0, 0, 0]
     for each in children:
-        each.communicate()
-    with closing(SQLiteStorage(tmp_path / "log.db")) as storage:
-        assert len(assert_sound(storage)) == 40
+        each.communicate(timeout=20)
+    assert [each.returncode for each in children] == [0, 0, 0, 0]
+    for number in range(5):
+        with closing(SQLiteStorage(tmp_path / f"{number}.db")) as storage:
+            assert len(assert_sound(storage)) == 4
 
 
 def test_a_killed_writer_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
@@ -331,6 +365,7 @@ def test_a_commit_that_fails_is_an_unknown_outcome(storage: SQLiteStorage) -> No
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert caught.value.key == "k2"
+    assert storage._writer is None
     assert append(storage, "a", "k2", used()).number == 2
     assert len(assert_sound(storage)) == 2
 
@@ -404,7 +439,7 @@ def test_places_that_hold_no_database_are_named(tmp_path: Path) -> None:
     assert (tmp_path / "text.db").read_text().startswith("this is")
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_named() -> None:
     """In a process that is not root, for whom nothing is read-only."""
     script = """
 import os
@@ -417,22 +452,16 @@ for path in sys.argv[1:]:
     except Exception as error:
         print(type(error).__name__, error)
 """
-    place = tmp_path / "place"
-    place.mkdir()
-    SQLiteStorage(place / "log.db").close()
-    (place / "log.db").chmod(0o444)
-    place.chmod(0o555)
-    outer = [parent for parent in tmp_path.parents if parent.stat().st_uid == os.getuid()]
-    modes = [(each, each.stat().st_mode) for each in (tmp_path, *outer) if each != Path("/")]
-    for each, mode in modes:
-        each.chmod(mode | 0o055)
-    try:
+    with tempfile.TemporaryDirectory() as outer:
+        Path(outer).chmod(0o755)
+        place = Path(outer) / "place"
+        place.mkdir()
+        SQLiteStorage(place / "log.db").close()
+        (place / "log.db").chmod(0o444)
+        place.chmod(0o555)
         out, _ = child(script, place / "new.db", place / "log.db").communicate(timeout=20)
         place.chmod(0o777)
         out += child(script, place / "log.db").communicate(timeout=20)[0]
-    finally:
-        for each, mode in modes:
-            each.chmod(mode)
     assert [line.split(" ", 1)[0] for line in out.splitlines()] == ["StorageError"] * 3, out
     assert out.count("is read-only") == 3
 

@@ -54,7 +54,11 @@ def test_an_amount_becomes_smallest_units_exactly(value, scale, units):
     ("value", "scale", "said"),
     [
         (1.5, 0, "amount is the float 1.5; floats are not exact, write the string '1.5' or a Decimal"),
-        (float("nan"), 0, "is the float nan"),
+        (1e16, 0, "amount is the float 1e+16; floats are not exact, write the string '10000000000000000' or a Decimal"),
+        (1e-7, 0, "amount is the float 1e-07; floats are not exact, write the string '0.0000001' or a Decimal"),
+        (1e300, 0, "amount is the float 1e+300; floats are not exact, write an int or a Decimal"),
+        (float("nan"), 0, "amount is nan; an amount is a finite number"),
+        (float("-inf"), 0, "amount is -inf; an amount is a finite number"),
         (True, 0, "of type bool; write an int, a Decimal or an exact string"),
         (None, 0, "of type NoneType"),
         (b"1", 0, "of type bytes"),

@@ -1,6 +1,6 @@
 """A catalog as a whole: references, circles, contradictions."""
 
-# ruff: noqa: E501  (every message stands word for word on its line)
+
 
 import time
 
@@ -184,6 +184,14 @@ def test_ways_up_are_bounded():
     ]
 
 
+def test_a_thousand_ways_up_are_fine():
+    roots = {f"r{number}": {} for number in range(1000)}
+    parse({"plans": roots | {"p": {"extends": list(roots)}, "q": {"extends": "p"}}})
+    assert problems({"plans": roots | {"p": {"extends": list(roots)}, "q": {"extends": ["p", "r0"]}}}) == [
+        "plans.q.extends: leads up on more than 1000 ways; name fewer"
+    ]
+
+
 def test_a_tangle_takes_bounded_time():
     started = time.perf_counter()
     names = [f"p{number}" for number in range(400)]
@@ -223,6 +231,7 @@ SOFT = {"limit": 5, "depletion": "soft"}
         ({"limits": [{"limit": 5, "reset": "day"}, {"limit": 9}, {"limit": 9, "reset": {"every": "day", "count": 1}}]}, ["limits[2]: has the same period as limits[0], day; keep one of them"]),
         ({"limit": 5, "reset": {"every": "day", "count": 0}}, ["reset.count: is 0; write a number from 1 to 10000"]),
         ({"limit": 5, "reset": {"every": "day", "count": 10_001}}, ["reset.count: is 10001; write a number from 1 to 10000"]),
+        ({"limit": 5, "reset": {"every": "year", "count": 101}}, ["reset.count: is 101; write a number from 1 to 100"]),
         ({"limit": 5, "reset": "none"}, ["reset: is none here and month on feature 'calls'; usage resets in all periods of a feature or in none, so write a period in both"]),
         ({"limits": [{"limit": 5, "reset": "none"}]}, ["limits[0].reset: is none here and month on feature 'calls'; usage resets in all periods of a feature or in none, so write a period in both"]),
     ],
@@ -241,6 +250,9 @@ def test_resets_that_contradict_are_told_once_for_each_feature():
     document = plan_with({"limit": 5, "reset": "day"})
     document["plans"]["team"] = {"entitlements": {"calls": {"limit": 5, "reset": "week"}}}
     document["features"]["x"] = {"type": "metered"}
+    document["plans"]["twice"] = {
+        "entitlements": {"x": {"limits": [{"limit": 5, "reset": "day"}, {"limit": 5, "reset": "week"}]}}
+    }
     document["plans"]["team"]["entitlements"]["x"] = {
         "limit": 5,
         "reset": {"every": "hour", "count": 5, "align": "calendar"},
@@ -256,6 +268,7 @@ def test_resets_that_contradict_are_told_once_for_each_feature():
     [
         ({"every": "none", "align": "first_use"}, "has align: first_use and every: none; what never resets has no first use, write a period"),
         ({"every": "none", "align": "calendar"}, "never resets, so count and align say nothing; leave them out"),
+        ({"every": "none", "count": 0}, "never resets, so count and align say nothing; leave them out"),
         ({"every": "none", "count": 2}, "never resets, so count and align say nothing; leave them out"),
     ],
 )  # fmt: skip
@@ -266,9 +279,9 @@ def test_what_never_resets(reset, message):
 
 
 def test_resets_of_features_are_bounded():
-    for count in (0, -1, 10_001):
+    for count in (0, -1, 1_201):
         reset = {"every": "month", "count": count}
-        expected = [f"features.calls.reset.count: is {count}; write a number from 1 to 10000"]
+        expected = [f"features.calls.reset.count: is {count}; write a number from 1 to 1200"]
         assert problems({"features": {"calls": {"type": "metered", "reset": reset}}}) == expected
 
 
@@ -342,6 +355,7 @@ def test_burn_orders(order):
     [
         ({"grant": 0}, "grant: is 0; write more, or leave the credit out"),
         ({"count": 0}, "count: is 0; write a number from 1 to 10000"),
+        ({"count": 401, "every": "quarter"}, "count: is 401; write a number from 1 to 400"),
         ({"rollover": {"fraction": "1.01"}}, "rollover.fraction: is 1.01; write a part from 0 to 1"),
         (
             {"rollover": {"expires_after": "0d"}},
@@ -403,7 +417,9 @@ def test_rates():
         "rates.calls.per: is 0; write how many units the price is for, more than zero"
     ]
     assert problems(rated()) == ["rates.calls: needs a price, or cases under when"]
-    many = ({f"d{number}": "x", "price": 1} for number in range(21))
+    many = [{f"d{number}": "x", f"e{number}": "y" * number, "price": 1} for number in range(21)]
+    many = [{name: value for case in many[: at + 1] for name, value in case.items()} for at in range(21)]
+    parse(rated(*many[:20]))
     assert problems(rated(*many)) == ["rates.calls.when: has cases with more than 20 sets of dimensions; use fewer"]
 
 

@@ -1,6 +1,6 @@
 """What a customer gains and loses where one catalog replaces another."""
 
-# ruff: noqa: E501  (every message stands word for word on its line)
+
 
 import json
 
@@ -202,7 +202,7 @@ def test_rates():
 
     case = {"model": "large", "price": 4}
     assert told(sold(price=1), sold(price="1.50", per=1000, when=[case])) == [
-        "rate:calls changes ai: 1 ai -> 1.5, model=large 4 ai per 1000"
+        "rate:calls changes calls: 1 ai -> 1.5, model=large 4 ai per 1000"
     ]
     assert told(sold(when=[case]), sold(when=[case])) == []
     assert told(sold(), sold(price=1)) == ["rate:calls is added"]

@@ -1,6 +1,6 @@
 """A whole catalog: what every key means, and what a catalog that is wrong is told."""
 
-# ruff: noqa: E501  (every message stands word for word on its line)
+
 
 import json
 import os
@@ -546,7 +546,7 @@ def test_origin_and_places_can_be_given():
             {"features": {"x": {"type": "metered", "reset": "dayly"}}, "plans": {"p": {"entitlements": {"x": {"limit": 1, "reset": "day"}}}}},
             ["features.x.reset: 'dayly' is not a period; did you mean 'day'?"],
         ),
-        ({"plans": {"p": {"extends": 5}, "q": {"extends": "p"}}}, ["plans.p.extends: 5 is a number; write a list"]),
+        ({"plans": {"p": {"extends": 5}, "q": {"extends": "p"}}}, ["plans.p.extends: 5 is a number; write a key or a list"]),
         ({"plans": {"p": 5, "q": {"extends": "p"}}}, ["plans.p: 5 is a number; write a mapping with keys such as product, extends, version"]),
         ({"plans": {"$p": {}, "q": {"extends": "$p"}}}, ["plans.'$p': keys that start with $ are the library's own; write another"]),
         (metered({"limit": "x", "depletion": "soft", "ceiling": 0}), ["plans.pro.entitlements.calls.limit: limit is 'x'; write a plain number such as '12' or '12.50'"]),
@@ -554,6 +554,26 @@ def test_origin_and_places_can_be_given():
 )  # fmt: skip
 def test_one_mistake_is_one_problem(document, expected):
     assert problems(document) == expected
+
+
+def test_what_is_right_beside_a_mistake_is_still_looked_at():
+    entries = {"a": {"limt": 1}, "b": {"limit": 1, "ceiling": 3}, "c": -1, "d": {"limit": 1, "ceiling": 3}}
+    features = {key: {"type": "metered"} for key in "abcd"}
+    ceiling = "is for depletion: soft, where usage may pass the limit; write that too, or leave it out"
+    assert problems(
+        {"features": features, "plans": {"p": {"entitlements": entries, "extends": "x", "titel": "y"}}}
+    ) == [
+        "plans.p.entitlements.a.limt: unknown key 'limt'; did you mean 'limit'?",
+        f"plans.p.entitlements.b.ceiling: {ceiling}",
+        "plans.p.entitlements.c: limit is -1; an amount is zero or more",
+        f"plans.p.entitlements.d.ceiling: {ceiling}",
+        "plans.p.extends: unknown plan 'x'",
+        "plans.p.titel: unknown key 'titel'; did you mean 'title'?",
+    ]
+    assert problems({"plans": {"p": {"entitlements": [], "extends": "x"}}}) == [
+        "plans.p.entitlements: this is a list; write a mapping from features to entitlements",
+        "plans.p.extends: unknown plan 'x'",
+    ]
 
 
 def test_an_unclear_feature_still_tells_of_surprises(tmp_path):
@@ -743,7 +763,21 @@ def test_metadata_that_json_cannot_hold(metadata, expected):
     assert problems({"products": {"r": {"metadata": metadata}}}) == [f"products.r.{expected}"]
 
 
+def test_whole_numbers_have_63_bits():
+    for number in (2**63 - 1, 1 - 2**63):
+        assert parse({"products": {"r": {"metadata": {"a": number}}}}).products["r"].metadata == {"a": number}
+        assert problems({"products": {"r": {"metadata": {"a": number * 2}}}}) == [
+            "products.r.metadata.a: is a number of 64 bits; write one of at most 63"
+        ]
+
+
 def test_metadata_is_bounded():
+    deep: dict[str, object] = {}
+    for _ in range(31):
+        deep = {"a": deep}
+    parse({"products": {"r": {"metadata": deep}}})
+    (problem,) = problems({"products": {"r": {"metadata": {"a": deep}}}})
+    assert problem == f"products.r.metadata{'.a' * 32}: is nested more than 32 deep; flatten it"
     inner: dict[str, object] = {}
     endless = {"a": inner}
     inner["a"] = endless

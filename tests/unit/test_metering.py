@@ -9,7 +9,7 @@ from entitlements.catalog.model import Catalog, Entitlement, Limit, Period
 from entitlements.catalog.standing import Share, Source
 from entitlements.ledger.entries import EPOCH
 from entitlements.ledger.facts import Facts, HeldAddOn, Override, PromotionRun, Subscription
-from entitlements.metering import Meter, Weighed, counters, meters, periods_of, weigh
+from entitlements.metering import Meter, Weighed, counters, counters_of, meters, periods_of, weigh
 from entitlements.periods import Window
 from entitlements.resolution import resolve
 
@@ -161,6 +161,12 @@ def test_one_instance_tells_the_windows_of_many_instants():
     assert len(entitlements.windows) == 3
 
 
+def test_one_instance_moves_on_to_the_next_window_at_the_very_end_of_one():
+    entitlements, end = known(held()), utc("2026-05-31 09:30")
+    for at, start in ((end - TICK, utc("2026-04-30 09:30")), (end, end), (end - TICK, utc("2026-04-30 09:30"))):
+        assert meters(entitlements, {}, CATALOG.features["calls"], at)[MONTH].counter[1] == start
+
+
 # --- windows that open with the first use
 
 
@@ -189,13 +195,33 @@ def test_the_next_window_opens_with_the_next_first_use():
 
 
 def by_feature(entitlements, opened=None, at=AT):
-    opened = opened or {}
     return {
-        meter.counter
+        counter
         for feature in entitlements.catalog.features.values()
         if feature.type == "metered"
-        for meter in meters(entitlements, opened, feature, at).values()
+        for counter in counters_of(entitlements, opened or {}, feature, at)
     }
+
+
+def test_the_counters_of_a_feature_are_those_of_its_meters():
+    metered = CATALOG.features["calls"]
+    found = meters(known(held()), {}, metered, AT)
+    assert counters_of(known(held()), {}, metered, AT) == tuple(meter.counter for meter in found.values())
+
+
+def test_a_subscription_that_does_not_grant_a_feature_may_come_to_anchor_it():
+    """Counterexample: what had been used under an earlier plan was not looked at before that plan was offered."""
+    bare, desk = held("free", utc("2026-01-05")), held("desk", utc("2026-02-25"))
+    starts = {start for name, start in counters_of(known(bare), {}, CATALOG.features["calls"], AT) if "month" in name}
+    assert starts == {utc("2026-05-01"), utc("2026-05-05")}
+    starts = {
+        start for name, start in counters_of(known(bare, desk), {}, CATALOG.features["calls"], AT) if "month" in name
+    }
+    assert starts == {utc("2026-04-25"), utc("2026-05-05")}
+    starts = {
+        start for name, start in counters_of(known(held(), desk), {}, CATALOG.features["calls"], AT) if "month" in name
+    }
+    assert starts == {utc("2026-04-30 09:30")}
 
 
 SOLD = Catalog.load(
@@ -251,7 +277,7 @@ def test_open_windows_are_among_the_counters_of_a_customer():
 
 
 def weighed(limit, used):
-    return Weighed(limit, Meter(("calls/month", EPOCH), limit.period), used)
+    return Weighed(limit, Meter(("calls/month", EPOCH), limit.period), used, Source("plan", "pro"))
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,7 @@ def test_merge_keys_spoil_their_mapping(loader):
         ('x\ny: "\ud7ff\x07"', "the character U+0007 cannot stand in YAML; take it out", (2, 6)),
         ("a: \0", "there is a NUL character here; take it out", (1, 4)),
         (b"a: 1\nb: \xff", "byte 0xff is not UTF-8; save the file as UTF-8", (2, 4)),
+        (b"\n\xff", "byte 0xff is not UTF-8; save the file as UTF-8", (2, 1)),
         (b"\xed\xa0\x80", "byte 0xed is not UTF-8; save the file as UTF-8", (1, 1)),
     ],
 )
@@ -363,6 +364,15 @@ def test_alias_bombs(loader):
     reading = read(ALIASES.encode(), ".yaml")
     assert len(reading.findings) == 60
     assert reading.document["a59"] == [Surprise("aliases such as *a58 are not followed; write the value out")] * 2
+    assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix"), [("a: 1\n" * 200_000, ".yaml"), ("{" + '"a": 1,\n' * 200_000 + '"b": 2}', ".json")]
+)
+def test_findings_are_bounded(text, suffix):
+    started = time.perf_counter()
+    assert len(read(text.encode(), suffix).findings) == 101
     assert time.perf_counter() - started < 5
 
 

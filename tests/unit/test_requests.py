@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Context, Decimal, localcontext
+from enum import Enum
 
 import pytest
 from hypothesis import given
@@ -108,6 +109,18 @@ def test_an_id_that_is_none_is_refused(value, kind, said):
 @pytest.mark.parametrize("value", ["a", "x" * ID_LENGTH, "a b", "a:b", "é", "e\u0301", "😀", "a$", "x\u2028x", "None"])
 def test_an_id_is_kept_as_it_is(value):
     assert identifier(value, "customer") == value
+
+
+class Who(str, Enum):  # noqa: UP042  (as older code writes them)
+    ACME = "acme"
+
+
+def test_the_text_of_an_enum_is_plain_text():
+    """Found in review: messages and receipts said `Who.ACME`."""
+    made = request("consume", Who.ACME, Who.ACME, feature=Who.ACME, scope={"team": Who.ACME})
+    texts = (made.customer, made.key, made.values["feature"], made.values["scope"]["team"])
+    assert texts == ("acme",) * 4
+    assert {type(each) for each in texts} == {str}
 
 
 @given(st.text())

@@ -168,6 +168,11 @@ def test_a_list_covers_each_of_its_items_and_any_of_its_parts():
     assert not at_least(feature, ("de", "en"), ("en", "fr"))
 
 
+def test_equal_numbers_cover_each_other_however_they_are_written():
+    assert at_least(config("decimal", "max"), Decimal("30.0"), 30)
+    assert at_least(config("decimal", "min"), Decimal("30.0"), 30)
+
+
 def test_a_value_covers_no_value_of_another_type():
     assert not at_least(config("boolean", ("yes", True)), "yes", False)
     assert not at_least(config("text"), "1", 1)

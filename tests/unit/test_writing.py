@@ -1,6 +1,6 @@
 """The one canonical spelling of a catalog, its version, and YAML for people."""
 
-# ruff: noqa: E501  (every spelling stands on its line)
+
 
 import json
 from datetime import timedelta
