@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 DEMO := .venv-demo
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test mutants lint types bench clean
 
 demo: $(DEMO)/installed
 	@$(DEMO)/bin/entitlements demo
 
 test: lint types
 	$(VENV)/bin/python -m pytest --cov --cov-report=term
+
+mutants: $(VENV)/installed
+	$(VENV)/bin/python tests/credits/mutants.py
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .

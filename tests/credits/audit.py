@@ -10,8 +10,9 @@ from entitlements.ledger.state import fold
 MOST = 2**63 - 1
 NEVER = datetime.max.replace(tzinfo=UTC)
 MOVES = {
-    "burned": ("free", "used"), "held": ("free", "held"), "settled": ("held", "used"), "released": ("held", "free"),
-    "refunded": ("used", "free"), "expired": ("free", "expired"), "voided": ("free", "voided"), "repaid": ("free", "used"),
+    "burned": ("free", "used"), "repaid": ("free", "used"), "refunded": ("used", "free"),
+    "held": ("free", "held"), "settled": ("held", "used"), "released": ("held", "free"),
+    "expired": ("free", "expired"), "voided": ("free", "voided"),
 }  # fmt: skip
 OWES = {"overdrawn": 1, "repaid": -1, "forgiven": -1}
 
@@ -27,8 +28,8 @@ class Audit:
 
     def read(self, batches):
         for batch in batches:
-            for kind, lines in groupby(batch.entries, key=lambda line: line.kind):
-                lines = list(lines)
+            for kind, these in groupby(batch.entries, key=lambda line: line.kind):
+                lines = list(these)
                 for line in lines:
                     self.structure(line, batch)
                     self.move(line)
@@ -130,7 +131,6 @@ def audit(storage, customer, catalog):
     assert head.holds == {name: hold for name, (hold, _) in found.holds.items()}
     pinned = sum((left for _, left in found.holds.values()), Counter())
     assert held == {name: units for name, units in pinned.items() if units}
-    assert {key: debt.units for key, debt in head.debts.items()} == {
-        key: owed for key, owed in found.debts.items() if owed
-    }
+    owed = {key: units for key, units in found.debts.items() if units}
+    assert {key: debt.units for key, debt in head.debts.items()} == owed
     return found

@@ -96,9 +96,10 @@ class Model:
             self.customers[customer] = state
         return {**answer, "replayed": False}
 
-    def _said(self, credit, units):
-        """An amount as it was asked for: a whole number of credits, or part of one."""
-        return Fraction(units, 10 ** (self.kinds[credit].scale if credit in self.kinds else 0))
+    def _asked(self, verb, credit, units, **more):
+        """A request, the amount as it was asked for: a whole number of credits, or part of one."""
+        scale = self.kinds[credit].scale if credit in self.kinds else 0
+        return {"verb": verb, "credit": credit, "amount": Fraction(units, 10**scale), **more}
 
     # What moves
 
@@ -128,7 +129,7 @@ class Model:
             self._come_back(state, at, "released", state.blocks[block], units)
 
     def _repay(self, state, blocks, at):
-        """Blocks pay what is owed, the first to burn first, the oldest debt first, each only what it could have paid."""
+        """Blocks pay what is owed: the first to burn first, the oldest debt first, each what it could have paid."""
         for block in sorted(blocks, key=burns):
             for (credit, feature), owed in list(state.debts.items()):
                 if block.settles and usable(block, credit, feature, at) and owed:
@@ -146,9 +147,8 @@ class Model:
 
     def grant(self, customer, credit, units, *, key, ends=None, begins=None, paid=True, priority=50, cost=None,
               features=None, settles=True):  # fmt: skip
-        request = {"verb": "grant_credits", "credit": credit, "amount": self._said(credit, units), "expires_at": ends, "priority": priority,
-                   "effective_at": begins, "category": paid, "cost_basis": cost, "features": features,
-                   "settle_debt": settles}  # fmt: skip
+        request = self._asked("grant_credits", credit, units, features=features, priority=priority, category=paid)
+        request |= {"expires_at": ends, "effective_at": begins, "cost_basis": cost, "settle_debt": settles}
 
         def decide(state, at):
             if credit not in self.kinds:
@@ -170,7 +170,7 @@ class Model:
         return self.write(customer, key, request, decide)
 
     def consume(self, customer, credit, units, *, key, feature=None, depletion=None):
-        request = {"verb": "consume_credits", "credit": credit, "amount": self._said(credit, units), "feature": feature}
+        request = self._asked("consume_credits", credit, units, feature=feature, depletion=depletion)
 
         def decide(state, at):
             denied = self._unknown(credit, feature)
@@ -182,16 +182,10 @@ class Model:
             self._pay(state, at, charge)
             return self._paid(state, at, key, charge)
 
-        return self.write(customer, key, request | {"depletion": depletion}, decide)
+        return self.write(customer, key, request, decide)
 
     def reserve(self, customer, credit, units, *, key, ttl=3600, feature=None, late="charge"):
-        request = {
-            "verb": "reserve_credits",
-            "credit": credit,
-            "amount": self._said(credit, units),
-            "feature": feature,
-            "ttl": ttl,
-        }
+        request = self._asked("reserve_credits", credit, units, feature=feature, ttl=ttl, late=late)
 
         def decide(state, at):
             denied = self._unknown(credit, feature)
@@ -208,12 +202,11 @@ class Model:
             after = available(state, credit, feature, at)
             return allowed(units, charge.before, held, units - held, {}, after, booked=held)
 
-        return self.write(customer, key, request | {"late": late}, decide)
+        return self.write(customer, key, request, decide)
 
     def settle(self, customer, hold, units):
-        return self._close(
-            customer, hold, {"verb": "settle", "amount": units}, lambda *case: self._settle(*case, units)
-        )
+        request = {"verb": "settle", "amount": units}
+        return self._close(customer, hold, request, lambda *case: self._settle(*case, units))
 
     def release(self, customer, hold):
         return self._close(customer, hold, {"verb": "release"}, self._release)

@@ -64,8 +64,8 @@ def test_a_hold_is_opened_and_closed():
 @pytest.mark.parametrize(
     "bad",
     [
-        line("burned", 7), line("held", 7), line("expired", 7), line("voided", 7), line("settled", 4), line("released", 4),
-        line("refunded", 2), line("burned", -1), line("refunded", -1), line("settled", -1),
+        line("burned", 7), line("held", 7), line("expired", 7), line("voided", 7), line("settled", 4),
+        line("released", 4), line("refunded", 2), line("burned", -1), line("refunded", -1), line("settled", -1),
         line("repaid", 7, purpose=OWED), line("repaid", 5, purpose=OWED),
         line("burned", block="none"), line("burned", block=""), line("burned", subject="other"),
     ],
@@ -122,45 +122,26 @@ def test_a_hold_is_opened_once_and_closed_once():
 
 
 def test_sweeping_lets_go_of_what_is_empty_and_keeps_what_was_voided():
-    left = {"free": 1, "held": 1, "none": 0, "void": 0}
+    none = attrs.evolve(BLOCK, free_units=0, held_units=0)
     blocks = {
-        name: attrs.evolve(
-            BLOCK,
-            id=name,
-            free_units=units * (name != "held"),
-            held_units=units * (name == "held"),
-            voided=name == "void",
-        )
-        for name, units in left.items()
+        "free": attrs.evolve(none, free_units=1),
+        "held": attrs.evolve(none, held_units=1),
+        "none": none,
+        "void": attrs.evolve(none, voided=True),
     }
     assert list(Books(blocks, {}, {}).swept().blocks) == ["free", "held", "void"]
 
 
 def test_every_kind_has_its_test():
-    tested = {
-        "burned",
-        "held",
-        "settled",
-        "released",
-        "refunded",
-        "expired",
-        "voided",
-        "overdrawn",
-        "repaid",
-        "forgiven",
-    }
-    assert tested | {"granted", "reopened", "reserved", "hold_closed"} == CREDIT_KINDS
+    moved, owed = "burned held settled released refunded expired voided", "overdrawn repaid forgiven"
+    assert {*moved.split(), *owed.split(), "granted", "reopened", "reserved", "hold_closed"} == CREDIT_KINDS
 
 
 def test_a_block_is_live_from_its_first_instant_to_just_before_its_end():
     block = attrs.evolve(BLOCK, expires_at=START + DAY)
-    assert [live(block, at) for at in (START - SECOND, START, START + DAY - SECOND, START + DAY)] == [
-        False,
-        True,
-        True,
-        False,
-    ]
-    assert [over(block, at) for at in (START, START + DAY - SECOND, START + DAY)] == [False, False, True]
+    instants = [START - SECOND, START, START + DAY - SECOND, START + DAY]
+    assert [live(block, at) for at in instants] == [False, True, True, False]
+    assert [over(block, at) for at in instants] == [False, False, False, True]
     assert live(BLOCK, START + 10_000 * DAY)
     assert over(attrs.evolve(BLOCK, voided=True), START)
     assert not live(attrs.evolve(BLOCK, voided=True), START)

@@ -159,20 +159,10 @@ def standings(draw):
     blocks = []
     for number in range(draw(st.integers(1, 4))):
         begins, lasts = draw(seconds), draw(ends)
-        owes, features = draw(st.booleans()), draw(st.sampled_from([None, ("chat",)]))
-        expires_at = None if lasts is None else after(begins + lasts)
-        blocks.append(
-            attrs.evolve(
-                BLOCK,
-                id=f"b{number}",
-                number=number,
-                effective_at=after(begins),
-                expires_at=expires_at,
-                features=features,
-                settle_debt=owes,
-                priority=draw(st.integers(1, 2)),
-            )  # fmt: skip
-        )
+        span = {"effective_at": after(begins), "expires_at": None if lasts is None else after(begins + lasts)}
+        terms = {"features": draw(st.sampled_from([None, ("chat",)])), "settle_debt": draw(st.booleans())}
+        block = attrs.evolve(BLOCK, id=f"b{number}", number=number, priority=draw(st.integers(1, 2)), **span, **terms)
+        blocks.append(block)
     holds = []
     for number in range(draw(st.integers(0, 3))):
         slices = tuple((block.id, draw(st.integers(1, 3))) for block in blocks if draw(st.booleans()))
@@ -328,11 +318,8 @@ def test_two_storages_book_the_same(opened, clock, database):
         logs.append(told(ent.entries("acme")))
     assert logs[0] == logs[1]
     assert logs[0][-4:] == [
-        (6, "repaid", 9, "b"),
-        (7, "released", 4, "a"),
-        (7, "expired", 4, "a"),
-        (7, "hold_closed", 0, ""),
-    ]
+        (6, "repaid", 9, "b"), (7, "released", 4, "a"), (7, "expired", 4, "a"), (7, "hold_closed", 0, ""),
+    ]  # fmt: skip
 
 
 # --- what a check knows of it

@@ -126,9 +126,8 @@ def test_another_charge_under_the_same_key_conflicts_and_names_the_field(ent, ve
 def test_a_conflict_says_what_was_asked_first_and_what_now(ent):
     grant(ent, 10)
     consume(ent, "5.00")
-    with pytest.raises(
-        IdempotencyConflict, match="key 'c' was used before with amount = '5', now amount = '6'"
-    ) as conflict:
+    said = "key 'c' was used before with amount = '5', now amount = '6'; nothing was done"
+    with pytest.raises(IdempotencyConflict, match=said) as conflict:
         consume(ent, 6)
     assert (conflict.value.first, conflict.value.second) == ("5", "6")
 
@@ -200,9 +199,8 @@ def test_equal_amounts_instants_and_spans_are_one_however_they_are_written(ent):
     ]  # fmt: skip
     blocks = [ent.grant_credits("acme", "ai", key="k", **told) for told in same]
     assert blocks[0] == blocks[1] == blocks[2]
-    holds = [
-        reserve(ent, 1, "ai", ttl=ttl, feature="chat", scope="team:a/user:b") for ttl in (60, timedelta(minutes=1))
-    ]
+    told = {"feature": "chat", "scope": "team:a/user:b"}
+    holds = [reserve(ent, 1, "ai", ttl=ttl, **told) for ttl in (60, timedelta(minutes=1))]
     assert [hold.decision.receipt.replayed for hold in holds] == [False, True]
 
 

@@ -349,11 +349,8 @@ def units_of(number, scale):
 
 def told_apart(answer):
     """What both sides tell of an answer; a block does not say that it was replayed."""
-    return {
-        name: value
-        for name, value in answer.items()
-        if name != "written" and not ("block" in answer and name == "replayed")
-    }
+    hidden = {"written", "replayed"} if "block" in answer else {"written"}
+    return {name: value for name, value in answer.items() if name not in hidden}
 
 
 def shown(decision, credit):

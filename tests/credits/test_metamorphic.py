@@ -86,9 +86,8 @@ class World:
         return self.ent.consume_credits(self.customer, credit, self.amount(units), key=key, feature=feature)
 
     def reserve(self, key, credit, units, feature, ttl):
-        return self.ent.reserve_credits(
-            self.customer, credit, self.amount(units), key=key, feature=feature, ttl=ttl
-        ).decision
+        told = {"key": key, "feature": feature, "ttl": ttl}
+        return self.ent.reserve_credits(self.customer, credit, self.amount(units), **told).decision
 
     def settle(self, _, back, units):
         return self.ent.settle(self.customer, self.key(back), self.amount(units))
@@ -111,13 +110,8 @@ class World:
             return (answer.id, answer.units / self.times, answer.free_units / self.times)
         receipt = answer.receipt
         taken = {} if receipt is None else {block: amount / self.times for block, amount in receipt.burned.items()}
-        numbers = [
-            answer.limit,
-            answer.used,
-            answer.overage,
-            receipt and receipt.booked,
-            receipt and receipt.balance_after,
-        ]
+        numbers = [answer.limit, answer.used, answer.overage]
+        numbers += [] if receipt is None else [receipt.booked, receipt.balance_after]
         scaled = [None if number is None else number / self.times for number in numbers]
         return (answer.allowed, answer.code, answer.requested / self.times, *scaled, taken)
 
