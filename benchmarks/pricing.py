@@ -62,3 +62,13 @@ def equip(ent: Any, customer: str) -> None:
     ent.start_trial(customer, "max", days=14)
     ent.promote(customer, "launch")
     ent.override(customer, METERED[3], 77_000)
+
+
+def large() -> dict[str, Any]:
+    """Return a catalog of 10 plans in a chain with 50 grants each, and 20 add-ons."""
+    plans: dict[str, Any] = {
+        f"plan_{n}": {"entitlements": _grants(FEATURES, 100 + n), **({"extends": f"plan_{n - 1}"} if n else {})}
+        for n in range(10)
+    }
+    addons = {f"addon_{n}": {"plans": ["plan_3"], "entitlements": _grants(METERED[:10], 50)} for n in range(20)}
+    return {**DOCUMENT, "plans": plans, "addons": addons, "promotions": {}}
