@@ -60,6 +60,8 @@ class Case:
     @cached_property
     def due(self) -> tuple[Entry, ...]:
         """What fell due by time up to now and is not booked yet."""
+        if not self.head.blocks and not self.head.holds:
+            return ()
         return tuple(due(books_of(self.head), self.at))
 
     def books(self) -> Books:

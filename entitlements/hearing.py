@@ -67,7 +67,7 @@ class Hearing:
         self.ahead = timedelta(0)
         self.wrote = False
         self._now, self._throttle_within, self._sold, self._fixed = now, throttle_within, sold, fixed
-        self._found, self._salt = found, secrets.token_hex(16)
+        self._found, self._salt = found, ""
 
     def open(self, head: Head, at: datetime | None = None, entitlements: Entitlements | None = None) -> Case:
         """Return the case at an instant, by default the ledger's time; raises Unsold, Outdated."""
@@ -89,6 +89,7 @@ class Hearing:
 
     def reads(self, head: Head) -> tuple[CounterKey, ...]:
         """Return the counters the decision needs; the first half of what a storage runs under its lock."""
+        self._salt = secrets.token_hex(16)
         return reads(self.open(head))
 
     def decide(self, state: State) -> Verdict[Any]:
