@@ -24,9 +24,6 @@ _TIMED = "import time; a = time.perf_counter_ns(); import {name}; print(time.per
 def figures() -> Iterator[Figure]:
     floor, ours, engine = _imports("attrs", "entitlements", "entitlements.engine")
     yield Figure("import entitlements / import attrs", ours / floor, 1.6, note=f"first engine: {engine / floor:.1f}")
-    yield Figure(
-        "import entitlements.engine / import attrs", engine / floor, 1.6, note="all that the first check needs"
-    )
     yield from _loading()
 
 
