@@ -209,6 +209,8 @@ def _entitled(value: object, depth: int = 0) -> Any:
 
 
 def _canonical(value: Any) -> Any:
+    if type(value) is str or value is None:
+        return value
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
