@@ -287,12 +287,13 @@ def stored(decision: Decision) -> dict[str, Any]:
 
 
 def _stored_receipt(receipt: Receipt, feature: str) -> dict[str, Any]:
+    """Return what a log keeps of a receipt; blocks stand in a list, as one named "scope" would be sealed as a field."""
     kept: dict[str, Any] = {"booked": json_number(receipt.booked)}
     if receipt.late:
         kept["late"] = True
     if receipt.balance_after is not None:
         kept["feature"] = feature
-        kept["burned"] = {block: json_number(amount) for block, amount in receipt.burned.items()}
+        kept["burned"] = [[block, json_number(amount)] for block, amount in receipt.burned.items()]
         kept["balance_after"] = json_number(receipt.balance_after)
     return kept
 
@@ -310,7 +311,7 @@ def restored(kept: Mapping[str, Any], *, customer: str, feature: str, receipt: R
         receipt,
         booked=_untagged(kept.get("booked", 0)),
         late=kept.get("late", False),
-        burned={block: _untagged(amount) for block, amount in kept.get("burned", {}).items()},
+        burned={block: _untagged(amount) for block, amount in kept.get("burned", ())},
         balance_after=_untagged(kept.get("balance_after")),
     )
     choices = tuple(_restored_allowance(choice) for choice in kept.get("choices", ()))
