@@ -71,7 +71,7 @@ class Hearing:
 
     def open(self, head: Head, at: datetime | None = None, entitlements: Entitlements | None = None) -> Case:
         """Return the case at an instant, by default the ledger's time; raises Unsold, Outdated."""
-        if any(batch.salt and batch.salt != head.salt for batch in self._found.values()):
+        if self._found and any(batch.salt and batch.salt != head.salt for batch in self._found.values()):
             raise Outdated
         if at is None:
             now = self._now()
@@ -143,6 +143,6 @@ class Note:
         return Verdict(True, *chain(batch, head.hash))
 
 
-def _versions(facts: Facts) -> set[str]:
-    sold = {fact.version for fact in facts.subscriptions} | {fact.version for fact in facts.trials}
-    return {version for version in sold if version is not None}
+def _versions(facts: Facts) -> list[str]:
+    sold = [fact.version for fact in facts.subscriptions] + [fact.version for fact in facts.trials]
+    return [version for version in sold if version is not None]

@@ -115,7 +115,7 @@ def counters(entitlements: Entitlements, opened: Mapping[str, datetime], at: dat
     found: list[CounterKey] = []
     for (period, anchored), names in _layout(entitlements).items():
         anchors = held if anchored else (None, *held)
-        for start in {_meter(entitlements, opened, anchor, "", period, at).counter[1] for anchor in anchors}:
+        for start in {_start(entitlements, anchor, period, at) for anchor in anchors}:
             found += [(name, start) for name in names]
     return (*found, *_counters_of(entitlements, opened, _with_own_periods(entitlements), at))
 
@@ -181,18 +181,31 @@ def _meter(
         return Meter((name, EPOCH), period)
     if period.align == "first_use":
         return _first_use(name, period, _zone(entitlements, anchoring), opened.get(name), at)
-    latest = (period, anchoring.id if anchoring is not None else None)
-    span = entitlements.windows.get(latest)
-    if span is None or not span.start <= at < span.end:
-        span = entitlements.windows[latest] = _window(entitlements, anchoring, period, at)
+    span = _window(entitlements, anchoring, period, at)
     return Meter((name, span.start), period, span)
 
 
+def _start(entitlements: Entitlements, anchoring: Subscription | None, period: Period, at: datetime) -> datetime:
+    """Return where the count of a period starts that nobody has opened before."""
+    if period.every == "none":
+        return EPOCH
+    return at if period.align == "first_use" else _window(entitlements, anchoring, period, at).start
+
+
 def _window(entitlements: Entitlements, anchoring: Subscription | None, period: Period, at: datetime) -> Window:
+    """Return the window at an instant, worked out once for each anchor and period."""
+    latest = (period, anchoring.id if anchoring is not None else None)
+    span = entitlements.windows.get(latest)
+    if span is None or not span.start <= at < span.end:
+        span = entitlements.windows[latest] = _worked_out(entitlements, anchoring, period, at)
+    return span
+
+
+def _worked_out(entitlements: Entitlements, anchoring: Subscription | None, period: Period, at: datetime) -> Window:
     every, zone = cast("Every", period.every), _zone(entitlements, anchoring)
-    anchor = calendar_anchor(every, zone)
     if anchoring is not None and period.align == "anniversary":
-        anchor = anchoring.anchor
+        return window(anchoring.anchor, every, at, count=period.count, zone=zone)
+    anchor = calendar_anchor(every, zone)
     return window(anchor, every, at, count=period.count, zone=zone)
 
 

@@ -24,7 +24,7 @@ from .ledger.facts import Fact, Facts, HeldAddOn, Override, PromotionRun, Subscr
 from .periods import Window
 
 GRANTED, ADDED, SET = Source("override", "grant"), Source("override", "add"), Source("override", "set")
-Combination: TypeAlias = tuple[tuple[tuple[str, str, str, bool], ...], tuple[tuple[str, int], ...], tuple[str, ...]]
+Combination: TypeAlias = tuple[tuple[tuple[str, str, bool], ...], tuple[tuple[str, int], ...], tuple[str, ...]]
 COMBINATIONS: Final = 4096
 """How many combinations of plans, add-ons and promotions a catalog keeps worked out."""
 
@@ -141,7 +141,7 @@ def resolve(catalog: Catalog, facts: Facts, at: datetime, *, sold: Mapping[str, 
     `sold` gives the catalog versions that pinned plans were sold in, by version; a version that is
     missing there falls back on the current catalog.
     """
-    holders = tuple(_holders(catalog, facts, at, sold))
+    holders = _holders(catalog, facts, at, sold)
     addons, runs = in_force(facts.addons, at), in_force(facts.promotions, at)
     combination, shared = _combined(catalog, holders, addons, runs)
     overrides = in_force(facts.overrides, at)
@@ -171,32 +171,29 @@ def applies(addon: AddOn, plan: str) -> bool:
     return not addon.plans or plan in addon.plans
 
 
-def _holders(catalog: Catalog, facts: Facts, at: datetime, sold: Mapping[str, Catalog]) -> Iterator[Holder]:
+def _holders(catalog: Catalog, facts: Facts, at: datetime, sold: Mapping[str, Catalog]) -> tuple[Holder, ...]:
     held = in_force(facts.subscriptions, at)
-    for subscription in held:
-        if subscription.status != "paused":
-            version = sold.get(subscription.version or "", catalog)
-            yield Holder(source_of("plan", subscription.plan), version, subscription)
+    holders = [
+        Holder(source_of("plan", subscription.plan), sold.get(subscription.version or "", catalog), subscription)
+        for subscription in held
+        if subscription.status != "paused"
+    ]
     default = catalog.plans.get(catalog.default_plan or "")
     if default is not None and all(subscription.product != default.product for subscription in held):
-        yield Holder(source_of("plan", default.key), catalog)
-    for trial in in_force(facts.trials, at):
-        yield Holder(source_of("trial", trial.plan), sold.get(trial.version or "", catalog))
+        holders.append(Holder(source_of("plan", default.key), catalog))
+    lent = in_force(facts.trials, at)
+    holders += [Holder(source_of("trial", trial.plan), sold.get(trial.version or "", catalog)) for trial in lent]
+    return tuple(holders)
 
 
 def _combination(
     holders: tuple[Holder, ...], held: tuple[HeldAddOn, ...], runs: tuple[PromotionRun, ...]
 ) -> Combination:
-    plans = ((holder.source.kind, holder.plan, holder.catalog.version, _anchors(holder)) for holder in holders)
     return (
-        tuple(sorted(plans)),
-        tuple(sorted((fact.addon, fact.quantity) for fact in held)),
-        tuple(sorted(run.promotion for run in runs)),
+        tuple([(holder.source.label, holder.catalog.version, holder.subscription is not None) for holder in holders]),
+        tuple([(fact.addon, fact.quantity) for fact in held]),
+        tuple([run.promotion for run in runs]),
     )
-
-
-def _anchors(holder: Holder) -> bool:
-    return holder.subscription is not None
 
 
 def _combined(
