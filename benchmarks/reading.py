@@ -104,7 +104,6 @@ def _cold() -> Iterator[Figure]:
         def first() -> None:
             for customer in customers:
                 sold.combinations.clear()
-                sold.combined.clear()
                 ent.snapshot(customer)
 
         bounded = nanoseconds({"merge": merge, "snapshot": snapshot}, rounds=25)

@@ -20,7 +20,7 @@ from .catalog.standing import Share, Source, Standing, bound
 from .ledger.entries import EPOCH, CounterKey
 from .ledger.facts import Subscription
 from .periods import Every, Window, add_period, calendar_anchor, window
-from .resolution import Entitlements
+from .resolution import Entitlements, Layout
 
 
 @attrs.frozen
@@ -54,7 +54,8 @@ class Weighed:
     @property
     def room(self) -> int | None:
         """What may still be used, None without a bound; negative where more was used than allowed."""
-        return None if self.bound is None else self.bound - self.used
+        most = self.bound
+        return None if most is None else most - self.used
 
     @property
     def left(self) -> int | None:
@@ -75,7 +76,7 @@ def _counted(catalog: Catalog, feature: str, standing: Standing | None) -> Mappi
     """Return the periods a feature is counted in: the catalog's, and those of what stands for the customer."""
     named = periods_of(catalog, feature)
     shares = standing.shares if standing is not None else ()
-    own = {limit.period for share in shares for limit in share.limits if limit.period not in named}
+    own = [limit.period for share in shares for limit in share.limits if limit.period not in named]
     return {**named, **{period: _name(feature, period) for period in sorted(own, key=str)}} if own else named
 
 
@@ -131,18 +132,23 @@ def _with_own_periods(entitlements: Entitlements) -> list[str]:
     ]
 
 
-def _layout(entitlements: Entitlements) -> Mapping[tuple[Period, bool], list[str]]:
+def _layout(entitlements: Entitlements) -> Layout:
     """Return the names of all counters by period, and by whether the one subscription anchors them."""
-    catalog = entitlements.catalog
-    memo = catalog.combined.get(("layout", entitlements.combination))
-    if memo is None:
-        memo = catalog.combined["layout", entitlements.combination] = {}
-        for feature in catalog.features.values():
-            if feature.type == "metered":
-                anchored = entitlements.anchoring(feature.key) is not None
-                for period, name in _counted(catalog, feature.key, entitlements.shared.get(feature.key)).items():
-                    memo.setdefault((period, anchored), []).append(name)
-    return cast("Mapping[tuple[Period, bool], list[str]]", memo)
+    combination = entitlements.combination
+    if combination.layout is None:
+        combination.layout = _laid_out(entitlements)
+    return combination.layout
+
+
+def _laid_out(entitlements: Entitlements) -> Layout:
+    layout = Layout()
+    for feature in entitlements.catalog.features.values():
+        if feature.type == "metered":
+            anchored = entitlements.anchoring(feature.key) is not None
+            standing = entitlements.shared.get(feature.key)
+            for period, name in _counted(entitlements.catalog, feature.key, standing).items():
+                layout.setdefault((period, anchored), []).append(name)
+    return layout
 
 
 def _counters_of(
@@ -159,10 +165,11 @@ def _counters_of(
 
 def weigh(share: Share, meters: Mapping[Period, Meter], counters: Mapping[CounterKey, int]) -> tuple[Weighed, ...]:
     """Return the limits of a share with what is used of each."""
-    return tuple(
-        Weighed(limit, meters[limit.period], counters.get(meters[limit.period].counter, 0), source)
-        for limit, source in zip(share.limits, share.sources, strict=True)
-    )
+    weighed = []
+    for limit, source in zip(share.limits, share.sources, strict=True):
+        meter = meters[limit.period]
+        weighed.append(Weighed(limit, meter, counters.get(meter.counter, 0), source))
+    return tuple(weighed)
 
 
 def _name(feature: str, period: Period) -> str:
