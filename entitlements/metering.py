@@ -118,7 +118,8 @@ def counters(entitlements: Entitlements, opened: Mapping[str, datetime], at: dat
         anchors = held if anchored else (None, *held)
         for start in {_start(entitlements, anchor, period, at) for anchor in anchors}:
             found += [(name, start) for name in names]
-    return (*found, *_counters_of(entitlements, opened, _with_own_periods(entitlements), at))
+    own = _with_own_periods(entitlements)
+    return (*found, *_counters_of(entitlements, opened, own, at)) if own else tuple(found)
 
 
 def _with_own_periods(entitlements: Entitlements) -> list[str]:
