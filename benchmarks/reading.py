@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterator
+from time import thread_time_ns
 
 from entitlements import Entitlements
 
@@ -106,8 +107,8 @@ def _cold() -> Iterator[Figure]:
                 sold.combinations.clear()
                 ent.snapshot(customer)
 
-        bounded = nanoseconds({"merge": merge, "snapshot": snapshot}, rounds=25)
-        told = nanoseconds({"merge": merge, "drawn": drawn, "first": first})
+        bounded = nanoseconds({"merge": merge, "snapshot": snapshot}, rounds=25, clock=thread_time_ns)
+        told = nanoseconds({"merge": merge, "drawn": drawn, "first": first}, clock=thread_time_ns)
     ratios = [told[name] / told["merge"] for name in ("drawn", "first")]
     note = (
         f"{bounded['snapshot'] / BUYERS / 1000:.0f} us; with every decision drawn {ratios[0]:.0f}, "
