@@ -69,7 +69,7 @@ def periods_of(catalog: Catalog, feature: str) -> Mapping[Period, str]:
     if memo is None:
         periods = sorted(set(_named(catalog, feature)), key=str)
         memo = catalog.combined["periods", feature] = {period: _name(feature, period) for period in periods}
-    return cast("Mapping[Period, str]", memo)
+    return memo
 
 
 def _counted(catalog: Catalog, feature: str, standing: Standing | None) -> Mapping[Period, str]:

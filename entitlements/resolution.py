@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property, lru_cache
-from typing import Final, TypeAlias, cast
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -215,12 +215,12 @@ def _combined(
         tuple([(fact.addon, fact.quantity) for fact in held]),
         tuple([run.promotion for run in runs]),
     )
-    memo = catalog.combinations.get(named)
+    memo: Combination | None = catalog.combinations.get(named)
     if memo is None:
         if len(catalog.combinations) >= COMBINATIONS:
             catalog.combinations.clear()
         memo = catalog.combinations[named] = Combination(_combine(catalog, holders, held, runs))
-    return cast("Combination", memo)
+    return memo
 
 
 def _combine(

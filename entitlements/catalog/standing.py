@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache
-from typing import Final, Literal, cast
+from typing import Final, Literal
 
 import attrs
 
@@ -133,7 +133,7 @@ def flatten(catalog: Catalog, plan: str, kind: Literal["plan", "trial"] = "plan"
         if kind == "trial":
             given = {key: _spoken_by(Source("trial", plan), standing) for key, standing in given.items()}
         memo = catalog.flattened[kind, plan] = given
-    return cast("Mapping[str, Standing]", memo)
+    return memo
 
 
 def promoted(catalog: Catalog, promotion: str) -> Mapping[str, Standing]:
@@ -144,7 +144,7 @@ def promoted(catalog: Catalog, promotion: str) -> Mapping[str, Standing]:
             Source("promotion", promotion),
             catalog.promotions[promotion].entitlements if promotion in catalog.promotions else {},
         )
-    return cast("Mapping[str, Standing]", memo)
+    return memo
 
 
 def lineage(catalog: Catalog, plan: str) -> tuple[str, ...]:
