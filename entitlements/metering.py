@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from itertools import takewhile
+from itertools import repeat, takewhile
 from typing import cast
 
 import attrs
@@ -117,7 +117,7 @@ def counters(entitlements: Entitlements, opened: Mapping[str, datetime], at: dat
     for (period, anchored), names in _layout(entitlements).items():
         anchors = held if anchored else (None, *held)
         for start in {_start(entitlements, anchor, period, at) for anchor in anchors}:
-            found += [(name, start) for name in names]
+            found += zip(names, repeat(start))
     own = _with_own_periods(entitlements)
     return (*found, *_counters_of(entitlements, opened, own, at)) if own else tuple(found)
 

@@ -169,9 +169,9 @@ def resolve(catalog: Catalog, facts: Facts, at: datetime, *, sold: Mapping[str, 
     for override in overrides:
         if override.entitlement.mode == "grant":
             _contend(catalog.features, shared, own, _granted(override))
-    for override in sorted(overrides, key=_newest_set_last):
+    for override in overrides if len(overrides) < 2 else sorted(overrides, key=_newest_set_last):
         _override(shared, own, override)
-    denied = frozenset(override.entitlement.feature for override in overrides if override.entitlement.mode == "deny")
+    denied = frozenset([override.entitlement.feature for override in overrides if override.entitlement.mode == "deny"])
     return Entitlements(catalog, facts, at, holders, combination, own, denied, sold)
 
 
