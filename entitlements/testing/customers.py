@@ -10,10 +10,9 @@ from typing import Any, Final, TypeAlias
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from ..amounts import UNLIMITED, Unlimited, exact
+from ..amounts import UNLIMITED, Bound, Unlimited, exact
 from ..cases import Case
 from ..catalog.model import (
-    Bound,
     Catalog,
     ConfigValue,
     Credit,
@@ -27,7 +26,7 @@ from ..catalog.model import (
 from ..deciding import check, counters_of
 from ..decisions import Decision
 from ..ledger.blocks import Block
-from ..ledger.facts import F, Facts, HeldAddOn, Override, PromotionRun, Subscription, Trial
+from ..ledger.facts import F, Facts, HeldAddOn, Override, PromotionRun, Status, Subscription, Trial
 from ..ledger.state import Head
 from ..periods import Window
 from ..requests import request
@@ -73,7 +72,7 @@ def subscriptions(draw: Draw, catalog: Catalog | None = None) -> Subscription:
     plan = draw(_named(catalog, "plans", ("pro", "free")))
     product = "default" if catalog is None else catalog.plans[plan].product
     since, until = draw(spans())
-    status = draw(st.sampled_from(["active", "active", "active", "past_due", "paused"]))
+    status: Status = draw(st.sampled_from(["active", "active", "active", "past_due", "paused"]))
     anchor, zone = draw(instants()), draw(st.sampled_from(_ZONES))
     return Subscription(product, product, plan, since, until, since, anchor, zone, status)
 
