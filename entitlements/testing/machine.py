@@ -24,7 +24,7 @@ from .clock import FrozenClock
 from .lockstep import BEGINNING, Doing, instant, moves, told_apart, undrawn, units_of
 from .model import Model
 from .modelled import FOREVER, Hold, Kind, Metered, Refused
-from .proving import same
+from .proving import agree
 from .soundness import assert_sound, entries_of, log_of
 
 KINDS: Final = {"ai": Kind(2), "debt": Kind(0, "soft"), "floor": Kind(0, "soft", 10), "part": Kind(0, "partial")}
@@ -291,8 +291,8 @@ class LedgerMachine(RuleBasedStateMachine):
             found = engine.balance(customer, credit, feature=feature, at=instant(now + ahead) if ahead else None)
             blocks = [(block.id, block.free_units, block.held_units) for block in found.blocks]
             numbers = [units_of(amount, scale) for amount in (found.available, found.held, found.debt)]
-            same((*numbers, blocks), expected)
-            same(units_of(found.total, scale), expected[0] + expected[1])
+            agree(f"the balance of {customer!r} in {credit!r}", (*numbers, blocks), expected)
+            agree("its total", units_of(found.total, scale), sum(expected[:2]))
 
     @rule(customer=_customers, feature=st.sampled_from(["chat", "calls"]), units=st.integers(0, 12))
     def check(self, customer: str, feature: str, units: int) -> None:
@@ -301,7 +301,7 @@ class LedgerMachine(RuleBasedStateMachine):
         fits = metered is not None and (units == 0 or used + units <= metered.limit)
         for engine in self._engines():
             found = engine.check(customer, feature, requested=units)
-            same((found.allowed, found.used), (fits, used))
+            agree(f"a check of {units} of {feature!r} for {customer!r}", (found.allowed, found.used), (fits, used))
 
     # How it is done on all sides, and compared
 
@@ -331,7 +331,9 @@ class LedgerMachine(RuleBasedStateMachine):
                 raise
             except Exception as error:  # noqa: BLE001  (compared with what the model refuses)
                 found = (type(error).__name__, getattr(error, "field", getattr(error, "state", "")))
-            same(found, expected)
+            agree(
+                f"{verb} of {(customer, *given)} with {told} is not what the rules say", found, expected
+            )
         self._compare(customer)
 
     def _compare(self, customer: str) -> None:
@@ -340,12 +342,15 @@ class LedgerMachine(RuleBasedStateMachine):
         for engine in self._engines():
             assert_sound(engine, customer)
             logs.append(entries_of(engine, customer))
-        same(list(map(undrawn, logs[1])), list(map(undrawn, logs[0])))
+        reference, log = logs
         before = self._seen.get(customer, ())
-        same(tuple(logs[1][: len(before)]), before)
-        self._seen[customer] = tuple(logs[1])
-        booked = self.model.customers.get(customer)
-        same(moves(log_of(self.engine, customer)), sorted(booked.moves if booked else []))
+        agree(f"what was read of the log of {customer!r} has changed", tuple(log[: len(before)]), before)
+        self._seen[customer] = tuple(log)
+        moved, booked = moves(log_of(self.engine, customer)), self.model.customers.get(customer)
+        expected = sorted(booked.moves if booked else [])
+        agree(f"the log of {customer!r} holds other moves than the rules say", moved, expected)
+        mine, theirs = (list(map(undrawn, lines)) for lines in (log, reference))
+        agree(f"the log of {customer!r} differs from that in memory", mine, theirs)
 
     # What is drawn, made real
 

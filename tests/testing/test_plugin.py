@@ -169,12 +169,13 @@ def test_hypothesis_draws_public_values_by_their_types(tmp_path: Path) -> None:
 import sys
 import hypothesis.strategies as st
 assert "entitlements.testing.strategies" not in sys.modules, "registered, but not built"
-from hypothesis import find
+from hypothesis import Phase, find, settings
 from entitlements import UNLIMITED, Block, Catalog, Decision, Entry, Subscription, Unlimited, Window
+quick = settings(phases=[Phase.generate], database=None, deadline=None)
 for kind in (Block, Catalog, Decision, Entry, Subscription, Unlimited, Window):
-    assert isinstance(find(st.from_type(kind), lambda value: True), kind), kind
-assert find(st.from_type(Unlimited), lambda value: True) is UNLIMITED
-assert find(st.from_type(Catalog), lambda catalog: len(catalog.plans) > 1).plans
+    assert isinstance(find(st.from_type(kind), lambda value: True, settings=quick), kind), kind
+assert find(st.from_type(Unlimited), lambda value: True, settings=quick) is UNLIMITED
+assert find(st.from_type(Catalog), lambda catalog: len(catalog.plans) > 1, settings=quick).plans
 """
     run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr

@@ -185,7 +185,7 @@ def test_a_failure_about_an_amount_shrinks_to_the_smallest_grant_that_has_it() -
 def test_a_failure_about_plans_shrinks_to_a_catalog_of_little_else() -> None:
     catalog = found(catalogs(), lambda catalog: len(catalog.plans) == 2)
     sections = ("features", "credits", "addons", "promotions", "rates")
-    assert {section: dict(getattr(catalog, section)) for section in sections} == dict.fromkeys(sections, {})
+    assert {section: dict(getattr(catalog, section)) for section in sections} == {section: {} for section in sections}
 
 
 def test_every_strategy_that_is_offered_is_there_and_says_what_it_draws() -> None:
