@@ -169,10 +169,7 @@ def blocks(draw: Draw) -> Block:
 
 @st.composite
 def decisions(draw: Draw, catalog: Catalog | None = None) -> Decision:
-    """Draw what `check` answers some customer: with a catalog drawn too, unless one is given.
-
-    Raises ValueError for a catalog without features.
-    """
+    """Draw what `check` answers some customer: with a catalog drawn too, unless one is given."""
     if catalog is None:
         from .strategies import catalogs  # noqa: PLC0415  (which offers these strategies, too)
 

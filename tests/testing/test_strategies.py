@@ -22,7 +22,7 @@ from entitlements.testing import FrozenClock, strategies
 from entitlements.testing.strategies import AT, catalogs, decisions, facts, grants, instants
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-FINDING = settings(max_examples=3000, database=None, phases=[Phase.generate, Phase.shrink], deadline=None)
+FINDING = settings(max_examples=1000, database=None, phases=[Phase.generate, Phase.shrink], deadline=None)
 SHOP = Catalog.load(
     {
         "features": {
@@ -109,9 +109,13 @@ def test_windows_are_open_at_their_end_and_lines_are_of_a_known_kind(window: Win
 
 def test_a_catalog_without_the_thing_asked_for_is_told_at_once() -> None:
     empty = Catalog.load({})
-    for strategy in (grants(empty), decisions(empty), strategies.subscriptions(empty), strategies.overrides(empty)):
+    for strategy in (grants(empty), strategies.trials(empty), strategies.subscriptions(empty), strategies.overrides(empty)):
         with pytest.raises(ValueError, match="nothing of this kind"):
             find(strategy, lambda value: True)
+
+
+def test_a_catalog_without_features_has_one_answer() -> None:
+    assert found(decisions(Catalog.load({})), lambda decision: True).code in {"unknown_feature", "unknown_customer"}
 
 
 # Varied
