@@ -331,9 +331,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 raise
             except Exception as error:  # noqa: BLE001  (compared with what the model refuses)
                 found = (type(error).__name__, getattr(error, "field", getattr(error, "state", "")))
-            agree(
-                f"{verb} of {(customer, *given)} with {told} is not what the rules say", found, expected
-            )
+            agree(f"{verb} of {(customer, *given)} with {told} is not what the rules say", found, expected)
         self._compare(customer)
 
     def _compare(self, customer: str) -> None:

@@ -108,10 +108,11 @@ def test_windows_are_open_at_their_end_and_lines_are_of_a_known_kind(window: Win
 
 
 def test_a_catalog_without_the_thing_asked_for_is_told_at_once() -> None:
-    empty = Catalog.load({})
-    for strategy in (grants(empty), strategies.trials(empty), strategies.subscriptions(empty), strategies.overrides(empty)):
+    drawing = (grants, strategies.subscriptions, strategies.trials, strategies.held_addons, strategies.promotion_runs,
+               strategies.overrides)  # fmt: skip
+    for strategy in drawing:
         with pytest.raises(ValueError, match="nothing of this kind"):
-            find(strategy, lambda value: True)
+            find(strategy(Catalog.load({})), lambda value: True, settings=FINDING)
 
 
 def test_a_catalog_without_features_has_one_answer() -> None:
