@@ -82,8 +82,7 @@ def _catalog_of(request: pytest.FixtureRequest) -> Catalog:
     """Return the catalog of the nearest mark, else what the fixture gives."""
     mark = request.node.get_closest_marker(MARK)
     if mark is None:
-        found: Catalog = request.getfixturevalue("ent_catalog")
-        return found
+        return _loaded(request.getfixturevalue("ent_catalog"), request.config)
     if len(mark.args) != 1 or mark.kwargs:
         pytest.fail(f"@pytest.mark.{MARK} takes one argument: a mapping, a file or a Catalog", pytrace=False)
     return _loaded(mark.args[0], request.config)

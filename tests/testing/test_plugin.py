@@ -126,6 +126,23 @@ def test_without_a_catalog_it_says_where_to_name_one(pytester: pytest.Pytester) 
     run.stdout.fnmatch_lines(["*`entitlements_catalog = catalog.yaml`*@pytest.mark.entitlements*`ent_catalog`*"])
 
 
+def test_a_fixture_that_names_a_file_means_the_one_beside_the_ini_file(project: pytest.Pytester) -> None:
+    inner = project.mkdir("inner")
+    (inner / "test_inner.py").write_text("""
+import pytest
+
+@pytest.fixture
+def ent_catalog():
+    return "catalog.yaml"
+
+def test_it(ent):
+    assert list(ent.catalog.plans) == ["pro"]
+""")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(inner)
+        project.runpytest_inprocess("-c", "../tox.ini").assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize("arguments", ["", "{}, {}", "catalog={}"])
 def test_a_mark_that_gives_no_catalog_is_told_so(project: pytest.Pytester, arguments: str) -> None:
     project.makepyfile(f"import pytest\n\n@pytest.mark.entitlements({arguments})\ndef test_it(ent):\n    pass\n")
