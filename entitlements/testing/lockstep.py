@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..engine import Entitlements
 
 BEGINNING: Final = datetime(2026, 3, 10, 12, tzinfo=UTC)
-_MOVED: Final = {"granted", "overdrawn", "forgiven", "used", "recorded", "freed", *MOVES}
+_MOVED: Final = {"granted", "overdrawn", "forgiven", "used", "recorded", "freed", "usage_refunded", *MOVES}
 
 
 def instant(seconds: int | None) -> datetime | None:

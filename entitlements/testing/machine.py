@@ -244,6 +244,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """Refund something that was taken; now and then any key at all, or of another customer's."""
         customers = self.model.customers.items()
         taken = [(name, key[1] if isinstance(key, tuple) else key) for name, who in customers for key in who.taken]
+        taken += [(name, key) for name, who in customers for key in who.counted]
         customer, named = taken[-1 - pick % len(taken)] if taken and pick < 90 else ("a", f"k{pick - 88}")
         self._do("refund", customer, named, units, key=self._key(again))
 
@@ -382,9 +383,9 @@ class LedgerMachine(RuleBasedStateMachine):
         return name, hold.id, sum(units for _, units in hold.slices)
 
     def _credit_of(self, customer: str, name: str) -> str:
-        """Return of which credit a hold is, or what a batch took."""
+        """Return of which credit a hold is, or what a batch took; empty where that was no credit."""
         state = self.model.state(customer)
         if name in state.holds:
             return state.holds[name].credit
         lines = state.taken.get(name)
-        return lines[0][2] if lines else "ai"
+        return lines[0][2] if lines else ""

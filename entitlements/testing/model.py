@@ -195,7 +195,7 @@ class Model(Rules):
             of: object = ("close", named) if ("close", named) in state.taken else named
             lines = state.taken.get(of)
             if not lines:
-                raise Refused("LookupError")
+                return self._uncount(state, at, named, units)
             credit, before = lines[0][2], state.refunded.get(of, 0)
             left = sum(line[1] for line in lines) - before
             asked = left if units is None else units
@@ -279,7 +279,7 @@ class Model(Rules):
             metered = self.features[feature]
             if metered is None or (by == "free" and metered.every is not None):
                 raise Refused("ValueError")
-            return self._count(state, at, feature, metered, units, by)
+            return self._count(state, at, key, feature, metered, units, by)
 
         return self.write(customer, key, {"verb": by, "feature": feature, "amount": Fraction(units)}, decide)
 
@@ -288,7 +288,7 @@ class Model(Rules):
         metered, state = self.features[feature], self.customers.get(customer, Customer())
         return 0 if metered is None else state.used.get((feature, window(metered, self.now(customer))), 0)
 
-    def _count(self, state: Customer, at: int, feature: str, metered: Metered, units: int, by: str) -> Answer:
+    def _count(self, state: Customer, at: int, key: str, feature: str, metered: Metered, units: int, by: str) -> Answer:
         counter = (feature, window(metered, at))
         before = state.used.get(counter, 0)
         over = max(0, before + units - max(metered.limit, before))
@@ -299,6 +299,23 @@ class Model(Rules):
         if not 0 <= after <= MOST:
             raise Refused("AmountError")
         state.used[counter] = after
+        if units and by != "free":
+            state.counted[key] = (counter, units)
         self._move(state, at, {"consume": "used", "record": "recorded", "free": "freed"}[by], feature, after - before)
         overage = over if by == "record" else 0
         return allowed(units, metered.limit, after, overage, {}, None, booked=units)
+
+    def _uncount(self, state: Customer, at: int, named: str, units: int | None) -> Answer:
+        """Give usage back in the window where it was counted, as far as it was not given back otherwise."""
+        if named not in state.counted:
+            raise Refused("LookupError")
+        counter, counted = state.counted[named]
+        left = counted - state.refunded.get(named, 0)
+        asked = left if units is None else units
+        if not 0 < asked <= left:
+            raise Refused("AmountError")
+        state.refunded[named] = counted - left + asked
+        back = min(asked, state.used[counter])
+        state.used[counter] -= back
+        self._move(state, at, "usage_refunded", counter[0], -back)
+        return allowed(asked, None, None, 0, {}, None, booked=asked)

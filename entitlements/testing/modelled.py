@@ -97,6 +97,7 @@ class Customer:
     refunded: dict[Any, int] = attrs.Factory(dict)
     moves: list[tuple[Any, ...]] = attrs.Factory(list)
     used: dict[tuple[str, int], int] = attrs.Factory(dict)
+    counted: dict[str, tuple[tuple[str, int], int]] = attrs.Factory(dict)
 
 
 @attrs.define
