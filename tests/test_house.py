@@ -37,7 +37,8 @@ LAYERS = [
     r"requests|resolution|metering|judging|contest",
     r"cases|changing|upgrades|using|spending|granting|holding|refunding|balances|deciding|hearing",
     r"storage\..+",
-    r"cache|offering|desk|holds|credit_verbs|audit_verbs|engine|bound|bound_credits|reports\..+",
+    r"steps|cache|offering|versions|freshness|telling|desk|inquiries|holds|credit_verbs|audit_verbs|engine|bound"
+    r"|bound_credits|reports\..+",
     r"gating",
     r"web\..+|billing\..+|cli\..+|cli|testing\..+|__main__",
 ]
