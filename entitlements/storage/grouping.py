@@ -53,6 +53,7 @@ class Turns:
         Raises StorageUnavailable where their turn did not come in time (then they are not carried out,
         now or later), OutcomeUnknown where a commit failed, and what the work raises for these calls alone.
         """
+        self.refuse_nesting()
         party = _Party(calls, time.monotonic() + self._write_timeout)
         try:
             self._enter(party)
@@ -73,6 +74,7 @@ class Turns:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep everybody from writing; raises StorageUnavailable where they do not let go in time."""
+        self.refuse_nesting()
         party = _Party((), time.monotonic() + self._write_timeout)
         try:
             self._enter(party)
@@ -95,7 +97,6 @@ class Turns:
             raise StorageError(f"{self._name}: a decision cannot use the storage that is running it")
 
     def _enter(self, party: _Party) -> None:
-        self.refuse_nesting()
         with self._guard:
             self._waiting[party] = None
 
