@@ -21,6 +21,7 @@ from .forgetting import scrub
 from .grouping import Take, Turns
 from .heads import Heads
 from .keeping import MOST_TOLD, bounded, patience, position
+from .line import Line
 from .schema import migrate
 from .writing import Writing
 
@@ -53,6 +54,7 @@ class SQLiteStorage:
         self._listening = threading.Lock()
         self._closed = False
         self._writer: Connection | None = self._open_writer(create=True)
+        self._line = Line(None if self.path == MEMORY else self.path)
 
     def transact(self, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
         """Show `decide` the customer's state and append the batch it returns, all or nothing."""
@@ -140,6 +142,7 @@ class SQLiteStorage:
         try:
             with self._turns.held():
                 self._drop_writer()
+                self._line.close()
         except StorageUnavailable as error:
             raise StorageUnavailable(
                 f"{self.path} is still writing after {self._write_timeout:g} s; close it again"
@@ -151,7 +154,7 @@ class SQLiteStorage:
         self._check_usable()
         connection = self._writer = self._writer or self._open_writer()
         try:
-            connection.begin(deadline)
+            connection.begin(deadline, self._line)
             calls = take()
             writing = Writing(connection, self._heads)
             writing.decide_all(calls)
