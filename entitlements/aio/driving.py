@@ -133,7 +133,7 @@ class InThreads:
             self._threads.close()
 
     async def _answer(self, step: Step) -> Any:
-        writes = isinstance(step, Ask) and step.method == "transact"
+        writes = isinstance(step, Ask) and step.method in {"transact", "transact_all"}
         hop = self._threads.write if writes else self._threads.read
         return await hop(self._hop(partial(step.answer, self._storage)))
 

@@ -12,7 +12,7 @@ import attrs
 from ..ledger.entries import Batch, Entry
 from ..ledger.records import Kept
 from ..ledger.state import State
-from .base import Decide, FeedPage, Reads, Storage, Written
+from .base import Call, Decide, FeedPage, Outcome, Reads, Storage, Written
 from .threads import Threads
 
 R = TypeVar("R")
@@ -32,6 +32,10 @@ class Threaded:
     async def transact(self, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
         """Show `decide` the customer's state and append the batch it returns, all or nothing."""
         return await self._threads.write(partial(self._storage.transact, customer, key, reads, decide))
+
+    async def transact_all(self, calls: Sequence[Call]) -> list[Outcome]:
+        """Decide all calls in their order, append what they come to in one commit, and return what each came to."""
+        return await self._threads.write(partial(self._storage.transact_all, calls))
 
     async def state(self, customer: str, reads: Reads) -> State:
         """Return the last committed head and the counters `reads` names, of one instant; takes no lock."""
