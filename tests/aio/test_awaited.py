@@ -173,6 +173,16 @@ def test_a_write_timeout_of_nothing_still_writes_where_a_thread_is_free() -> Non
     asyncio.run(main())
 
 
+def test_whoever_blocks_imports_nothing_of_asyncio() -> None:
+    script = (
+        "import sys; from entitlements import Entitlements\n"
+        "ent = Entitlements({'features': {}, 'plans': {}}, storage='memory:'); ent.check('acme', 'sso')\n"
+        "print({'asyncio', 'concurrent.futures', 'entitlements.aio'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("set()\n", "")
+
+
 # --- loops, tasks, processes
 
 
@@ -383,9 +393,13 @@ def test_a_hold_is_awaited_or_entered_or_made_a_task(storage: Any) -> None:
 
 def test_reserving_that_nobody_awaits_is_warned_about() -> None:
     ent = AsyncEntitlements(CATALOG, storage="memory:")
-    with pytest.warns(RuntimeWarning, match="was never awaited"):
+
+    def forgotten() -> None:
         ent.reserve_credits("acme", "ai", 4, key="h")
         gc.collect()
+
+    with pytest.warns(RuntimeWarning, match="was never awaited"):
+        forgotten()
     ent.reserve_credits("acme", "ai", 4, key="h").close()
 
 
