@@ -162,7 +162,9 @@ def test_what_is_remembered_is_forgotten_and_who_listens_is_told_of_each(ent: En
     assert (used(ent), used(ent, "other")) == (0, 0)
     for event in ("consumed", "denied"):
         ent.on(event, lambda decision, event=event: told.append((event, decision)))
-    decisions = ent.consume_many([Request("acme", "chat", 4), Request("other", "chat", 11), Request("other", "chat", 5)])
+    decisions = ent.consume_many(
+        [Request("acme", "chat", 4), Request("other", "chat", 11), Request("other", "chat", 5)]
+    )
     assert told == list(zip(["consumed", "denied", "consumed"], decisions, strict=True))
     assert (used(ent), used(ent, "other")) == (4, 5)
 
