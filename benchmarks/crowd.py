@@ -1,4 +1,4 @@
-"""Many callers and one file: threads against one lock, processes against a busy timeout, many calls against single ones."""
+"""Many callers and one file: threads against one lock, processes against a busy timeout, many calls against one."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import attrs
 
 from entitlements import Catalog, Entitlements, Request
+from entitlements.storage.base import Call, Outcome
 from entitlements.storage.sqlite import SQLiteStorage
 from entitlements.testing.histories import append, used
 
@@ -60,8 +62,8 @@ def figures() -> Iterator[Figure]:
         with Entitlements(CATALOG, storage=storage, clock=lambda: NOW) as ent:
             ent.subscribe("acme", "pro")
             yield from _threads(ent)
-            yield from _a_lone_caller(storage)
             yield from _many_calls(ent)
+        yield from _a_lone_caller(Path(folder))
         yield from _processes(Path(folder))
 
 
@@ -76,10 +78,8 @@ def _threads(ent: Entitlements) -> Iterator[Figure]:
         with lock:
             consume()
 
-    ways: dict[str, tuple[int, Callable[[], None]]] = {
-        "lock": (8, behind_a_lock), "8": (8, consume), "32": (32, consume),
-    }  # fmt: skip
-    runs = _in_turn({name: lambda way=way: _crowd(*way) for name, way in ways.items()})
+    ways = {"lock": (8, behind_a_lock), "8": (8, consume), "32": (32, consume)}
+    runs = _in_turn({name: partial(_crowd, *way) for name, way in ways.items()})
     floor = runs["lock"].speed
     for threads, bound in (("8", 2.5), ("32", 4.0)):
         note = f"{runs[threads].speed:.0f} a second, {floor:.0f} behind the lock"
@@ -90,33 +90,30 @@ def _threads(ent: Entitlements) -> Iterator[Figure]:
         yield Figure(f"longest wait of {threads} threads", runs[threads].longest, 25, note=note)
 
 
-def _a_lone_caller(storage: SQLiteStorage) -> Iterator[Figure]:
-    """What taking part in turns costs who is alone, without syncing: the same work called directly."""
-    with (
-        TemporaryDirectory(dir=Path.cwd()) as folder,
-        closing(SQLiteStorage(Path(folder, "lone.db"), durability="normal")) as lone,
-    ):
-        keys = count()
+def _a_lone_caller(folder: Path) -> Iterator[Figure]:
+    """What taking part in turns costs who is alone: the same writes, one by one, with the work called directly."""
+    storage, keys = SQLiteStorage(folder / "lone.db", durability="normal"), count()
 
-        def taking_part() -> None:
-            append(lone, "a", f"key-{next(keys)}", used())
+    class Direct:
+        """Turns of somebody who knows that nobody else is there."""
 
-        taken: dict[str, list[float]] = {"turns": [], "direct": []}
-        carry_out = lone._turns.carry_out
-        for number in range(6000):
-            way = ("turns", "direct")[number % 2]
-            lone._turns.carry_out = (
-                carry_out
-                if way == "turns"
-                else lambda calls: lone._carry_out(  # type: ignore[method-assign]
-                    time.monotonic() + 5, lambda: calls
-                )
-            )
+        def carry_out(self, calls: Sequence[Call]) -> Sequence[Outcome]:
+            return storage._carry_out(time.monotonic() + 5, lambda: calls)
+
+        held = storage._turns.held
+        refuse_nesting = storage._turns.refuse_nesting
+
+    with Entitlements(CATALOG, storage=storage, clock=lambda: NOW) as ent:
+        ent.subscribe("acme", "pro")
+        turns: list[Any] = [storage._turns, Direct()]
+        taken: list[list[float]] = [[], []]
+        for number in range(4000):
+            storage._turns = turns[number % 2]
             began = time.perf_counter()
-            taking_part()
-            taken[way].append(time.perf_counter() - began)
-        turns, direct = (statistics.median(taken[way]) for way in ("turns", "direct"))
-        yield Figure("a lone caller who takes part in turns / one who does not", turns / direct, 1.05)
+            ent.consume("acme", "chat", key=f"key-{next(keys)}")
+            taken[number % 2].append(time.perf_counter() - began)
+    ratio = statistics.median(taken[0]) / statistics.median(taken[1])
+    yield Figure("a lone consume without syncing, in turns / without turns", ratio, 1.05)
 
 
 def _many_calls(ent: Entitlements) -> Iterator[Figure]:
@@ -145,7 +142,7 @@ def _processes(folder: Path) -> Iterator[Figure]:
     path = str(folder / "processes.db")
     ways = {"one": ("ours", 1), "four": ("ours", 4), "busy": ("busy timeout", 4)}
     SQLiteStorage(path).close()
-    runs = _in_turn({name: lambda way=way, n=n: _race(path, way, n) for name, (way, n) in ways.items()})
+    runs = _in_turn({name: partial(_race, path, *way) for name, way in ways.items()})
     note = f"{runs['four'].speed:.0f} a second; slowest / fastest {runs['four'].evenness:.2f}"
     yield Figure("4 processes / 1 process, in sum", runs["four"].speed / runs["one"].speed, 0.8, True, note)
     note = f"{runs['four'].longest:.0f} ms and {runs['busy'].longest:.0f} ms"
@@ -202,13 +199,11 @@ def _race(path: str, way: str, processes: int) -> Run:
     for child in children:
         _ = child.stdout and child.stdout.readline()
     start = time.time() + 0.05
-    said = []
     for child in children:
         if child.stdin:
             child.stdin.write(f"{start}\n")
             child.stdin.flush()
-    for child in children:
-        said.append(child.communicate()[0].split())
+    said = [child.communicate()[0].split() for child in children]
     counts = [int(done) for done, _ in said]
     return Run(sum(counts) / seconds, min(counts) / max(counts), max(float(longest) for _, longest in said) * 1000)
 

@@ -135,10 +135,10 @@ class Turns:
 
     def _chosen(self, leader: _Party) -> list[_Party]:
         """Return who is decided next, in the order they came."""
+        if leader.is_interruptible or len(self._waiting) == 1:
+            return [leader]
         for settled in [party for party in self._waiting if party.is_settled]:  # who was interrupted on leaving
             del self._waiting[settled]
-        if leader.is_interruptible:
-            return [leader]
         chosen, calls = list[_Party](), 0
         for party in self._waiting:
             calls += len(party.calls)
@@ -172,7 +172,7 @@ class Turns:
             self._waiting.pop(party, None)
             if self._called is party:
                 self._called = None
-            if self._leader is not None or self._called is not None:
+            if not self._waiting or self._leader is not None or self._called is not None:
                 return
             waiting = [each for each in self._waiting if not each.is_settled]
             self._called = next((each for each in waiting if not each.is_interruptible), next(iter(waiting), None))
