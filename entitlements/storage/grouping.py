@@ -126,10 +126,13 @@ class Turns:
             outcomes = iter(self._work(party.deadline, take))
             for each in group:
                 each.settle(list(islice(outcomes, len(each.calls))))
-        except BaseException as error:  # noqa: BLE001  (raised, or the answer of whose it is)
-            if not group or group == [party]:
-                raise party.told(error) from error.__cause__
-            _undo(group, error)
+        except BaseException as error:
+            if group and group != [party]:
+                _undo(group, error)
+            elif party.told(error) is error:
+                raise
+            else:
+                raise party.told(error) from error
         finally:
             self._leader, self._under_way = None, ()
 
@@ -247,6 +250,7 @@ def _undo(group: Sequence[_Party], error: BaseException) -> None:
     if len(group) == 1:
         group[0].fail(group[0].told(error))
         return
+    is_undone = isinstance(error, StorageError) and not isinstance(error, OutcomeUnknown)
     for party in group:
         party.is_alone = True
-        party.is_in_doubt = party.is_in_doubt or isinstance(error, OutcomeUnknown) or not isinstance(error, Exception)
+        party.is_in_doubt = party.is_in_doubt or not is_undone
