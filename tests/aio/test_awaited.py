@@ -21,6 +21,7 @@ from entitlements import (
     EntitlementDenied,
     Entitlements,
     NotConfigured,
+    Request,
     StorageUnavailable,
     acting_as,
     aio,
@@ -70,6 +71,7 @@ def test_a_write_and_a_cold_read_take_one_hop_each(address: str, database: Path,
             assert await taken(ent.settle("acme", "h", 3)) == ["write"]
             assert await taken(ent.refund("acme", "h", 1, key="r")) == ["write"]
             assert await taken(ent.sweep("acme")) == ["write"]
+            assert await taken(ent.consume_many([Request("acme", "calls"), Request("b", "calls")])) == ["write"]
             ent._desk.cache.forget_all()
             assert await taken(ent.check("acme", "calls")) == ["read"]
             assert await taken(ent.check("acme", "calls", requested=3)) == ["read"]
