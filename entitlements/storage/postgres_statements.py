@@ -95,7 +95,7 @@ class Log:
     counters: dict[CounterKey, int] = attrs.Factory(dict)
     priors: dict[str, Batch] = attrs.Factory(dict)
     guesses: Mapping[int, list[CounterKey]] = attrs.Factory(dict)
-    writes: list[Statement] = attrs.Factory(list)
+    lines: list[Statement] = attrs.Factory(list)
     changed: dict[CounterKey, int] = attrs.Factory(dict)
     blocks: set[str] = attrs.Factory(set)
     holds: set[str] = attrs.Factory(set)
@@ -111,9 +111,9 @@ class Log:
         self.blocks |= blocks
         self.holds |= holds
         self.priors[key] = batch
-        self.writes += _record(kept)
+        self.lines = _record(kept)
         if is_erasure(batch):
-            self.writes += [(_KEEP_DIGESTS, (self.customer,)), (_FORGET, (self.customer,))]
+            self.lines += [(_KEEP_DIGESTS, (self.customer,)), (_FORGET, (self.customer,))]
             self.erases = True
 
 
@@ -123,14 +123,17 @@ def writing(heads: Heads, schema: str, calls: Sequence[Call], wait: float) -> St
     Where a call's own `reads` or `decide` raises, that is what it comes to, and it alone writes nothing.
     """
     logs = yield from _find(heads, schema, calls, wait)
-    outcomes = list[Outcome]()
+    outcomes, lines = list[Outcome](), list[Statement]()
     for call in calls:
-        outcomes += [(yield from _decided(logs[call.customer], call))]
-    written = [log for log in logs.values() if log.writes or log.refolded]
+        log = logs[call.customer]
+        outcomes += [(yield from _decided(log, call))]
+        lines += log.lines
+        log.lines = []
+    written = [log for log in logs.values() if log.head is not log.before or log.refolded]
     if not written:
         yield Trip([COMMIT])
         return outcomes
-    marks = yield from _commit(written, calls)
+    marks = yield from _commit(lines, written, calls)
     for log, mark in zip(written, marks, strict=True):
         heads.put(log.customer, mark, log.head)
     if any(log.erases for log in written):
@@ -249,11 +252,10 @@ def _decided(log: Log, call: Call) -> Steps[Outcome]:
     return Outcome(verdict.result)
 
 
-def _commit(logs: Sequence[Log], calls: Sequence[Call]) -> Steps[list[Row]]:
+def _commit(lines: Sequence[Statement], logs: Sequence[Log], calls: Sequence[Call]) -> Steps[list[Row]]:
     """Write what was decided, and commit; return the mark of each head."""
-    statements, places = list[Statement](), []
+    statements, places = [*lines], []
     for log in logs:
-        statements += log.writes
         places.append(len(statements))
         statements += _state(log)
     found = yield Trip([*statements, COMMIT], commits=calls[0].key)
@@ -305,7 +307,9 @@ def _record(record: Record) -> list[Statement]:
 def _refolded(customer: str) -> Steps[Log]:
     """Return a log whose head is folded anew, with all that is to be written for it; empty where there is none."""
     head, counters = fold((yield from log_of(customer)))
-    log = Log(customer, (), EMPTY_HEAD, head, refolded=head.known)
+    if not head.known:
+        return Log(customer, (), EMPTY_HEAD, EMPTY_HEAD)
+    log = Log(customer, (), EMPTY_HEAD, head, refolded=True)
     log.blocks, log.holds = set(head.blocks), set(head.holds)
     log.counters, log.changed = dict(counters), dict(counters)
     return log
