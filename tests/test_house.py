@@ -19,7 +19,7 @@ MODULES = {str(path.relative_to(PACKAGE).with_suffix("")).replace("/", "."): pat
 
 PURE = re.compile(
     r"amounts|errors|periods|catalog\..+|ledger\..+|resolution|metering|judging|using|changing|upgrades|cases|deciding"
-    r"|spending|granting|holding|refunding|balances"
+    r"|consuming|spending|granting|holding|refunding|balances"
     r"|decisions|contest|requests|wording|snapshots|reports\..+"
 )
 READS_FILES = {"catalog.loading", "catalog.pricing2yaml"}
@@ -34,11 +34,14 @@ LAYERS = [
     r"errors|amounts|periods|wording",
     r"catalog\..+",
     r"ledger\..+|decisions|snapshots",
-    r"requests|resolution|metering|judging|contest",
+    r"requests|consuming|resolution|metering|judging|contest",
     r"cases|changing|upgrades|using|spending|granting|holding|refunding|balances|deciding|hearing",
     r"storage\..+",
-    r"cache|offering|desk|holds|credit_verbs|audit_verbs|engine|bound|bound_credits|reports\..+",
+    r"steps|cache|offering|versions|freshness|telling|desk|inquiries|reports\..+",
+    r"holds|credit_verbs|audit_verbs|engine|bound|bound_credits",
+    r"aio\.(?!gating).+",
     r"gating",
+    r"aio.gating",
     r"web\..+|billing\..+|cli\..+|cli|testing\..+|__main__",
 ]
 ALLOWED_UP = {
