@@ -122,7 +122,10 @@ class Storage(Protocol):
         ...
 
     def kept(self, customer: str) -> AbstractContextManager[Kept]:
-        """Show all that is kept of a customer, as of one instant, for an audit; it is read as it is asked for."""
+        """Show all that is kept of a customer, as of one instant, for an audit.
+
+        It is read as it is asked for.
+        """
         ...
 
     def flaws(self) -> Sequence[str]:
@@ -184,7 +187,10 @@ class AsyncStorage(Protocol):
         ...
 
     def kept(self, customer: str) -> AbstractAsyncContextManager[Kept]:
-        """Show all that is kept of a customer, as of one instant, for an audit: read already, for any thread."""
+        """Show all that is kept of a customer, as of one instant, for an audit.
+
+        It is read already when it is shown, and read by another thread.
+        """
         ...
 
     async def flaws(self) -> Sequence[str]:
