@@ -22,7 +22,7 @@ from . import postgres_readings as readings
 from .base import Call, Decide, FeedPage, Outcome, Reads, Written
 from .grouping import Take, Turns
 from .heads import Heads
-from .keeping import MOST_TOLD, bounded, patience
+from .keeping import MOST_TOLD, bounded, patience, plain
 from .postgres_auditing import auditing, counter_page, flaws_of_schema, record_page
 from .postgres_connection import IDLE_FOR, OPTIONS, Lost, Texts, failure, place_name, translated
 from .postgres_readings import Place, cursor_of, place_of
@@ -74,6 +74,7 @@ class PostgresStorage:
         """Show `decide` the customer's state and append the batch it returns, all or nothing."""
         self._check_usable()
         self._refuse_nesting()
+        plain(customer, key)
         (outcome,) = self._turns_of(customer).carry_out([Call(customer, key, reads, decide)])
         answer: R = outcome.answer()
         return answer
@@ -82,22 +83,27 @@ class PostgresStorage:
         """Decide all calls in their order, append what they come to in one commit, and return what each came to."""
         self._check_usable()
         self._refuse_nesting()
+        plain(*(text for call in calls for text in (call.customer, call.key)))
         return self._carry_out(self._deadline(), lambda: calls) if calls else []
 
     def state(self, customer: str, reads: Reads) -> State:
         """Return the last committed head and the counters `reads` names, of one instant; takes no lock."""
+        plain(customer)
         return self._run(lambda _: looking(self._heads, customer, reads))
 
     def entries(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
         """Return entries in order of seq, which counts from 1 without gaps."""
+        plain(customer)
         return self._run(lambda _: readings.reading_entries(customer, bounded(after), bounded(limit)))
 
     def batches(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Batch]:
         """Return whole batches in order of number, which counts from 1 without gaps."""
+        plain(customer)
         return self._run(lambda _: readings.reading_batches(customer, bounded(after), bounded(limit)))
 
     def batch(self, customer: str, key: str) -> Batch | None:
         """Return the batch of a key, None where there is none."""
+        plain(customer, key)
         return self._run(lambda _: readings.reading_batch(customer, key))
 
     def feed(self, *, after: str | None = None, limit: int = 1000) -> FeedPage:
