@@ -52,7 +52,7 @@ def position(cursor: str | None) -> int:
 def plain(*texts: str) -> None:
     """Raise ValueError for a text that some storage could not keep: with a NUL character or a lone surrogate."""
     for text in texts:
-        if "\0" in text or not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        if "\0" in text or (not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text)):
             raise ValueError(f"{shown(text)} holds a NUL character or a lone surrogate, which no text may")
 
 

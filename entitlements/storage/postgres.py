@@ -24,7 +24,7 @@ from .grouping import Take, Turns
 from .heads import Heads
 from .keeping import MOST_TOLD, bounded, patience, plain
 from .postgres_auditing import auditing, counter_page, flaws_of_schema, record_page
-from .postgres_connection import IDLE_FOR, OPTIONS, Lost, Texts, failure, place_name, translated
+from .postgres_connection import IDLE_FOR, OPTIONS, Lost, Texts, failure, interruption, place_name, translated
 from .postgres_readings import Place, cursor_of, place_of
 from .postgres_schema import migrating, schema_name
 from .postgres_statements import looking, writing
@@ -266,6 +266,10 @@ def _sent(connection: psycopg.Connection[Any], trip: Trip, texts: Texts, where: 
             cursors = [connection.execute(texts[text], values) for text, values in trip.statements]
         return [_rows(cursor) for cursor in cursors]
     except psycopg.Error as error:
+        interrupt = interruption(error)
+        if interrupt is not None:
+            connection.close()
+            raise interrupt from None
         fault = failure(connection, trip, error, where)
         raise fault from error
     except BaseException:

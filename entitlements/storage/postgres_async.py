@@ -22,7 +22,7 @@ from .heads import Heads
 from .keeping import MOST_TOLD, bounded, patience, plain
 from .postgres import migrate
 from .postgres_auditing import auditing_at_once, flaws_of_schema
-from .postgres_connection import IDLE_FOR, OPTIONS, Lost, Texts, failure, place_name
+from .postgres_connection import IDLE_FOR, OPTIONS, Lost, Texts, failure, interruption, place_name
 from .postgres_readings import Place, cursor_of, place_of
 from .postgres_schema import schema_name
 from .postgres_statements import looking, writing
@@ -219,6 +219,10 @@ async def _sent(connection: Connection, trip: Trip, texts: Texts, where: str) ->
             cursors = [await connection.execute(texts[text], values) for text, values in trip.statements]
         return [await _rows(cursor) for cursor in cursors]
     except psycopg.Error as error:
+        interrupt = interruption(error)
+        if interrupt is not None:
+            await connection.close()
+            raise interrupt from None
         fault = failure(connection, trip, error, where)
         raise fault from error
     except BaseException:
