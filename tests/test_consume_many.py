@@ -20,6 +20,7 @@ from entitlements import (
     Request,
     StorageUnavailable,
 )
+from entitlements.storage.memory import MemoryStorage
 from entitlements.storage.sqlite import SQLiteStorage
 from entitlements.testing import FrozenClock
 
