@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 
 import attrs
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from ..errors import StorageError, StorageUnavailable
@@ -24,7 +25,7 @@ from .grouping import Take, Turns
 from .heads import Heads
 from .keeping import MOST_TOLD, bounded, patience, plain
 from .postgres_auditing import auditing, counter_page, flaws_of_schema, record_page
-from .postgres_connection import IDLE_FOR, OPTIONS, Lost, Texts, failure, interruption, place_name, translated
+from .postgres_connection import IDLE_FOR, OPTIONS, Lost, Texts, exchange, failure, interruption, place_name, translated
 from .postgres_readings import Place, cursor_of, place_of
 from .postgres_schema import migrating, schema_name
 from .postgres_statements import looking, writing
@@ -63,7 +64,7 @@ class PostgresStorage:
         migrate(conninfo, self.schema, self.where, self._texts, self._write_timeout)
         self._pool = ConnectionPool(
             conninfo,
-            kwargs={**OPTIONS, "cursor_factory": psycopg.RawCursor},
+            kwargs=OPTIONS,
             min_size=0,
             max_size=connections,
             max_idle=IDLE_FOR,
@@ -228,8 +229,7 @@ class PostgresStorage:
 def migrate(conninfo: str, schema: str, where: str, texts: Texts, wait: float) -> None:
     """Bring the tables up to date, on a connection of its own."""
     try:
-        options: dict[str, Any] = {**OPTIONS, "cursor_factory": psycopg.RawCursor}
-        connection = psycopg.connect(conninfo, **options)
+        connection = psycopg.connect(conninfo, **OPTIONS)
     except psycopg.Error as error:
         raise translated(error, where) from error
     try:
@@ -252,19 +252,15 @@ def drive(connection: psycopg.Connection[Any], steps: Steps[R], texts: Texts, wh
 def end(connection: psycopg.Connection[Any]) -> None:
     """Undo what is still open; a connection on which that fails is closed, and what was open is undone with it."""
     try:
-        connection.rollback()
+        if connection.pgconn.transaction_status != TransactionStatus.IDLE:
+            connection.rollback()
     except psycopg.Error:
         connection.close()
 
 
 def _sent(connection: psycopg.Connection[Any], trip: Trip, texts: Texts, where: str) -> list[list[Row]]:
     try:
-        if len(trip.statements) == 1:
-            ((text, values),) = trip.statements
-            return [_rows(connection.execute(texts[text], values))]
-        with connection.pipeline():
-            cursors = [connection.execute(texts[text], values) for text, values in trip.statements]
-        return [_rows(cursor) for cursor in cursors]
+        return connection.wait(exchange(connection.pgconn, trip, texts))
     except psycopg.Error as error:
         interrupt = interruption(error)
         if interrupt is not None:
@@ -275,7 +271,3 @@ def _sent(connection: psycopg.Connection[Any], trip: Trip, texts: Texts, where: 
     except BaseException:
         connection.close()  # what it was doing when it was broken off is not known
         raise
-
-
-def _rows(cursor: psycopg.Cursor[Any]) -> list[Row]:
-    return cursor.fetchall() if cursor.description else []

@@ -541,11 +541,9 @@ class Cutter:
                 self._start(self._answer, client, server, muted)
 
     def _ask(self, client: socket.socket, server: socket.socket, muted: threading.Event) -> None:
-        wrote = False
         with contextlib.suppress(OSError):
             while asked := client.recv(2**16):
-                wrote = (wrote or b"INSERT" in asked) and not asked.startswith(b"P\0BEGIN")
-                if self.cut and b"COMMIT\0" in asked and wrote:
+                if self.cut and b"COMMIT\0" in asked and b".add_batch(" in asked:
                     cut, self.cut = self.cut, None
                     muted.set()
                     if cut == "before":
