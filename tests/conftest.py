@@ -70,6 +70,7 @@ def emptied(postgres_url: str) -> Iterator[Callable[[], str]]:
 
         yield empty
         connection.execute(f"DROP SCHEMA {schema} CASCADE")
+        connection.execute("DROP ROLE IF EXISTS app_runtime")  # the one that a page of the documentation makes
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
