@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
 import attrs
@@ -25,7 +25,18 @@ from .grouping import Take, Turns
 from .heads import Heads
 from .keeping import MOST_TOLD, bounded, patience, plain
 from .postgres_auditing import auditing, counter_page, flaws_of_schema, record_page
-from .postgres_connection import IDLE_FOR, OPTIONS, Lost, Texts, exchange, failure, interruption, place_name, translated
+from .postgres_connection import (
+    IDLE_FOR,
+    OPTIONS,
+    Late,
+    Lost,
+    Texts,
+    exchange,
+    failure,
+    interruption,
+    place_name,
+    translated,
+)
 from .postgres_readings import Place, cursor_of, place_of
 from .postgres_schema import migrating, schema_name
 from .postgres_statements import looking, writing
@@ -41,6 +52,8 @@ class PostgresStorage:
     for a connection and for the customer's lock together, in seconds; `connections` how many are open at
     once. Any thread may use it; a forked child opens its own.
     """
+
+    waits: Final = True
 
     def __init__(
         self, conninfo: str, *, schema: str = "entitlements", write_timeout: float = 5.0, connections: int = 10
@@ -87,10 +100,10 @@ class PostgresStorage:
         plain(*(text for call in calls for text in (call.customer, call.key)))
         return self._carry_out(self._deadline(), lambda: calls) if calls else []
 
-    def state(self, customer: str, reads: Reads) -> State:
+    def state(self, customer: str, reads: Reads, *, within: float | None = None) -> State:
         """Return the last committed head and the counters `reads` names, of one instant; takes no lock."""
         plain(customer)
-        return self._run(lambda _: looking(self._heads, customer, reads))
+        return self._run(lambda _: looking(self._heads, customer, reads), within=within)
 
     def entries(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
         """Return entries in order of seq, which counts from 1 without gaps."""
@@ -129,19 +142,19 @@ class PostgresStorage:
         """Return what is wrong with the schema as a whole: triggers that are gone, rows of no log."""
         return self._run(lambda _: flaws_of_schema(self.schema))
 
-    def pulse(self) -> int:
+    def pulse(self, *, within: float | None = None) -> int:
         """Return how many batches have come to light since it was first asked, whoever wrote them."""
         with self._beat:
-            counted, place = self._beaten or (0, self._run(lambda _: readings.reading_last()))
-            new, settled, last = self._run(lambda _: readings.reading_new(place))
+            counted, place = self._beaten or (0, self._run(lambda _: readings.reading_last(), within=within))
+            new, settled, last = self._run(lambda _: readings.reading_new(place), within=within)
             self._beaten = (counted + settled, last)
             return counted + new
 
-    def written(self, *, after: str | None) -> Written:
+    def written(self, *, after: str | None, within: float | None = None) -> Written:
         """Return whose logs have grown since a cursor; without one nobody's, and the cursor of the present."""
         if after is None:
-            return Written({}, cursor_of(self._run(lambda _: readings.reading_last())))
-        grown, place = self._run(lambda _: readings.reading_grown(place_of(after), MOST_TOLD))
+            return Written({}, cursor_of(self._run(lambda _: readings.reading_last(), within=within)))
+        grown, place = self._run(lambda _: readings.reading_grown(place_of(after), MOST_TOLD), within=within)
         return Written(grown, cursor_of(place))
 
     def close(self) -> None:
@@ -168,15 +181,21 @@ class PostgresStorage:
         finally:
             self._deciding.discard(me)
 
-    def _run(self, steps: Callable[[float], Steps[R]], deadline: float | None = None) -> R:
-        """Run a procedure on a connection, and on another where one was lost before anything was committed."""
+    def _run(
+        self, steps: Callable[[float], Steps[R]], deadline: float | None = None, *, within: float | None = None
+    ) -> R:
+        """Run a procedure on a connection, and on another where one was lost before anything was committed.
+
+        `within` bounds all of it, the answer too, in seconds.
+        """
         self._check_usable()
-        deadline, tries = deadline or self._deadline(), self._tries
+        until = None if within is None else time.monotonic() + within
+        deadline, tries = deadline or until or self._deadline(), self._tries
         while True:
             tries -= 1
             try:
                 with self._connection(deadline) as connection:
-                    return self._driven(connection, steps(deadline - time.monotonic()))
+                    return self._driven(connection, steps(deadline - time.monotonic()), until)
             except Lost:
                 if not tries or time.monotonic() >= deadline:
                     raise
@@ -202,8 +221,8 @@ class PostgresStorage:
             yield from rows
             last = rows[-1]
 
-    def _driven(self, connection: psycopg.Connection[Any], steps: Steps[R]) -> R:
-        return drive(connection, steps, self._texts, self.where)
+    def _driven(self, connection: psycopg.Connection[Any], steps: Steps[R], until: float | None = None) -> R:
+        return drive(connection, steps, self._texts, self.where, until)
 
     def _turns_of(self, customer: str) -> Turns:
         with self._guard:
@@ -238,12 +257,17 @@ def migrate(conninfo: str, schema: str, where: str, texts: Texts, wait: float) -
         connection.close()
 
 
-def drive(connection: psycopg.Connection[Any], steps: Steps[R], texts: Texts, where: str) -> R:
-    """Run a procedure on a connection, one trip after another, and return what it comes to."""
+def drive(
+    connection: psycopg.Connection[Any], steps: Steps[R], texts: Texts, where: str, until: float | None = None
+) -> R:
+    """Run a procedure on a connection, one trip after another, and return what it comes to.
+
+    Raises StorageUnavailable where the server has not answered `until` an instant of the monotonic clock.
+    """
     try:
         trip = next(steps)
         while True:
-            trip = steps.send(_sent(connection, trip, texts, where))
+            trip = steps.send(_sent(connection, trip, texts, where, until))
     except StopIteration as done:
         result: R = done.value
         return result
@@ -258,9 +282,15 @@ def end(connection: psycopg.Connection[Any]) -> None:
         connection.close()
 
 
-def _sent(connection: psycopg.Connection[Any], trip: Trip, texts: Texts, where: str) -> list[list[Row]]:
+def _sent(
+    connection: psycopg.Connection[Any], trip: Trip, texts: Texts, where: str, until: float | None
+) -> list[list[Row]]:
+    interval = 0.1 if until is None else max(0.001, min(0.1, until - time.monotonic()))
     try:
-        return connection.wait(exchange(connection.pgconn, trip, texts))
+        return connection.wait(exchange(connection.pgconn, trip, texts, until), interval=interval)
+    except Late:
+        connection.close()
+        raise StorageUnavailable(f"{where}: the server did not answer in time; nothing was written") from None
     except psycopg.Error as error:
         interrupt = interruption(error)
         if interrupt is not None:

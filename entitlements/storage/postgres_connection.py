@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -42,6 +43,10 @@ class Lost(StorageUnavailable):
     """The connection was lost before anything was sent to be committed; another one may do better."""
 
 
+class Late(Exception):
+    """The server has not answered in time."""
+
+
 class Texts(dict[str, bytes]):
     """Statements as they are sent, with the name of the schema quoted in them; each is put together once."""
 
@@ -55,8 +60,10 @@ class Texts(dict[str, bytes]):
         return composed
 
 
-def exchange(pgconn: PGconn, trip: Trip, texts: Texts) -> Exchange[list[list[Row]]]:
+def exchange(pgconn: PGconn, trip: Trip, texts: Texts, until: float | None = None) -> Exchange[list[list[Row]]]:
     """Send the statements of a trip at once, and return the rows of each; what it yields is what to wait for.
+
+    Raises Late where the answer is not there `until` an instant of the monotonic clock.
 
     This is libpq's pipeline without the driver's cursors, which cost more than the statements.
     """
@@ -70,7 +77,7 @@ def exchange(pgconn: PGconn, trip: Trip, texts: Texts) -> Exchange[list[list[Row
     while pgconn.flush():
         if (yield Wait.RW) & Ready.R:
             pgconn.consume_input()
-    results = yield from _results(pgconn, ended=ExecStatus.PIPELINE_SYNC if piped else None)
+    results = yield from _results(pgconn, until, ended=ExecStatus.PIPELINE_SYNC if piped else None)
     if piped:
         pgconn.exit_pipeline_mode()
     for result in results:
@@ -79,13 +86,15 @@ def exchange(pgconn: PGconn, trip: Trip, texts: Texts) -> Exchange[list[list[Row
     return [_decoded(result) for result in results]
 
 
-def _results(pgconn: PGconn, *, ended: ExecStatus | None) -> Exchange[list[PGresult]]:
+def _results(pgconn: PGconn, until: float | None, *, ended: ExecStatus | None) -> Exchange[list[PGresult]]:
     """Return the result of every statement that was sent, up to the one of status `ended`, or to the first silence."""
     results = list[PGresult]()
     while True:
         while pgconn.is_busy():
             if (yield Wait.R):
                 pgconn.consume_input()
+            elif until is not None and time.monotonic() >= until:
+                raise Late
         result = pgconn.get_result()
         if result is not None and result.status != ended:
             results.append(result)
