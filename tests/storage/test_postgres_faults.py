@@ -257,6 +257,26 @@ def test_waiting_for_a_connection_is_bounded(postgres_url: str) -> None:
         assert append(storage, "b", "k", used()).number == 1
 
 
+def test_a_question_waits_no_longer_than_it_says(storage: PostgresStorage, plain: psycopg.Connection) -> None:
+    append(storage, "a", "k", used())
+    cursor = storage.written(after=None).cursor
+    questions = (
+        lambda: storage.state("a", lambda _: [CALLS], within=0.1),
+        lambda: storage.pulse(within=0.1),
+        lambda: storage.written(after=cursor, within=0.1),
+    )
+    with plain.transaction():
+        plain.execute(f"LOCK TABLE {storage.schema}.heads, {storage.schema}.batches IN ACCESS EXCLUSIVE MODE")
+        for ask in questions:
+            began = time.monotonic()
+            with pytest.raises(StorageUnavailable, match="did not answer in time"):
+                ask()
+            assert time.monotonic() - began < 5
+    for ask in questions:
+        ask()
+    assert storage.state("a", lambda _: [CALLS]).counters == {CALLS: 1}
+
+
 def test_a_decision_cannot_use_the_storage_that_runs_it(storage: PostgresStorage) -> None:
     def nested(customer: str, _: State) -> Verdict[Batch]:
         return Verdict(append(storage, customer, "k", used()))
