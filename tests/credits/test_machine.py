@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import attrs
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -19,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from entitlements import Catalog, Entitlements
 from entitlements.amounts import exact
 from entitlements.storage.memory import MemoryStorage
+from entitlements.storage.opening import open_storage
 from entitlements.storage.sqlite import SQLiteStorage
 from entitlements.testing import FrozenClock
 
@@ -72,6 +74,8 @@ class CreditMachine(RuleBasedStateMachine):
         self.place = Path(tempfile.mkdtemp())
         shutil.copy(empty_database(), self.place / "app.db")
         self.memory, self.sqlite = MemoryStorage(), self.open_file()
+        self.address = self.emptied()
+        self.postgres = open_storage(self.address)
         self.made, self.calls, self.seen = 0, [], {}
         self.reopen()
 
@@ -82,6 +86,7 @@ class CreditMachine(RuleBasedStateMachine):
         for customer in list(self.seen):
             self.verify(customer)
         self.sqlite.close()
+        self.postgres.close()
         shutil.rmtree(self.place)
 
     # What happens
@@ -93,18 +98,20 @@ class CreditMachine(RuleBasedStateMachine):
 
     @rule(back=st.sampled_from([0, 1, 10, 7200]))
     def disturb(self, back):
-        """The clock goes back, or the file is closed and opened again."""
+        """The clock goes back, or file and database are closed and opened again."""
         if back:
             self.set_clock(self.model.clock - back)
         else:
             self.reopen()
 
     def reopen(self):
-        """Close the file and open it again; both engines forget everything they had in mind."""
+        """Close file and database and open them again; all engines forget everything they had in mind."""
         self.sqlite.close()
-        self.sqlite = self.open_file()
+        self.postgres.close()
+        self.sqlite, self.postgres = self.open_file(), open_storage(self.address)
+        self.storages = (self.memory, self.sqlite, self.postgres)
         self.engines = [
-            Entitlements(CATALOG, storage=storage, clock=self.clock) for storage in (self.memory, self.sqlite)
+            Entitlements(CATALOG, storage=storage, clock=self.clock, timeout=10) for storage in self.storages
         ]
 
     @rule(span=st.sampled_from([1, 1, 5, 5, 10, 60, 3600]))
@@ -230,7 +237,7 @@ class CreditMachine(RuleBasedStateMachine):
     # How it is done on both sides, and compared
 
     def do(self, verb, customer, *given, **told):
-        """Do one thing to the model and to both engines, and compare answers or errors, then everything else."""
+        """Do one thing to the model and to all engines, and compare answers or errors, then everything else."""
         self.calls.append((verb, customer, given, told))
         try:
             expected = getattr(self.model, verb)(customer, *given, **told)
@@ -281,15 +288,16 @@ class CreditMachine(RuleBasedStateMachine):
         return {"block": (block.id, block.units, block.free_units, block.held_units)}
 
     def verify(self, customer):
-        """Every log holds its invariants, both are equal, what was read once stays, and the model moved the same."""
+        """Every log holds its invariants, all are equal, what was read once stays, and the model moved the same."""
         logs = []
-        for storage in (self.memory, self.sqlite):
+        for storage in self.storages:
             audit(storage, customer, CATALOG)
             logs.append(storage.entries(customer, limit=10**6))
-        assert list(map(undrawn, logs[0])) == list(map(undrawn, logs[1]))
-        before = self.seen.get(customer, ())
-        assert logs[1][: len(before)] == before
-        self.seen[customer] = tuple(logs[1])
+        drawn = [list(map(undrawn, log)) for log in logs]
+        assert drawn == [drawn[0]] * len(drawn)
+        before = self.seen.get(customer, [()] * len(logs))
+        assert [log[: len(earlier)] for log, earlier in zip(logs, before, strict=True)] == before
+        self.seen[customer] = logs
         booked = self.model.customers.get(customer)
         assert moves(self.sqlite.batches(customer, limit=10**6)) == sorted(booked.moves if booked else [])
 
@@ -384,6 +392,11 @@ def moves(batches):
         for line in batch.entries
         if line.kind in kinds
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _schema(emptied):
+    CreditMachine.emptied = staticmethod(emptied)
 
 
 TestCredits = CreditMachine.TestCase
