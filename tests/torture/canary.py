@@ -1,8 +1,10 @@
 """Known bugs, put into a storage on purpose: a torture run that does not find them is worth nothing."""
 
+import os
+
 import attrs
 
-from entitlements.ledger.state import State
+from entitlements.ledger.entries import Verdict
 from entitlements.storage.connection import Connection
 
 
@@ -12,18 +14,14 @@ def broken(storage, bug):
 
 
 def forgets_keys(storage):
-    """Shows no decision the batch of its key, and writes a repeat down under another key: charged twice."""
+    """Carries a repeated call out again, under a key of its own: charged twice."""
     transact, made = storage.transact, iter(range(10**9))
 
     def transacted(customer, key, reads, decide):
-        def blind(state: State):
-            verdict = decide(attrs.evolve(state, prior=None))
-            if verdict.batch is None or state.prior is None:
-                return verdict
-            batch = attrs.evolve(verdict.batch, key=f"{key}~{id(storage)}.{next(made)}")
-            return attrs.evolve(verdict, batch=batch, record=None)
-
-        return transact(customer, key, reads, blind)
+        if not customer.startswith("$") and storage.batch(customer, key) is not None:
+            hearing = decide.__self__
+            key = hearing.key = f"{key}~{os.getpid()}.{next(made)}"
+        return transact(customer, key, reads, decide)
 
     storage.transact = transacted
     return storage
@@ -59,16 +57,16 @@ def reads_the_past(storage):
 
 
 def denies_when_busy(storage):
-    """Shows one decision in twenty an empty customer, as if a lock not had in time were a customer unknown."""
+    """Denies one use in twenty that there is room for, as if a lock not had in time were a limit reached."""
     transact, count = storage.transact, iter(range(10**9))
 
     def transacted(customer, key, reads, decide):
         def confused(state):
             verdict = decide(state)
-            denied = getattr(verdict.result, "receipt", None) is not None and next(count) % 20 == 19
-            if not denied or verdict.batch is None:
+            batch = verdict.batch
+            if batch is None or batch.request.get("verb") != "consume" or next(count) % 20 != 19:
                 return verdict
-            return type(verdict)(attrs.evolve(verdict.result, allowed=False, code="limit_reached", receipt=None, limit=0))
+            return Verdict(attrs.evolve(verdict.result, allowed=False, code="limit_reached", receipt=None))
 
         return transact(customer, key, reads, confused)
 
