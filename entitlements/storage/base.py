@@ -7,7 +7,7 @@ lock, so that nothing comes between what a decision sees and what it writes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Protocol, TypeAlias, TypeVar
 
 import attrs
@@ -39,7 +39,11 @@ class Written:
 
 
 class Storage(Protocol):
-    """Keeps the log of every customer, with its head and counters beside it."""
+    """Keeps the log of every customer, with its head and counters beside it.
+
+    A storage that may have to wait for an answer says so by a true attribute `waits`. A check then calls its
+    `state`, `pulse` and `written` with `within`, the seconds it waits at most before it raises StorageUnavailable.
+    """
 
     def transact(self, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
         """Show `decide` the customer's state and append the batch it returns, all or nothing.
@@ -98,5 +102,63 @@ class Storage(Protocol):
         ...
 
     def close(self) -> None:
+        """Let go of everything; using the storage afterwards raises StorageUnavailable."""
+        ...
+
+
+class AsyncStorage(Protocol):
+    """Keeps logs as `Storage` does, each method under the same promise, and is awaited.
+
+    Any method may be cancelled. A `transact` that waits for its turn then has written nothing; once its
+    commit is under way it sees it through, and is cancelled afterwards: the log tells, by the key. Every
+    method has been let go of before the cancellation passes: no lock, transaction or connection stays.
+    How long a method may take is the caller's to say, by `asyncio.timeout`.
+    """
+
+    async def transact(self, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
+        """Show `decide` the customer's state and append the batch it returns, all or nothing."""
+        ...
+
+    async def state(self, customer: str, reads: Reads) -> State:
+        """Return the last committed head and the counters `reads` names, of one instant; takes no lock."""
+        ...
+
+    async def entries(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
+        """Return entries in order of seq, which counts from 1 without gaps."""
+        ...
+
+    async def batches(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Batch]:
+        """Return whole batches in order of number, which counts from 1 without gaps."""
+        ...
+
+    async def batch(self, customer: str, key: str) -> Batch | None:
+        """Return the batch of a key, None where there is none; a batch never changes, save by an erasure."""
+        ...
+
+    async def feed(self, *, after: str | None = None, limit: int = 1000) -> FeedPage:
+        """Return the batches of all customers that follow a cursor, each exactly once."""
+        ...
+
+    async def customers(self, *, after: str | None = None, limit: int = 1000) -> Sequence[str]:
+        """Return customer ids in order, those after `after`."""
+        ...
+
+    def kept(self, customer: str) -> AbstractAsyncContextManager[Kept]:
+        """Show all that is kept of a customer, as of one instant, for an audit: read already, for any thread."""
+        ...
+
+    async def flaws(self) -> Sequence[str]:
+        """Return what is wrong with the storage as a whole: logs without a head, rows of no log, broken files."""
+        ...
+
+    async def pulse(self) -> int:
+        """Return a number that changes with every commit, whoever made it, and with nothing else; cheap."""
+        ...
+
+    async def written(self, *, after: str | None) -> Written:
+        """Return whose logs have grown since a cursor; without one nobody's, and the cursor of the present."""
+        ...
+
+    async def close(self) -> None:
         """Let go of everything; using the storage afterwards raises StorageUnavailable."""
         ...
