@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import attrs
 
@@ -20,6 +20,30 @@ R = TypeVar("R")
 
 Reads: TypeAlias = Callable[[Head], Sequence[CounterKey]]
 Decide: TypeAlias = Callable[[State], Verdict[R]]
+
+
+@attrs.frozen
+class Call:
+    """One decision asked of a storage: on whose log, under which key, and what is run under the lock."""
+
+    customer: str
+    key: str
+    reads: Reads
+    decide: Decide[Any]
+
+
+@attrs.frozen
+class Outcome:
+    """What a call came to: its result, or the error that is its alone (then it wrote nothing)."""
+
+    result: Any = None
+    error: Exception | None = None
+
+    def answer(self) -> Any:
+        """Return the result; raises the error where there is one."""
+        if self.error is not None:
+            raise self.error
+        return self.result
 
 
 @attrs.frozen
@@ -58,6 +82,18 @@ class Storage(Protocol):
         A batch with an entry of kind "erased" erases: once it is answered, no secret of this customer
         (`ledger.sealing`) is left anywhere in the storage, its own included, and nothing else changed.
         StorageUnavailable then says that it is booked, but bytes are left while somebody reads them.
+        """
+        ...
+
+    def transact_all(self, calls: Sequence[Call]) -> list[Outcome]:
+        """Decide all calls in their order, append what they come to in one commit, and return what each came to.
+
+        A later call on the same customer sees what an earlier one appended. Customers are locked in
+        sorted order. An exception out of a call's own `reads` or `decide`, or LogCorrupt for its
+        batch, is the outcome of that call, which then wrote nothing, and touches no other; what is
+        not an Exception, such as KeyboardInterrupt, passes, and nothing at all is written. All calls
+        may be made again from the start. Raises StorageUnavailable (nothing was written) or
+        OutcomeUnknown (with the key of the first call) for all of them.
         """
         ...
 

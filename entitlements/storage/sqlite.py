@@ -8,19 +8,20 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from ..errors import OutcomeUnknown, StorageError, StorageUnavailable
 from ..ledger.entries import Batch, Entry
 from ..ledger.records import Kept
-from ..ledger.state import State, is_erasure
+from ..ledger.state import State
 from . import auditing, readings, statements
-from .base import Decide, FeedPage, Reads, Written
+from .base import Call, Decide, FeedPage, Outcome, Reads, Written
 from .connection import MEMORY, Connection, Durability, open_reader, open_writer
-from .forgetting import forget, scrub
+from .forgetting import scrub
 from .heads import Heads
 from .keeping import MOST_TOLD, bounded, patience, position
 from .schema import migrate
+from .writing import Writing
 
 R = TypeVar("R")
 _IDLE_READERS: Final = 16
@@ -55,13 +56,18 @@ class SQLiteStorage:
 
     def transact(self, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
         """Show `decide` the customer's state and append the batch it returns, all or nothing."""
+        (outcome,) = self.transact_all([Call(customer, key, reads, decide)])
+        return cast("R", outcome.answer())
+
+    def transact_all(self, calls: Sequence[Call]) -> list[Outcome]:
+        """Decide all calls in their order, append what they come to in one commit, and return what each came to."""
         self._check_usable()
         me = threading.get_ident()
         self._refuse_nesting()
         try:
             deadline = self._acquire()
             self._holder = me
-            return self._decided(deadline, customer, key, reads, decide)
+            return self._decided(deadline, calls)
         finally:
             if self._holder == me:
                 self._holder = None
@@ -152,26 +158,28 @@ class SQLiteStorage:
         self._drop_readers()
         self._drop_listener()
 
-    def _decided(self, deadline: float, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
+    def _decided(self, deadline: float, calls: Sequence[Call]) -> list[Outcome]:
         self._check_usable()
         connection = self._writer = self._writer or self._open_writer()
         try:
             connection.begin(deadline)
-            found = statements.find(connection, self._heads, customer, key, reads)
-            verdict = decide(found.state)
-            row, head = statements.append(connection, customer, key, found, verdict)
-            erases = verdict.batch is not None and is_erasure(verdict.batch)
-            if erases:
-                forget(connection, customer)
-            if verdict.batch is not None or found.refolded:
-                self._commit(connection, key)
-                self._heads.put(customer, row, head)
-            if erases and self.path != MEMORY:
-                self._drop_readers()
-                scrub(connection, deadline)
-            return verdict.result
+            writing = Writing(connection, self._heads)
+            writing.decide_all(calls)
+            if writing.has_written:
+                self._commit(connection, calls[0].key)
+            writing.remember()
+            if writing.erases and self.path != MEMORY:
+                self._scrub(connection, deadline, writing)
+            return writing.outcomes
         finally:
             self._end(connection)
+
+    def _scrub(self, connection: Connection, deadline: float, writing: Writing) -> None:
+        self._drop_readers()
+        try:
+            scrub(connection, deadline)
+        except StorageUnavailable as error:
+            writing.leave_bytes(error)
 
     def _commit(self, connection: Connection, key: str) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
 
@@ -16,7 +16,7 @@ from ..ledger.chain import chain
 from ..ledger.entries import EPOCH, NOTHING, Batch, CounterKey, Entry, Verdict, numbered
 from ..ledger.facts import Fact, HeldAddOn, Override, PromotionRun, Subscription, Trial
 from ..ledger.state import FACT_KINDS, Head, State, counted
-from ..storage.base import Reads, Storage
+from ..storage.base import Call, Reads, Storage
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy
@@ -56,10 +56,10 @@ def batch_of(
     return Batch(customer, key, state.head.batches + 1, at, {"key": key}, result, lines)
 
 
-def append_sealed(
-    storage: Storage, customer: str, key: str, *entries: Entry, told: Mapping[str, Any] = NOTHING, salt: str = "salt"
-) -> Batch:
-    """Append the entries as one batch in the hash chain, what is personal sealed, and return it.
+def sealed_call_of(
+    customer: str, key: str, *entries: Entry, told: Mapping[str, Any] = NOTHING, salt: str = "salt"
+) -> Call:
+    """Return the call that appends the entries as one batch in the hash chain, what is personal sealed.
 
     `told` is what is asked and what is answered.
     """
@@ -71,7 +71,15 @@ def append_sealed(
         batch, record = chain(Batch(customer, key, number, at, told, told, lines, salt=salted), state.head.hash)
         return Verdict(batch, batch, record)
 
-    return storage.transact(customer, key, reads_of(entries), decide)
+    return Call(customer, key, reads_of(entries), decide)
+
+
+def append_sealed(
+    storage: Storage, customer: str, key: str, *entries: Entry, told: Mapping[str, Any] = NOTHING, salt: str = "salt"
+) -> Batch:
+    """Append the entries as one batch in the hash chain, what is personal sealed, and return it."""
+    call = sealed_call_of(customer, key, *entries, told=told, salt=salt)
+    return cast("Batch", storage.transact(customer, key, call.reads, call.decide))
 
 
 def reads_of(entries: Sequence[Entry]) -> Reads:
@@ -80,8 +88,8 @@ def reads_of(entries: Sequence[Entry]) -> Reads:
     return lambda _: names
 
 
-def append(storage: Storage, customer: str, key: str, *entries: Entry, at: datetime = START) -> Batch:
-    """Append the entries as one batch and return it; a key that was used before returns its batch."""
+def call_of(customer: str, key: str, *entries: Entry, at: datetime = START) -> Call:
+    """Return the call that appends the entries as one batch and comes to it, or to the batch the key has already."""
 
     def decide(state: State) -> Verdict[Batch]:
         if state.prior is not None:
@@ -89,7 +97,13 @@ def append(storage: Storage, customer: str, key: str, *entries: Entry, at: datet
         batch = batch_of(state, customer, key, entries, at=at)
         return Verdict(batch, batch)
 
-    return storage.transact(customer, key, reads_of(entries), decide)
+    return Call(customer, key, reads_of(entries), decide)
+
+
+def append(storage: Storage, customer: str, key: str, *entries: Entry, at: datetime = START) -> Batch:
+    """Append the entries as one batch and return it; a key that was used before returns its batch."""
+    call = call_of(customer, key, *entries, at=at)
+    return cast("Batch", storage.transact(customer, key, call.reads, call.decide))
 
 
 def whole_state(storage: Storage, customer: str, batches: Sequence[Batch]) -> tuple[Head, Mapping[CounterKey, int]]:

@@ -97,8 +97,8 @@ class Nemesis:
         try:
             tracer.wait(timeout=self.draw.uniform(0.3, 1.5))
         except subprocess.TimeoutExpired:
-            tracer.send_signal(signal.SIGINT)
-            tracer.wait()
+            tracer.terminate()  # it lets go of the worker
+            tracer.wait(timeout=10)
 
     def disk_full(self):
         """Fill the disk that the database is on, and give the room back later."""
