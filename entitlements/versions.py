@@ -38,6 +38,8 @@ class Versions:
                 fix = f"{' and '.join(data)} {'stay' if len(data) > 1 else 'stays'} as first used: name a new {kind}"
                 said = f"was first used with {dict(data)}, now says {dict(now)}; {fix}"
                 problems.append(Problem(f"{kind}s.{key}", said))
+            elif now is not None:
+                self.fixed[subject] = now
         if problems:
             raise CatalogError(problems)
 

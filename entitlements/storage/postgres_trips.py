@@ -68,6 +68,11 @@ def begin_reading() -> list[Statement]:
     return [_BEGIN_READING, (_SETTINGS, (str(PATIENCE_MS), str(PATIENCE_MS)))]
 
 
+def is_framing(statement: Statement) -> bool:
+    """Tell whether a statement begins or commits, or sets what lasts as long as the transaction."""
+    return statement[0] in {_BEGIN_WRITING[0], _BEGIN_READING[0], _SETTINGS, COMMIT[0]}
+
+
 def lock_of(schema: str, name: str, kind: Literal["customer", "migration"] = "customer") -> int:
     """Return the number of the lock of a customer in a schema; two that share one only wait for each other."""
     text = f"{kind}\0{schema}\0{name}".encode()
