@@ -7,8 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
+import attrs
 import psycopg
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
@@ -20,15 +21,14 @@ from . import postgres_readings as readings
 from .base import Call, Decide, FeedPage, Outcome, Reads, Written
 from .heads import Heads
 from .keeping import MOST_TOLD, bounded, patience
-from .postgres_auditing import auditing, flaws_of_schema
-from .postgres_connection import OPTIONS, Lost, Texts, failure, place_name, translated
+from .postgres_auditing import auditing, counter_page, flaws_of_schema, record_page
+from .postgres_connection import IDLE_FOR, OPTIONS, Lost, Texts, failure, place_name, translated
 from .postgres_readings import Place, cursor_of, place_of
 from .postgres_schema import migrating, schema_name
 from .postgres_statements import looking, writing
 from .postgres_trips import Row, Steps, Trip
 
 R = TypeVar("R")
-_IDLE_FOR: Final = 600.0
 
 
 class PostgresStorage:
@@ -62,7 +62,7 @@ class PostgresStorage:
             kwargs={**OPTIONS, "cursor_factory": psycopg.RawCursor},
             min_size=0,
             max_size=connections,
-            max_idle=_IDLE_FOR,
+            max_idle=IDLE_FOR,
             open=True,
         )
 
@@ -114,8 +114,10 @@ class PostgresStorage:
     def kept(self, customer: str) -> Iterator[Kept]:
         """Show all that is kept of a customer, as of one instant, for an audit; it is read as it is asked for."""
         with self._connection(self._deadline()) as connection:
-            steps = auditing(customer, lambda own: self._driven(connection, own))
-            yield self._driven(connection, steps)
+            kept = self._driven(connection, auditing(customer))
+            records = self._pages(connection, lambda last: record_page(customer, last))
+            counters = self._pages(connection, lambda last: counter_page(customer, last and last[0]))
+            yield attrs.evolve(kept, records=records, counters=counters)
 
     def flaws(self) -> Sequence[str]:
         """Return what is wrong with the schema as a whole: triggers that are gone, rows of no log."""
@@ -173,6 +175,12 @@ class PostgresStorage:
         finally:
             end(connection)
             self._pool.putconn(connection)
+
+    def _pages(self, connection: psycopg.Connection[Any], page: Callable[[Any], Steps[list[Any]]]) -> Iterator[Any]:
+        last = None
+        while rows := self._driven(connection, page(last)):
+            yield from rows
+            last = rows[-1]
 
     def _driven(self, connection: psycopg.Connection[Any], steps: Steps[R]) -> R:
         return drive(connection, steps, self._texts, self.where)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeVar
+from collections.abc import Iterator
+from typing import Final
+
+import attrs
 
 from ..errors import LogCorrupt
 from ..ledger.entries import CounterKey
-from ..ledger.instants import to_instant
-from ..ledger.records import Kept, Line, Record
-from .postgres_readings import PAGE, lines_after, record_rows, with_secrets
+from ..ledger.instants import from_instant, to_instant
+from ..ledger.records import Kept, Record
+from .postgres_readings import PAGE, lines_between, record_rows, with_secrets
 from .postgres_schema import TRIGGERS
 from .postgres_statements import stored_head
 from .postgres_trips import COMMIT, Row, Steps, Trip, begin_reading
 from .rows import readable, record_from
-
-T = TypeVar("T")
 
 _COUNTERS: Final = """
     SELECT name, start, amount FROM {schema}.counters WHERE customer = $1 AND (name, start) > ($2, $3)
@@ -38,10 +38,11 @@ _ROWS_OF_A_HEAD: Final = ("batches", "entries", "personal", "erased", "blocks", 
 _AHEAD: Final = """
     SELECT count(*) FROM {schema}.batches WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint"""
 _LOWEST: Final = -(2**63)
+_RECORDS_AT_ONCE: Final = 200
 
 
-def auditing(customer: str, driven: Callable[[Steps[Any]], Any]) -> Steps[Kept]:
-    """Return all that is kept of a customer; `driven` reads its parts as they are asked for, while this is open."""
+def auditing(customer: str) -> Steps[Kept]:
+    """Return what is kept of a customer, but for records and counters; the transaction is left open to read them."""
     yield Trip(begin_reading())
     row, head, flaws = (), None, []
     try:
@@ -50,9 +51,43 @@ def auditing(customer: str, driven: Callable[[Steps[Any]], Any]) -> Steps[Kept]:
         flaws.append(str(error))
     ((secrets,),), stray = yield Trip([(_SECRETS, (customer,)), (_STRAY, (customer,))])
     flaws += [f"entry {seq} is in no batch" for (seq,) in stray]
-    records, counters = _records(customer, driven), _counters(customer, driven)
     is_older = head is None and bool(row)
-    return Kept(customer, head, records, counters, secrets, tuple(flaws), folded_anew=is_older)
+    return Kept(customer, head, iter(()), iter(()), secrets, tuple(flaws), folded_anew=is_older)
+
+
+def auditing_at_once(customer: str) -> Steps[Kept]:
+    """Return all that is kept of a customer, read already."""
+    kept = yield from auditing(customer)
+    records, counters = list[Record](), list[tuple[CounterKey, int]]()
+    while page := (yield from record_page(customer, records[-1] if records else None)):
+        records += page
+    while more := (yield from counter_page(customer, counters[-1][0] if counters else None)):
+        counters += more
+    yield Trip([COMMIT])
+    return attrs.evolve(kept, records=iter(records), counters=iter(counters))
+
+
+def record_page(customer: str, last: Record | None) -> Steps[list[Record]]:
+    """Return the records that follow one, each with the lines that stand where its own should."""
+    number, seq = (0, 0) if last is None else (last.number, last.last)
+    rows = yield from record_rows(customer, number, _RECORDS_AT_ONCE)
+    if not rows:
+        return []
+    lines, read, records = (yield from lines_between(customer, seq + 1, rows[-1][5])), 0, []
+    for row in rows:
+        start = read
+        while read < len(lines) and lines[read].seq <= row[5]:
+            read += 1
+        records.append(record_from(row, tuple(lines[start:read])))
+    return (yield from with_secrets(records, erased=True))
+
+
+def counter_page(customer: str, last: CounterKey | None) -> Steps[list[tuple[CounterKey, int]]]:
+    """Return the counters that follow one, in order of name and start."""
+    after = ("", _LOWEST) if last is None else (last[0], from_instant(last[1]))
+    (rows,) = yield Trip([(_COUNTERS, (customer, *after, PAGE))])
+    with readable(customer):
+        return [((name, to_instant(start)), amount) for name, start, amount in rows]
 
 
 def flaws_of_schema(schema: str) -> Steps[tuple[str, ...]]:
@@ -78,39 +113,3 @@ def _broken(found: list[Row]) -> Iterator[str]:
         is_whole = action.partition("(")[0] in text and all(event in text for event in events.split(" OR "))
         if where != table or enabled == "D" or not is_whole:
             yield f"trigger {name} is not the one that was created"
-
-
-def _records(customer: str, driven: Callable[[Steps[Any]], Any]) -> Iterator[Record]:
-    lines = _lines(customer, driven)
-    line = next(lines, None)
-    after = 0
-    while rows := driven(record_rows(customer, after)):
-        page = []
-        for row in rows:
-            own, last = list[Line](), row[5]
-            while line is not None and line[0] <= last:
-                own.append(line)
-                line = next(lines, None)
-            page.append(record_from(row, tuple(own)))
-        yield from driven(with_secrets(page, erased=True))
-        after = rows[-1][1]
-
-
-def _lines(customer: str, driven: Callable[[Steps[Any]], Any]) -> Iterator[Line]:
-    seq = 0
-    while page := driven(lines_after(customer, seq)):
-        yield from page
-        seq = page[-1].seq
-
-
-def _counters(customer: str, driven: Callable[[Steps[Any]], Any]) -> Iterator[tuple[CounterKey, int]]:
-    after: tuple[Any, ...] = ("", _LOWEST)
-    while page := driven(_counter_rows(customer, after)):
-        with readable(customer):
-            yield from [((name, to_instant(start)), amount) for name, start, amount in page]
-        after = page[-1][:2]
-
-
-def _counter_rows(customer: str, after: tuple[Any, ...]) -> Steps[list[Row]]:
-    (rows,) = yield Trip([(_COUNTERS, (customer, *after, PAGE))])
-    return rows

@@ -20,6 +20,9 @@ OPTIONS: Final[dict[str, Any]] = {
 }
 """Transactions begin and end in our own words, and no statement is left prepared: a pooler may stand between."""
 
+IDLE_FOR: Final = 600.0
+"""After how many seconds of idleness a connection is closed."""
+
 _OPEN: Final = {TransactionStatus.INTRANS, TransactionStatus.INERROR}
 _NOT_FITTING: Final = ("22", "23", "P0", "XX001", "XX002")
 _AWAY: Final = ("08", "25006", "25P03", "25P04", "40", "53", "55", "57", "58")

@@ -31,8 +31,6 @@ _RECORDS: Final = f"""
     SELECT {_RECORD} FROM {{schema}}.batches WHERE customer = $1 AND number > $2 ORDER BY number LIMIT $3"""  # noqa: S608
 _LINES: Final = f"""
     SELECT {_LINE} FROM {{schema}}.entries AS e WHERE customer = $1 AND seq BETWEEN $2 AND $3 ORDER BY seq"""  # noqa: S608
-_LINES_AFTER: Final = f"""
-    SELECT {_LINE} FROM {{schema}}.entries AS e WHERE customer = $1 AND seq > $2 ORDER BY seq LIMIT $3"""  # noqa: S608
 _ENTRIES: Final = f"""
     SELECT b.key, b.at, {_LINE}
     FROM {{schema}}.entries AS e LEFT JOIN {{schema}}.batches AS b ON b.customer = e.customer AND b.number = e.batch
@@ -110,7 +108,7 @@ def reading_last() -> Steps[Place]:
 
 
 def reading_new(after: Place) -> Steps[tuple[int, int, Place]]:
-    """Return how many batches stand behind a place, how many of them the feed shows, and the place of the last it does."""
+    """Return how many batches stand behind a place, how many of them the feed shows, and the last place it shows."""
     *_, ((new, settled),), rows, _ = yield Trip([*begin_reading(), (_NEW, after), (_LAST, ()), COMMIT])
     return new, settled, (rows[0][0], rows[0][1]) if rows else after
 
@@ -127,7 +125,7 @@ def reading_grown(after: Place, most: int) -> Steps[tuple[dict[str, int] | None,
     else:
         grown, _ = [], (yield Trip([COMMIT]))
     place = (last[0][0], last[0][1]) if settled else after
-    return (dict((customer, seq) for customer, seq in grown) if new <= most else None), place
+    return (dict(map(tuple, grown)) if new <= most else None), place
 
 
 def batches_of(customer: str, after: int, limit: int, *, begins: Sequence[Statement] = ()) -> Steps[list[Batch]]:
@@ -155,15 +153,15 @@ def log_of(customer: str) -> Steps[list[Batch]]:
     return log
 
 
-def record_rows(customer: str, after: int) -> Steps[list[Row]]:
-    """Return a page of the rows of batches of a customer."""
-    (rows,) = yield Trip([(_RECORDS, (customer, after, PAGE))])
+def record_rows(customer: str, after: int, limit: int) -> Steps[list[Row]]:
+    """Return rows of batches of a customer in order of number."""
+    (rows,) = yield Trip([(_RECORDS, (customer, after, limit))])
     return rows
 
 
-def lines_after(customer: str, seq: int) -> Steps[list[Line]]:
-    """Return a page of the lines of a customer after a seq."""
-    (rows,) = yield Trip([(_LINES_AFTER, (customer, seq, PAGE))])
+def lines_between(customer: str, first: int, last: int) -> Steps[list[Line]]:
+    """Return the lines of a customer from one seq to another."""
+    (rows,) = yield Trip([(_LINES, (customer, first, last))])
     return list(map(Line._make, rows))
 
 
