@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .aio.engine import AsyncEntitlements
+    from .aio.holds import AsyncHold
     from .amounts import UNLIMITED, Unlimited
     from .balances import Balance
     from .catalog.model import Catalog
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
     from .snapshots import Snapshot
 
 _HOMES = {
+    "aio.engine": ("AsyncEntitlements",),
+    "aio.holds": ("AsyncHold",),
     "amounts": ("UNLIMITED", "Unlimited"),
     "balances": ("Balance",),
     "catalog.model": ("Catalog",),
@@ -100,6 +104,8 @@ __all__ = [
     "Allowance",
     "AlreadySubscribed",
     "AmountError",
+    "AsyncEntitlements",
+    "AsyncHold",
     "Balance",
     "Block",
     "Catalog",

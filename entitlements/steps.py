@@ -19,7 +19,7 @@ import attrs
 from .ledger.entries import Batch, Entry
 from .ledger.records import Kept
 from .ledger.state import Head, State
-from .storage.base import Decide, FeedPage, Reads, Storage, Written
+from .storage.base import Call, Decide, FeedPage, Outcome, Reads, Storage, Written
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -101,6 +101,12 @@ def transact(customer: str, key: str, reads: Reads, decide: Decide[R]) -> Steps[
     """Decide under the storage's lock and append the batch."""
     result: R = yield Ask("transact", (customer, key, reads, decide))
     return result
+
+
+def transact_all(calls: Sequence[Call]) -> Steps[list[Outcome]]:
+    """Decide several calls and append their batches in one commit."""
+    outcomes: list[Outcome] = yield Ask("transact_all", (calls,))
+    return outcomes
 
 
 def state(customer: str, reads: Reads | None = None, *, within: float | None = None) -> Steps[State]:

@@ -34,6 +34,7 @@ import attrs
 import pytest
 
 import entitlements
+import entitlements.aio.gating
 from entitlements import (
     Allowance,
     Balance,
@@ -46,6 +47,7 @@ from entitlements import (
     Revenue,
     Snapshot,
     Statement,
+    aio,
     decisions,
     errors,
     gating,
@@ -123,6 +125,7 @@ class Reader:
             if isinstance(value, Entitlements):
                 value.close()
         gating._Default.engine = gating._Default.opened = None
+        aio.gating._Default.engine = aio.gating._Default.opened = None
 
     def _place(self, block: Block) -> str:
         return f"{self.page.relative_to(ROOT)}:{block.line}"
@@ -291,6 +294,7 @@ def test_every_module_function_is_documented_as_it_is(function: FunctionType) ->
 def test_the_constructor_is_documented_as_it_is() -> None:
     shown = signature(Entitlements.__init__).replace("__init__", "Entitlements")  # type: ignore[arg-type]
     assert shown in headings_of(REFERENCE / "engine.md")
+    assert shown.replace("Entitlements", "AsyncEntitlements") in headings_of(REFERENCE / "engine.md")
 
 
 def section(page: Path, heading: str) -> str:
@@ -365,7 +369,7 @@ def test_every_field_of_a_block_is_documented() -> None:
 def test_everything_a_hold_has_is_documented() -> None:
     with Entitlements({"credits": {"ai": {}}}, storage="memory:") as ent:
         held = vars(ent.reserve_credits("acme", "ai", 1, key="job"))
-    methods = {name for name, value in vars(Hold).items() if inspect.isfunction(value)}
+    methods = {name for name, _ in inspect.getmembers(Hold, inspect.isfunction)}
     assert shown_in("credits.md", Hold) == {name for name in held.keys() | methods if name[0] != "_"}
 
 

@@ -122,7 +122,10 @@ class Storage(Protocol):
         ...
 
     def kept(self, customer: str) -> AbstractContextManager[Kept]:
-        """Show all that is kept of a customer, as of one instant, for an audit; it is read as it is asked for."""
+        """Show all that is kept of a customer, as of one instant, for an audit.
+
+        It is read as it is asked for.
+        """
         ...
 
     def flaws(self) -> Sequence[str]:
@@ -155,6 +158,10 @@ class AsyncStorage(Protocol):
         """Show `decide` the customer's state and append the batch it returns, all or nothing."""
         ...
 
+    async def transact_all(self, calls: Sequence[Call]) -> list[Outcome]:
+        """Decide all calls in their order, append what they come to in one commit, and return what each came to."""
+        ...
+
     async def state(self, customer: str, reads: Reads) -> State:
         """Return the last committed head and the counters `reads` names, of one instant; takes no lock."""
         ...
@@ -180,7 +187,10 @@ class AsyncStorage(Protocol):
         ...
 
     def kept(self, customer: str) -> AbstractAsyncContextManager[Kept]:
-        """Show all that is kept of a customer, as of one instant, for an audit: read already, for any thread."""
+        """Show all that is kept of a customer, as of one instant, for an audit.
+
+        It is read already when it is shown, and read by another thread.
+        """
         ...
 
     async def flaws(self) -> Sequence[str]:

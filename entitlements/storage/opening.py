@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from inspect import iscoroutinefunction
+from typing import Final, TypeVar
 
 from ..errors import StorageError, did_you_mean, shown
-from .base import Storage
+from .base import AsyncStorage, Storage
+
+S = TypeVar("S", Storage, AsyncStorage, Storage | AsyncStorage)
 
 DEFAULT: Final = "sqlite:///entitlements.db"
 _SCHEMES: Final = ("memory:", "sqlite:///")
@@ -33,7 +36,25 @@ def open_storage(where: str | Storage | None, *, write_timeout: float = 5.0) -> 
     raise ValueError(_unknown(where))
 
 
+def open_async_storage(
+    where: str | Storage | AsyncStorage | None, *, write_timeout: float = 5.0
+) -> Storage | AsyncStorage:
+    """Return the storage at an address for code that awaits: an AsyncStorage where there is one, else a Storage.
+
+    Raises as `open_storage` does.
+    """
+    if where is None or isinstance(where, str):
+        return open_storage(where, write_timeout=write_timeout)
+    return _checked(where)
+
+
 def _given(storage: Storage) -> Storage:
+    if iscoroutinefunction(_checked(storage).transact):
+        raise TypeError(f"{type(storage).__name__} is awaited; open AsyncEntitlements with it")
+    return storage
+
+
+def _checked(storage: S) -> S:
     if not callable(getattr(storage, "transact", None)):
         raise TypeError(f"a storage or its address is needed, not {type(storage).__name__}; write {DEFAULT!r}")
     return storage
