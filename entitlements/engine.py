@@ -112,7 +112,6 @@ class Entitlements(CreditVerbs, AuditVerbs):
         """
         from .joined import Joined  # noqa: PLC0415
 
-        self._run(self._desk.refresh())
         return Joined(self._desk, join(connection, self._storage))
 
     def on(self, event: str, listener: Listener) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from .amounts import Amount
 from .catalog.model import Catalog
@@ -27,6 +27,11 @@ from .versions import Versions
 
 if TYPE_CHECKING:
     from .telling import Listener
+
+
+ENGINES_EVENTS: Final = "events are told by the engine, of what is committed; listen there"
+ENGINES_CATALOG: Final = "the catalog is the engine's; reload it there"
+IN_ONE_ALREADY: Final = "this is inside a transaction already; join another one from the engine"
 
 
 class JoinedVersions(Versions):
@@ -51,12 +56,15 @@ class JoinedDesk(Desk):
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk.offering, clock=desk.clock, cache=1)
+        self._engine = desk
         self.throttle_within = desk.throttle_within
         self.versions = JoinedVersions(desk.versions, self.now)
 
     def refresh(self) -> Steps[None]:
-        """Look for nothing: the engine has, when it was joined, and what is in mind here is nothing."""
-        yield from ()
+        """Look for a changed catalog file, for the engine; for nothing else, as nothing is remembered here."""
+        self._engine.check_open()
+        if (yield from self.offering.refresh()):
+            self._engine.freshness.change()
 
     def learn(self, request: Any) -> Steps[Decision]:
         """Answer a plain check, and forget the answer."""
@@ -98,17 +106,17 @@ class Joined(Entitlements):
         question = request("check", customer, None, feature=feature, requested=requested, **asked)
         return self._run(self._desk.look(question, position(as_of, "as_of")))
 
-    def on(self, event: str, listener: Listener) -> None:  # noqa: ARG002
+    def on(self, event: str, listener: Listener) -> NoReturn:  # noqa: ARG002
         """Raise ValueError: what may still be undone is told to nobody."""
-        raise ValueError("events are told by the engine, of what is committed; listen there")
+        raise ValueError(ENGINES_EVENTS)
 
     def reload(self) -> Catalog:
         """Raise ValueError: the catalog is the engine's."""
-        raise ValueError("the catalog is the engine's; reload it there")
+        raise ValueError(ENGINES_CATALOG)
 
     def joined(self, connection: object) -> NoReturn:  # noqa: ARG002
         """Raise ValueError: this is joined to a transaction already."""
-        raise ValueError("this is inside a transaction already; join another one from the engine")
+        raise ValueError(IN_ONE_ALREADY)
 
     def close(self) -> None:
         """Do nothing: the connection is the host's, and so is the transaction."""

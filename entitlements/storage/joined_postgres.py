@@ -10,7 +10,6 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
-from ..errors import StorageError
 from ..ledger.entries import Batch, Entry
 from ..ledger.records import Kept
 from ..ledger.state import State, is_erasure
@@ -103,7 +102,7 @@ class JoinedPostgres:
             while True:
                 try:
                     rows = self._sent(connection, trip)
-                except StorageError as error:
+                except BaseException as error:  # noqa: BLE001  (raised where the steps wait for the answer)
                     trip = taken.throw(error)
                 else:
                     trip = taken.send(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Final
 
-from .base import Storage
+from .base import AsyncStorage, Storage
 from .hosts import host_of
 
 SCHEMA: Final = "entitlements"
@@ -30,3 +30,19 @@ def join(connection: object, storage: Any) -> Storage:
 
         return JoinedPostgres(host, schema=getattr(storage, "schema", SCHEMA), write_timeout=PATIENCE)
     raise TypeError("this connection is awaited; join it with AsyncEntitlements")
+
+
+def join_async(connection: object, storage: Any) -> Storage | AsyncStorage:
+    """Return what `join` does, for an engine that is awaited: on a connection of psycopg's that is awaited, too.
+
+    A connection of sqlite3 is used in place: its host has the lock already, so nothing is waited for.
+    """
+    host = partial(host_of, connection)
+    kind = host().kind
+    if kind == "postgres":
+        raise TypeError("this connection blocks, and the engine is awaited; join an AsyncConnection of psycopg")
+    if kind == "sqlite":
+        return join(connection, storage)
+    from .joined_async import AsyncJoinedPostgres  # noqa: PLC0415
+
+    return AsyncJoinedPostgres(host, schema=getattr(storage, "schema", SCHEMA), write_timeout=PATIENCE)

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from entitlements import Catalog, Entitlements
-from entitlements.freshness import PULSE_EVERY
 from entitlements.errors import IdempotencyConflict, StorageError, StorageUnavailable
+from entitlements.freshness import PULSE_EVERY
 from entitlements.storage.sqlite import SQLiteStorage
 
 CATALOG = Catalog.load(

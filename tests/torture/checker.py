@@ -150,7 +150,7 @@ class Stream:
     def bounds(self):
         """Work out between which moments each batch was committed; it raises where the order contradicts real time."""
         self.lo, self.hi = [0], [0]
-        for number, batch in enumerate(self.batches, start=1):
+        for number in range(1, len(self.batches) + 1):
             owners = self.owners[number]
             may_have = [call for call in owners if not (call["end"] and call["end"]["ended"] in {"failed", "refused"})]
             writers = [call for call in may_have if is_first(call)] or may_have
@@ -195,7 +195,7 @@ class Stream:
         except rules.Refused as refused:
             said = f"the rules refuse batch {number} with {refused.kind}"
             raise self.anomaly("against the rules", said, batch, call, alive(before)) from None
-        if answer.get("allowed") is False and call["f"] not in {"settle"}:
+        if answer.get("allowed") is False and call["f"] != "settle":
             raise self.anomaly("overspent", f"the rules deny batch {number}: {answer}", batch, call, alive(before))
         expected, found = sorted(state.moves, key=repr), sorted(map(move_of, shown(batch)), key=repr)
         if expected != found:

@@ -26,7 +26,7 @@ class History:
 
 def lines_of(path):
     """Yield the lines of a history; the last may be torn."""
-    with open(path, encoding="utf-8") as file:
+    with path.open(encoding="utf-8") as file:
         for line in file:
             if line.endswith("\n"):
                 yield json.loads(line)
@@ -46,4 +46,4 @@ def calls_of(paths):
 
 def events_of(path):
     """Return what the nemesis did, in order."""
-    return list(lines_of(path)) if os.path.exists(path) else []
+    return list(lines_of(path)) if path.exists() else []

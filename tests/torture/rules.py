@@ -63,7 +63,7 @@ def settle(state, call, at):
     hold, late = held(state, call["hold"])
     if hold.counter:
         return settle_usage(state, call, hold, late, at)
-    units, lines, rest, left = call["amount"], [], [], call["amount"]
+    lines, rest, left = [], [], call["amount"]
     for name, part in () if late else hold.slices:
         taken = min(part, left)
         left -= taken

@@ -50,7 +50,7 @@ class Workload:
         (verb,) = draw.choices(list(self.weights), list(self.weights.values()))
         return draw, verb
 
-    def arguments(self, verb, stream, n, draw):
+    def arguments(self, verb, stream, n, draw):  # noqa: C901  (a table of verbs)
         amount, credit = draw.choice(SMALL), draw.choices(("ai", "tab", "part"), (6, 2, 2))[0]
         match verb:
             case "grant":
