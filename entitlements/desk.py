@@ -22,7 +22,7 @@ from .cases import Case
 from .catalog.model import EMPTY, Catalog
 from .deciding import check, counters_of, snapshot
 from .decisions import Decision, stands
-from .errors import OutcomeUnknown, StorageUnavailable
+from .errors import LogCorrupt, OutcomeUnknown, StorageError, StorageUnavailable
 from .freshness import Clock, Freshness, system_clock
 from .hearing import Hearing, Outdated, Unfixed, Unsold
 from .judging import without_storage
@@ -142,6 +142,12 @@ class Desk:
                 unknown += 1
                 if unknown > ASK_AGAIN:
                     raise
+            except LogCorrupt:
+                raise
+            except StorageError as fault:
+                if not unknown:
+                    raise
+                raise OutcomeUnknown(key) from fault  # this time nothing was written, but what of the first?
             else:
                 return result, hearing
 

@@ -19,6 +19,7 @@ from .checker import Anomaly, check_run
 from .clock import SharedClock
 from .history import History, calls_of, events_of, lines_of
 from .nemesis import Nemesis
+from .places import places_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,8 +36,8 @@ class Worker:
 class Fleet:
     """The workers of a round; one that died is started again where it stopped."""
 
-    def __init__(self, place, disk, address, told):
-        self.place, self.disk = place, disk
+    def __init__(self, place, address, told):
+        self.place = place
         self.told = {"place": str(place), "address": address, **told}
         self.workers = [Worker(number, self.start(number)) for number in range(told["workers"])]
 
@@ -86,11 +87,11 @@ class Plan:
                 "patience": self.patience, "canary": self.canary, "verbs": self.verbs}  # fmt: skip
 
 
-def run_round(plan, place, disk, address):
+def run_round(plan, place, where):
     """Work, with faults, then resolve and judge; return counts, raise Anomaly."""
     clock, events = SharedClock(place / "clock"), History(place / "nemesis.jsonl")
-    fleet = Fleet(place, disk, address, plan.told())
-    evil = Nemesis(fleet, place, clock, events, plan.seed, plan.kinds)
+    fleet = Fleet(place, where.address, plan.told())
+    evil = Nemesis(fleet, where, clock, events, plan.seed, plan.kinds)
     try:
         evil.torment(time.monotonic() + plan.seconds)
         fleet.stop()
@@ -98,7 +99,9 @@ def run_round(plan, place, disk, address):
         for worker in fleet.workers:
             worker.process.kill()
             worker.process.wait()
-    finish(place, address)
+    if left := where.left():
+        raise Anomaly("left behind", "; ".join(left), "everybody")
+    finish(place, where.address)
     return judged(place) + Counter({f"fault {kind}": count for kind, count in evil.counts.items()})
 
 
@@ -128,33 +131,33 @@ def run(minutes, storage, seed, canary=None):
     """Run rounds until the time is over; return the exit status."""
     total, until, number = Counter(), time.monotonic() + minutes * 60, 0
     print(f"torture: {minutes:g} minutes on {storage}, seed {seed}", flush=True)
-    while number == 0 or time.monotonic() + 5 < until:
-        seconds = min(45, max(5, (until - time.monotonic()) * 0.6))
-        place = Path(tempfile.mkdtemp(prefix="torture-"))
-        try:
-            total += one_round(f"{seed}/{number}", seconds, storage, canary, place)
-        except Anomaly as anomaly:
-            report(anomaly, place, f"{seed}/{number}")
-            return 1
-        shutil.rmtree(place)
-        number += 1
+    with tempfile.TemporaryDirectory(prefix="torture-server-") as home, places_of(storage, home) as place_of:
+        while number == 0 or time.monotonic() + 5 < until:
+            seconds = min(45, max(4, (until - time.monotonic()) * 0.6))
+            place = Path(tempfile.mkdtemp(prefix="torture-"))
+            try:
+                total += one_round(f"{seed}/{number}", seconds, place_of(place, number), canary, place)
+            except Anomaly as anomaly:
+                report(anomaly, place, f"{seed}/{number}")
+                return 1
+            shutil.rmtree(place)
+            number += 1
     print(f"verdict: valid, {number} rounds, seed {seed}")
     print("\n".join(f"  {name:<28} {count:>9,}" for name, count in sorted(total.items())))
     return 0
 
 
-def one_round(seed, seconds, storage, canary, place):
-    """Run a round with faults of one kind or of all, as the seed has it."""
+def one_round(seed, seconds, where, canary, place):
+    """Run a round with no faults, those of one group, or all, as the seed has it."""
     draw = random.Random(f"{seed}/round")
-    disk = nemesis.mounted(place)
     try:
-        kinds = nemesis.possible(disk is not None)
-        some = draw.choice(([], kinds, kinds, nemesis.PROCESSES, nemesis.CLOCK, kinds[-1:], kinds[3:]))
-        plan = Plan(seed, seconds, some, workers=draw.choice((2, 3, 4)), threads=draw.choice((1, 2, 4)), canary=canary)
-        counts = run_round(plan, place, disk or place, f"sqlite:///{disk or place}/app.db")
+        groups = nemesis.possible(where)
+        every = [kind for group in groups for kind in group]
+        kinds = draw.choice(([], every, every, every, *groups))
+        plan = Plan(seed, seconds, kinds, workers=draw.choice((2, 3, 4)), threads=draw.choice((1, 2, 4)), canary=canary)
+        counts = run_round(plan, place, where)
     finally:
-        if disk is not None:
-            nemesis.unmounted(disk)
+        where.close()
     told = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()) if not name.startswith("verb "))
     print(f"round {seed}: {told}", flush=True)
     return counts

@@ -6,7 +6,6 @@ is alive of it, to ask what another call would have come to at that point.
 """
 
 from collections import ChainMap
-from copy import copy
 from dataclasses import dataclass, field, replace
 
 HOUR = 3_600_000_000
@@ -39,6 +38,12 @@ class Block:
     free: int
     held: int = 0
     void: bool = False
+
+    def twin(self):
+        """A copy."""
+        twin = object.__new__(Block)
+        twin.__dict__.update(self.__dict__)
+        return twin
 
 
 @dataclass
@@ -74,7 +79,7 @@ class State:
 
     def trial(self):
         """A copy that may be moved on without this one noticing."""
-        blocks = {name: copy(block) for name, block in self.blocks.items()}
+        blocks = {name: block.twin() for name, block in self.blocks.items()}
         shared = {name: ChainMap({}, getattr(self, name)) for name in ("spent", "closed", "counters", "taken", "refunded")}
         return replace(self, blocks=blocks, holds=dict(self.holds), debts=dict(self.debts), overrides=dict(self.overrides),
                        moves=[], **shared)  # fmt: skip
@@ -96,7 +101,7 @@ class State:
         if name not in self.blocks:
             if name not in self.spent:
                 raise Refused("UnknownBlock")
-            self.blocks[name] = copy(self.spent[name])
+            self.blocks[name] = self.spent[name].twin()
         return self.blocks[name]
 
     def bury(self):
@@ -106,17 +111,18 @@ class State:
 
     def fall_due(self, at):
         """Play everything that ended up to an instant, one instant after the other."""
-        while True:
-            ends = [block.ends for block in self.blocks.values() if block.free] + [hold.ends for hold in self.holds.values()]
-            instant = min(ends, default=NEVER)
-            if instant > at:
-                return
+        while (instant := self.next_end()) <= at:
             for block in self.blocks.values():
                 if block.free and block.ends == instant:
                     self.take(block, instant, "expired", block.free)
             for hold in sorted((hold for hold in self.holds.values() if hold.ends == instant), key=lambda hold: hold.id):
                 self.let_go(hold, hold.slices, hold.units, instant)
             self.repay(list(self.blocks.values()), instant)
+
+    def next_end(self):
+        """The instant at which something ends by itself next."""
+        ends = [block.ends for block in self.blocks.values() if block.free] + [hold.ends for hold in self.holds.values()]
+        return min(ends, default=NEVER)
 
     def take(self, block, at, kind, units):
         """Move units out of what is free of a block."""
@@ -142,7 +148,7 @@ class State:
 
     def repay(self, blocks, at):
         """Blocks pay what is owed in their credit, the first to burn first."""
-        for block in sorted(blocks, key=burns):
+        for block in sorted(blocks, key=burns) if any(self.debts.values()) else ():
             owed = self.debts.get(block.credit, 0)
             if owed and block.free and not block.void and block.begins <= at < block.ends:
                 paid = min(owed, block.free)

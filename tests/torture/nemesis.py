@@ -4,6 +4,7 @@ Each fault is a method that begins it, lets it last and ends it, and is written 
 nemesis. What this machine does not allow is said once, and loudly, and left out.
 """
 
+import contextlib
 import os
 import random
 import shutil
@@ -11,14 +12,13 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 
 class Nemesis:
-    """Does faults of these kinds to a fleet of workers until a moment of the monotonic clock."""
+    """Does faults of these kinds to a fleet of workers, and to where they keep their logs."""
 
-    def __init__(self, fleet, place, clock, history, seed, kinds):
-        self.fleet, self.place, self.clock, self.history = fleet, place, clock, history
+    def __init__(self, fleet, where, clock, history, seed, kinds):
+        self.fleet, self.where, self.clock, self.history = fleet, where, clock, history
         self.draw = random.Random(f"{seed}/nemesis")
         self.kinds, self.counts = kinds, {}
 
@@ -65,9 +65,9 @@ class Nemesis:
     def jump(self):
         """Move the clock of everybody: seconds or hours, forwards or back."""
         seconds = self.draw.choice((-7200, -90, -5, 3, 20, 65, 700, 3600))
-        before = self.clock.micros()
+        began, before = time.monotonic_ns(), self.clock.micros()
         self.clock.move(seconds)
-        self.note("jump", seconds=seconds, before=before, after=self.clock.micros())
+        self.note("jump", seconds=seconds, began=began, before=before, after=self.clock.micros())
 
     # To the disk
 
@@ -92,7 +92,7 @@ class Nemesis:
 
     def inject(self, worker, what, calls):
         self.note("strace", worker=worker.number, what=what)
-        command = ["strace", "-f", "-q", "-o", str(self.place / "strace.out"), "-e", f"trace={calls}", "-e", what, "-p"]
+        command = ["strace", "-f", "-q", "-o", str(self.fleet.place / "strace.out"), "-e", f"trace={calls}", "-e", what, "-p"]
         tracer = subprocess.Popen([*command, str(worker.process.pid)], stderr=subprocess.DEVNULL)
         try:
             tracer.wait(timeout=self.draw.uniform(0.3, 1.5))
@@ -102,7 +102,7 @@ class Nemesis:
 
     def disk_full(self):
         """Fill the disk that the database is on, and give the room back later."""
-        stuffing = self.fleet.disk / "stuffing"
+        stuffing = self.where.disk / "stuffing"
         self.note("disk_full")
         try:
             with stuffing.open("wb", buffering=0) as file:
@@ -114,27 +114,94 @@ class Nemesis:
             stuffing.unlink(missing_ok=True)
 
 
+    # To the server
+
+    def cut_before(self):
+        """Cut connections just before a COMMIT reaches the server."""
+        self.cut("before")
+
+    def cut_after(self):
+        """Cut connections just after a COMMIT was carried out, before anybody is told."""
+        self.cut("after")
+
+    def cut(self, kind):
+        self.note(f"cut {kind}")
+        self.where.proxy.kind = kind
+        try:
+            time.sleep(self.draw.uniform(0.3, 2))
+        finally:
+            self.where.proxy.kind = None
+
+    def delay(self):
+        """Let every answer of the server come late."""
+        self.note("delay")
+        self.where.proxy.delay = self.draw.uniform(0.01, 0.2)
+        try:
+            time.sleep(self.draw.uniform(0.3, 2))
+        finally:
+            self.where.proxy.delay = 0.0
+
+    def terminate(self):
+        """Have the server end the connection of a worker, whatever it is doing."""
+        self.note("terminate")
+        for pid in self.some_backends():
+            self.where.server.ask("SELECT pg_terminate_backend(%s)", pid)
+
+    def freeze_backend(self):
+        """Stop processes of the server, locks in their hands perhaps, and let them go on later."""
+        self.note("freeze_backend")
+        stopped = self.some_backends()
+        try:
+            for pid in stopped:
+                signalled(pid, signal.SIGSTOP)
+            time.sleep(self.draw.uniform(0.2, 2.5))
+        finally:
+            for pid in stopped:
+                signalled(pid, signal.SIGCONT)
+
+    def some_backends(self):
+        pids = self.where.server.backends()
+        return self.draw.sample(pids, min(len(pids), self.draw.randint(1, 3)))
+
+    def restart(self):
+        """Crash the server, and start it again; it recovers from its log."""
+        self.note("restart")
+        self.where.server.crash()
+        time.sleep(self.draw.uniform(0, 1))
+        self.where.server.start()
+
+
 CLOCK = ["jump"]
 PROCESSES = ["kill", "freeze"]
 DISK = ["syscalls", "kill_in_syscall", "slow_disk"]
+NETWORK = ["cut_before", "cut_after", "delay"]
+SERVER = ["terminate", "freeze_backend", "restart"]
 
 
-def possible(mount):
-    """Return the kinds of fault this machine allows, and say loudly which it does not."""
-    kinds = [*PROCESSES, *CLOCK]
+def possible(where):
+    """Return the groups of faults this machine allows in a place, and say loudly what it does not."""
+    groups = [PROCESSES, CLOCK]
+    if where.address.startswith("postgresql"):
+        return [*groups, NETWORK, SERVER]
     if traces():
-        kinds += DISK
+        groups.append(DISK)
     else:
         complain("no system call can be made to fail, and no disk be slow: strace is missing or may not trace")
-    if mount:
-        kinds.append("disk_full")
+    if where.disk:
+        groups.append(["disk_full"])
     else:
         complain("no disk can be filled: mounting a tmpfs needs root")
-    return kinds
+    return groups
 
 
 def complain(what):
     print(f"NOT INJECTED: {what}", file=sys.stderr, flush=True)
+
+
+def signalled(pid, what):
+    """Signal a process that may be gone already."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, what)
 
 
 def traces():
@@ -144,16 +211,3 @@ def traces():
     tried = subprocess.run(["strace", "-q", "-o", os.devnull, "-e", "inject=fdatasync:error=EIO", "true"], check=False,
                            stderr=subprocess.DEVNULL)  # fmt: skip
     return tried.returncode == 0
-
-
-def mounted(place, megabytes=24):
-    """Mount a small disk for the database and return its directory, None where that is not allowed."""
-    disk = Path(place) / "disk"
-    disk.mkdir()
-    tried = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "torture", str(disk)], check=False,
-                           stderr=subprocess.DEVNULL)  # fmt: skip
-    return disk if tried.returncode == 0 else None
-
-
-def unmounted(disk):
-    subprocess.run(["umount", "-l", str(disk)], check=True)

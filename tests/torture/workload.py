@@ -10,7 +10,7 @@ import random
 CUSTOMERS = 6
 SMALL = (1, 1, 2, 3, 5, 8, 13)
 VERBS = {
-    "grant": 8, "consume_credits": 16, "reserve_credits": 6, "reserve": 3, "settle": 7, "release": 2, "refund": 4,
+    "grant": 6, "consume_credits": 16, "reserve_credits": 6, "reserve": 3, "settle": 7, "release": 2, "refund": 4,
     "void_block": 1, "sweep": 1, "consume": 14, "record": 2, "free": 2, "reset_usage": 1, "subscribe": 2, "change_plan": 2,
     "cancel": 2, "override": 2, "remove_override": 2, "balance": 8, "check": 9, "snapshot": 4, "erase": 0.2,
 }  # fmt: skip
@@ -55,7 +55,7 @@ class Workload:
         match verb:
             case "grant":
                 lasts = draw.choice((None, 3, 10, 60, 3600))
-                return {"credit": credit, "amount": draw.choice((5, 20, 40)), "lasts": lasts,
+                return {"credit": credit, "amount": draw.choice((3, 8, 15)), "lasts": lasts,
                         "priority": draw.choice((50, 50, 10)), "paid": draw.random() < 0.6}  # fmt: skip
             case "consume_credits":
                 return {"credit": credit, "amount": amount}
