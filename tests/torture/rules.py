@@ -310,6 +310,8 @@ def remove_override(state, call, at):
 
 
 def erase(state, call, at):
+    if not state.number:
+        raise Refused("UnknownCustomer")
     return {}
 
 
