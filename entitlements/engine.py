@@ -22,6 +22,7 @@ from .amounts import Amount
 from .audit_verbs import AuditVerbs
 from .bound import Customer
 from .catalog.model import Catalog, Depletion, Mode
+from .consuming import Request, checked
 from .credit_verbs import CreditVerbs
 from .decisions import Decision, stands
 from .desk import desk_of
@@ -326,6 +327,14 @@ class Entitlements(CreditVerbs, AuditVerbs):
         """
         told = {"scope": scope, "dimensions": dimensions, "occurred_at": occurred_at, "depletion": depletion}
         return cast("Decision", self._write("consume", customer, key, feature=feature, amount=amount, **told))
+
+    def consume_many(self, requests: Sequence[Request]) -> list[Decision]:
+        """Consume several things in one commit, of any customers, in their order; each has its own key and answer.
+
+        A denial stops nothing. What `consume` would raise for one of them, such as IdempotencyConflict,
+        is raised with a note that says for which, and then none is booked.
+        """
+        return self._run(self._desk.write_all(checked(requests)))
 
     def record(
         self,

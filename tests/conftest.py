@@ -15,10 +15,12 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from entitlements import Entitlements
 from entitlements.storage.memory import MemoryStorage
+from entitlements.storage.opening import open_storage
 from entitlements.storage.sqlite import SQLiteStorage
 from entitlements.testing import FrozenClock
 
@@ -98,9 +100,29 @@ def postgres_server() -> Iterator[str]:
             server.wait(30)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(scope="session")
+def emptied(postgres_url: str) -> Iterator[Callable[[], str]]:
+    """Empties one PostgreSQL schema, past its triggers, and gives its address; that is faster than making one."""
+    schema = f"tests_{os.getpid()}"
+    address = f"{postgres_url}{'&' if '?' in postgres_url else '?'}schema={schema}"
+    open_storage(address).close()
+    tables = ("batches", "entries", "personal", "erased", "heads", "blocks", "holds", "counters")
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")
+
+        def empty() -> str:
+            connection.execute("; ".join(f"DELETE FROM {schema}.{table}" for table in tables))
+            return address
+
+        yield empty
+        connection.execute(f"DROP SCHEMA {schema} CASCADE")
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def storage(request: pytest.FixtureRequest) -> str:
     """The address of a fresh storage, on each kind of storage in turn."""
+    if request.param == "postgres":
+        return request.getfixturevalue("emptied")()
     return "memory:" if request.param == "memory" else f"sqlite:///{request.getfixturevalue('database')}"
 
 

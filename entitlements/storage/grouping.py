@@ -135,6 +135,8 @@ class Turns:
 
     def _chosen(self, leader: _Party) -> list[_Party]:
         """Return who is decided next, in the order they came."""
+        for settled in [party for party in self._waiting if party.is_settled]:  # who was interrupted on leaving
+            del self._waiting[settled]
         if leader.is_interruptible:
             return [leader]
         chosen, calls = list[_Party](), 0
@@ -142,7 +144,7 @@ class Turns:
             calls += len(party.calls)
             if chosen and (party.is_alone or calls > self._most):
                 break
-            if party.calls and not party.is_settled:
+            if party.calls:
                 chosen.append(party)
             if party.is_alone:
                 break
@@ -161,7 +163,7 @@ class Turns:
         with self._guard:
             if party in self._under_way or party.is_settled:
                 return False
-            del self._waiting[party]
+            self._waiting.pop(party, None)
             return True
 
     def _leave(self, party: _Party) -> None:
@@ -172,7 +174,7 @@ class Turns:
                 self._called = None
             if self._leader is not None or self._called is not None:
                 return
-            waiting = [each for each in islice(self._waiting, 2) if not each.is_settled]
+            waiting = [each for each in self._waiting if not each.is_settled]
             self._called = next((each for each in waiting if not each.is_interruptible), next(iter(waiting), None))
             if self._called is not None:
                 self._called.wake()

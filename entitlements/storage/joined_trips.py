@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final, TypeVar
 
 from ..errors import StorageError
-from .postgres_trips import Row, Statement, Steps, Trip, is_framing
+from .postgres_trips import Row, Statement, Steps, Trip, within
 
 R = TypeVar("R")
 
@@ -54,9 +54,10 @@ def _inner(steps: Steps[R]) -> Steps[R]:
 
 def _sent(trip: Trip) -> Steps[list[list[Row]]]:
     """Send what a trip has inside a transaction; what was left out has no rows."""
-    own = [statement for statement in trip.statements if not is_framing(statement)]
+    inner = [within(statement) for statement in trip.statements]
+    own = [statement for statement in inner if statement is not None]
     found = iter((yield Trip(own)) if own else ())
-    return [[] if is_framing(statement) else next(found) for statement in trip.statements]
+    return [[] if statement is None else next(found) for statement in inner]
 
 
 def _patience(lock_timeout: str) -> Statement:

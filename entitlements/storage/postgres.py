@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import attrs
 import psycopg
@@ -19,10 +20,11 @@ from ..ledger.records import Kept
 from ..ledger.state import State
 from . import postgres_readings as readings
 from .base import Call, Decide, FeedPage, Outcome, Reads, Written
+from .grouping import Take, Turns
 from .heads import Heads
-from .keeping import MOST_TOLD, bounded, patience
+from .keeping import MOST_TOLD, bounded, patience, plain
 from .postgres_auditing import auditing, counter_page, flaws_of_schema, record_page
-from .postgres_connection import IDLE_FOR, OPTIONS, Lost, Texts, failure, place_name, translated
+from .postgres_connection import IDLE_FOR, OPTIONS, Lost, Texts, failure, interruption, place_name, translated
 from .postgres_readings import Place, cursor_of, place_of
 from .postgres_schema import migrating, schema_name
 from .postgres_statements import looking, writing
@@ -51,6 +53,8 @@ class PostgresStorage:
         self._process = os.getpid()
         self._texts = Texts(schema)
         self._heads = Heads()
+        self._guard = threading.Lock()
+        self._turns: WeakValueDictionary[str, Turns] = WeakValueDictionary()
         self._deciding: set[int] = set()
         self._closed = False
         self._beat = threading.Lock()
@@ -68,37 +72,38 @@ class PostgresStorage:
 
     def transact(self, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
         """Show `decide` the customer's state and append the batch it returns, all or nothing."""
-        (outcome,) = self.transact_all([Call(customer, key, reads, decide)])
+        self._check_usable()
+        self._refuse_nesting()
+        plain(customer, key)
+        (outcome,) = self._turns_of(customer).carry_out([Call(customer, key, reads, decide)])
         answer: R = outcome.answer()
         return answer
 
     def transact_all(self, calls: Sequence[Call]) -> list[Outcome]:
         """Decide all calls in their order, append what they come to in one commit, and return what each came to."""
-        if not calls:
-            return []
-        me = threading.get_ident()
-        if me in self._deciding:
-            raise StorageError(f"{self.where}: a decision cannot use the storage that is running it")
-        try:
-            self._deciding.add(me)
-            return self._run(lambda wait: writing(self._heads, self.schema, calls, wait))
-        finally:
-            self._deciding.discard(me)
+        self._check_usable()
+        self._refuse_nesting()
+        plain(*(text for call in calls for text in (call.customer, call.key)))
+        return self._carry_out(self._deadline(), lambda: calls) if calls else []
 
     def state(self, customer: str, reads: Reads) -> State:
         """Return the last committed head and the counters `reads` names, of one instant; takes no lock."""
+        plain(customer)
         return self._run(lambda _: looking(self._heads, customer, reads))
 
     def entries(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
         """Return entries in order of seq, which counts from 1 without gaps."""
+        plain(customer)
         return self._run(lambda _: readings.reading_entries(customer, bounded(after), bounded(limit)))
 
     def batches(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Batch]:
         """Return whole batches in order of number, which counts from 1 without gaps."""
+        plain(customer)
         return self._run(lambda _: readings.reading_batches(customer, bounded(after), bounded(limit)))
 
     def batch(self, customer: str, key: str) -> Batch | None:
         """Return the batch of a key, None where there is none."""
+        plain(customer, key)
         return self._run(lambda _: readings.reading_batch(customer, key))
 
     def feed(self, *, after: str | None = None, limit: int = 1000) -> FeedPage:
@@ -148,10 +153,24 @@ class PostgresStorage:
         self._closed = True
         self._pool.close()
 
-    def _run(self, steps: Callable[[float], Steps[R]]) -> R:
+    def _carry_out(self, deadline: float, take: Take) -> list[Outcome]:
+        me, calls = threading.get_ident(), list[Call]()
+
+        def steps(wait: float) -> Steps[list[Outcome]]:
+            if not calls:
+                calls.extend(take())
+            return writing(self._heads, self.schema, calls, wait)
+
+        try:
+            self._deciding.add(me)
+            return self._run(steps, deadline)
+        finally:
+            self._deciding.discard(me)
+
+    def _run(self, steps: Callable[[float], Steps[R]], deadline: float | None = None) -> R:
         """Run a procedure on a connection, and on another where one was lost before anything was committed."""
         self._check_usable()
-        deadline, tries = self._deadline(), self._tries
+        deadline, tries = deadline or self._deadline(), self._tries
         while True:
             tries -= 1
             try:
@@ -184,6 +203,17 @@ class PostgresStorage:
 
     def _driven(self, connection: psycopg.Connection[Any], steps: Steps[R]) -> R:
         return drive(connection, steps, self._texts, self.where)
+
+    def _turns_of(self, customer: str) -> Turns:
+        with self._guard:
+            turns = self._turns.get(customer)
+            if turns is None:
+                turns = self._turns[customer] = Turns(self._carry_out, self.where, write_timeout=self._write_timeout)
+            return turns
+
+    def _refuse_nesting(self) -> None:
+        if threading.get_ident() in self._deciding:
+            raise StorageError(f"{self.where}: a decision cannot use the storage that is running it")
 
     def _deadline(self) -> float:
         return time.monotonic() + self._write_timeout
@@ -236,6 +266,10 @@ def _sent(connection: psycopg.Connection[Any], trip: Trip, texts: Texts, where: 
             cursors = [connection.execute(texts[text], values) for text, values in trip.statements]
         return [_rows(cursor) for cursor in cursors]
     except psycopg.Error as error:
+        interrupt = interruption(error)
+        if interrupt is not None:
+            connection.close()
+            raise interrupt from None
         fault = failure(connection, trip, error, where)
         raise fault from error
     except BaseException:

@@ -19,10 +19,10 @@ from ..ledger.state import State
 from . import postgres_readings as readings
 from .base import Call, Decide, FeedPage, Outcome, Reads, Written
 from .heads import Heads
-from .keeping import MOST_TOLD, bounded, patience
+from .keeping import MOST_TOLD, bounded, patience, plain
 from .postgres import migrate
 from .postgres_auditing import auditing_at_once, flaws_of_schema
-from .postgres_connection import IDLE_FOR, OPTIONS, Lost, Texts, failure, place_name
+from .postgres_connection import IDLE_FOR, OPTIONS, Lost, Texts, failure, interruption, place_name
 from .postgres_readings import Place, cursor_of, place_of
 from .postgres_schema import schema_name
 from .postgres_statements import looking, writing
@@ -64,28 +64,34 @@ class AsyncPostgresStorage:
     async def transact(self, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
         """Show `decide` the customer's state and append the batch it returns, all or nothing."""
         self._check_usable()
+        plain(customer, key)
         outcome = await self._turns.carry_out(Call(customer, key, reads, decide))
         answer: R = outcome.answer()
         return answer
 
     async def transact_all(self, calls: Sequence[Call]) -> list[Outcome]:
         """Decide all calls in their order, append what they come to in one commit, and return what each came to."""
+        plain(*(text for call in calls for text in (call.customer, call.key)))
         return await self._carry_out(calls, time.monotonic() + self._write_timeout) if calls else []
 
     async def state(self, customer: str, reads: Reads) -> State:
         """Return the last committed head and the counters `reads` names, of one instant; takes no lock."""
+        plain(customer)
         return await self._run(lambda _: looking(self._heads, customer, reads))
 
     async def entries(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
         """Return entries in order of seq, which counts from 1 without gaps."""
+        plain(customer)
         return await self._run(lambda _: readings.reading_entries(customer, bounded(after), bounded(limit)))
 
     async def batches(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Batch]:
         """Return whole batches in order of number, which counts from 1 without gaps."""
+        plain(customer)
         return await self._run(lambda _: readings.reading_batches(customer, bounded(after), bounded(limit)))
 
     async def batch(self, customer: str, key: str) -> Batch | None:
         """Return the batch of a key, None where there is none."""
+        plain(customer, key)
         return await self._run(lambda _: readings.reading_batch(customer, key))
 
     async def feed(self, *, after: str | None = None, limit: int = 1000) -> FeedPage:
@@ -213,6 +219,10 @@ async def _sent(connection: Connection, trip: Trip, texts: Texts, where: str) ->
             cursors = [await connection.execute(texts[text], values) for text, values in trip.statements]
         return [await _rows(cursor) for cursor in cursors]
     except psycopg.Error as error:
+        interrupt = interruption(error)
+        if interrupt is not None:
+            await connection.close()
+            raise interrupt from None
         fault = failure(connection, trip, error, where)
         raise fault from error
     except BaseException:

@@ -71,6 +71,14 @@ def failure(connection: Any, trip: Trip, error: psycopg.Error, where: str) -> St
     return translated(error, where)
 
 
+def interruption(error: BaseException) -> BaseException | None:
+    """Return the interrupt or the cancellation that an error of the driver came of, None where it came of none."""
+    cause = error.__context__
+    while cause is not None and isinstance(cause, Exception):
+        cause = cause.__context__
+    return cause
+
+
 def translated(error: psycopg.Error, where: str) -> StorageError:
     """Return the driver's error as ours, where nothing was committed."""
     state = error.sqlstate or ""

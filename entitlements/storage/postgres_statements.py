@@ -23,13 +23,13 @@ from .base import Call, Outcome, Reads
 from .heads import Heads
 from .keeping import follow
 from .postgres_readings import batches_of, log_of, secrets_of
-from .postgres_trips import COMMIT, Row, Statement, Steps, Trip, begin_reading, begin_writing, lock_of
+from .postgres_trips import COMMIT, Row, Statement, Steps, Trip, array_of, begin_reading, begin_writing, lock_of
 from .rows import digests_of_head, head_from, is_current, one, same_parts
 
 _HEAD: Final = """
     SELECT seq, batches, at, fold_version, hash, CASE WHEN xmin::text = $2 THEN NULL ELSE head END, xmin::text
     FROM {schema}.heads WHERE customer = $1"""
-_PRIORS: Final = "SELECT number FROM {schema}.batches WHERE customer = $1 AND key = ANY($2::text[])"
+_SHOWN: Final = "SELECT * FROM {schema}.shown($1, $2, $3, $4, $5)"
 _SALT: Final = "SELECT salt FROM {schema}.personal WHERE customer = $1 LIMIT 1"
 _BLOCKS: Final = "SELECT id, block, free_units, held_units FROM {schema}.blocks WHERE customer = $1"
 _HOLDS: Final = "SELECT id, hold FROM {schema}.holds WHERE customer = $1"
@@ -40,9 +40,8 @@ _COUNTERS: Final = """
 _ADD_BATCH: Final = """
     INSERT INTO {schema}.batches (customer, number, key, at, first_seq, last_seq, request, result, hash)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"""
-_ADD_ENTRY: Final = """
-    INSERT INTO {schema}.entries (customer, seq, batch, kind, at, subject, counter, "window", amount, data, block)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"""
+_ADD_BATCH_OF_ONE: Final = """
+    SELECT {schema}.add_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"""
 _ADD_ENTRIES: Final = """
     INSERT INTO {schema}.entries (customer, seq, batch, kind, at, subject, counter, "window", amount, data, block)
     SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::text[],
@@ -50,8 +49,7 @@ _ADD_ENTRIES: Final = """
 _SEAL: Final = """
     INSERT INTO {schema}.personal (customer, digest, salt, value, number) VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT DO NOTHING"""
-_MOVE_HEAD: Final = """
-    UPDATE {schema}.heads SET seq = $2, batches = $3, at = $4, hash = $5 WHERE customer = $1 RETURNING xmin::text"""
+_MOVE: Final = "SELECT {schema}.move($1, $2, $3, $4, $5, $6, $7, $8)"
 _SET_HEAD: Final = """
     INSERT INTO {schema}.heads AS h (customer, seq, batches, at, hash, fold_version, head)
     VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -95,7 +93,7 @@ class Log:
     counters: dict[CounterKey, int] = attrs.Factory(dict)
     priors: dict[str, Batch] = attrs.Factory(dict)
     guesses: Mapping[int, list[CounterKey]] = attrs.Factory(dict)
-    writes: list[Statement] = attrs.Factory(list)
+    lines: list[Statement] = attrs.Factory(list)
     changed: dict[CounterKey, int] = attrs.Factory(dict)
     blocks: set[str] = attrs.Factory(set)
     holds: set[str] = attrs.Factory(set)
@@ -111,9 +109,9 @@ class Log:
         self.blocks |= blocks
         self.holds |= holds
         self.priors[key] = batch
-        self.writes += _record(kept)
+        self.lines = _record(kept)
         if is_erasure(batch):
-            self.writes += [(_KEEP_DIGESTS, (self.customer,)), (_FORGET, (self.customer,))]
+            self.lines += [(_KEEP_DIGESTS, (self.customer,)), (_FORGET, (self.customer,))]
             self.erases = True
 
 
@@ -123,14 +121,17 @@ def writing(heads: Heads, schema: str, calls: Sequence[Call], wait: float) -> St
     Where a call's own `reads` or `decide` raises, that is what it comes to, and it alone writes nothing.
     """
     logs = yield from _find(heads, schema, calls, wait)
-    outcomes = list[Outcome]()
+    outcomes, lines = list[Outcome](), list[Statement]()
     for call in calls:
-        outcomes += [(yield from _decided(logs[call.customer], call))]
-    written = [log for log in logs.values() if log.writes or log.refolded]
+        log = logs[call.customer]
+        outcomes += [(yield from _decided(log, call))]
+        lines += log.lines
+        log.lines = []
+    written = [log for log in logs.values() if log.head is not log.before or log.refolded]
     if not written:
         yield Trip([COMMIT])
         return outcomes
-    marks = yield from _commit(written, calls)
+    marks = yield from _commit(lines, written, calls)
     for log, mark in zip(written, marks, strict=True):
         heads.put(log.customer, mark, log.head)
     if any(log.erases for log in written):
@@ -143,10 +144,9 @@ def looking(heads: Heads, customer: str, reads: Reads) -> Steps[State]:
     known = heads.latest(customer)
     if known is not None:
         names = _guessed(reads, known[1])
-        asked = (_head(customer, known), *_counters(customer, names or ()), COMMIT)
-        _, _, rows, *found, _ = yield Trip([*begin_reading(), *asked])
-        if names is not None and _mark(rows) == known[0]:
-            return State(known[1], dict.fromkeys(names, 0) | _amounts(found))
+        *_, (row,), _ = yield Trip([*begin_reading(), _shown(customer, known[0], names or (), ()), COMMIT])
+        if names is not None and _mark(row) == known[0]:
+            return State(known[1], dict(zip(names, row[7], strict=True)))
     _, _, *parts = yield Trip([*begin_reading(), *_parts(customer)])
     row = one(parts[0])
     if is_current(row):
@@ -188,35 +188,31 @@ class _Plan:
 
     def __init__(self, customer: str, calls: Sequence[Call], known: tuple[Row, Head] | None) -> None:
         self.customer, self.known = customer, known
-        priors = (_PRIORS, (customer, [call.key for call in calls]))
         self.guesses: dict[int, list[CounterKey]] = {}
-        if known is None:
-            self.statements: list[Statement] = [*_parts(customer), priors]
-            return
-        for call in calls:
-            names = _guessed(call.reads, known[1])
-            if names is not None:
-                self.guesses[id(call)] = names
-        self.names = dict.fromkeys(name for names in self.guesses.values() for name in names)
-        self.statements = [_head(customer, known), *_counters(customer, self.names), priors]
+        self.names: Mapping[CounterKey, None] = {}
+        if known is not None:
+            guessed = [(id(call), _guessed(call.reads, known[1])) for call in calls]
+            self.guesses = {call: names for call, names in guessed if names is not None}
+            self.names = dict.fromkeys(name for names in self.guesses.values() for name in names)
+        shown = _shown(customer, known[0] if known else ("",), self.names, [call.key for call in calls])
+        self.statements = [shown] if known else [shown, *_parts(customer)]
 
 
 def _opened(heads: Heads, plan: _Plan, found: Sequence[list[Row]]) -> Steps[Log]:
     customer, known = plan.customer, plan.known
-    *parts, priors = found
-    row = one(parts[0])
-    if known is not None and _mark(parts[0]) == known[0]:
+    ((*row, amounts, priors),), *parts = found
+    if known is not None and _mark(row) == known[0]:
         log = Log(customer, known[0], known[1], known[1], guesses=plan.guesses)
-        log.counters = dict.fromkeys(plan.names, 0) | _amounts(parts[1:])
+        log.counters = dict(zip(plan.names, amounts, strict=True))
     elif is_current(row):
         if known is not None:
             parts = yield Trip(_parts(customer))
         head = yield from _decoded(heads, customer, parts)
-        log = Log(customer, _mark(parts[0]), head, head)
+        log = Log(customer, _mark(row), head, head)
     else:
         log = yield from _refolded(customer)
     if log.head.known:
-        for (number,) in priors:
+        for number in priors:
             (prior,) = yield from batches_of(customer, number - 1, 1)
             log.priors[prior.key] = prior
     return log
@@ -249,11 +245,10 @@ def _decided(log: Log, call: Call) -> Steps[Outcome]:
     return Outcome(verdict.result)
 
 
-def _commit(logs: Sequence[Log], calls: Sequence[Call]) -> Steps[list[Row]]:
+def _commit(lines: Sequence[Statement], logs: Sequence[Log], calls: Sequence[Call]) -> Steps[list[Row]]:
     """Write what was decided, and commit; return the mark of each head."""
-    statements, places = list[Statement](), []
+    statements, places = [*lines], []
     for log in logs:
-        statements += log.writes
         places.append(len(statements))
         statements += _state(log)
     found = yield Trip([*statements, COMMIT], commits=calls[0].key)
@@ -264,17 +259,17 @@ def _state(log: Log) -> list[Statement]:
     """Return what writes the head of a log, first, and all that stands beside it."""
     customer, before, head = log.customer, log.before, log.head
     seq, batches, at, _, digest = _counts(head)
-    moved = (customer, seq, batches, at, digest)
+    moved, changed = (customer, seq, batches, at, digest), log.changed
     if before.known and same_parts(before, head):
-        statements: list[Statement] = [(_MOVE_HEAD, moved)]
+        statements: list[Statement] = [(_MOVE, (*moved, *_places(changed), array_of(changed.values())))]
+        changed = {}
     else:
         statements = [(_SET_HEAD, (*moved, FOLD_VERSION, sealed_text(encode_head(head), head.salt, {})))]
     if log.refolded:
         statements += [(drop, (customer,)) for drop in _DROP_ALL]
     statements += [_block(customer, head, key) for key in sorted(log.blocks)]
     statements += [_hold(customer, head, key) for key in sorted(log.holds)]
-    counters = sorted(log.changed.items())
-    return statements + [(_SET_COUNTER, (customer, name, from_instant(at), n)) for (name, at), n in counters]
+    return statements + [(_SET_COUNTER, (customer, name, from_instant(at), n)) for (name, at), n in changed.items()]
 
 
 def _block(customer: str, head: Head, key: str) -> Statement:
@@ -294,18 +289,20 @@ def _hold(customer: str, head: Head, key: str) -> Statement:
 
 def _record(record: Record) -> list[Statement]:
     customer, number, key, at, first, last, request, result, digest, lines, secrets = record[:11]
-    statements: list[Statement] = [(_ADD_BATCH, (customer, number, key, at, first, last, request, result, digest))]
+    batch = (customer, number, key, at, first, last, request, result, digest)
     if len(lines) == 1:
-        statements.append((_ADD_ENTRY, (customer, *lines[0])))
+        statements: list[Statement] = [(_ADD_BATCH_OF_ONE, (*batch, *lines[0][2:]))]
     else:
-        statements.append((_ADD_ENTRIES, (customer, *map(list, zip(*lines, strict=True)))))
+        statements = [(_ADD_BATCH, batch), (_ADD_ENTRIES, (customer, *map(list, zip(*lines, strict=True))))]
     return statements + [(_SEAL, (customer, sealed, *secret)) for sealed, secret in secrets.items()]
 
 
 def _refolded(customer: str) -> Steps[Log]:
     """Return a log whose head is folded anew, with all that is to be written for it; empty where there is none."""
     head, counters = fold((yield from log_of(customer)))
-    log = Log(customer, (), EMPTY_HEAD, head, refolded=head.known)
+    if not head.known:
+        return Log(customer, (), EMPTY_HEAD, EMPTY_HEAD)
+    log = Log(customer, (), EMPTY_HEAD, head, refolded=True)
     log.blocks, log.holds = set(head.blocks), set(head.holds)
     log.counters, log.changed = dict(counters), dict(counters)
     return log
@@ -315,27 +312,31 @@ def _parts(customer: str) -> list[Statement]:
     return [(_HEAD, (customer, "")), *((sql, (customer,)) for sql in (_BLOCKS, _HOLDS, _SALT))]
 
 
-def _head(customer: str, known: tuple[Row, Head]) -> Statement:
-    return _HEAD, (customer, known[0][-1])
+def _shown(customer: str, mark: Row, names: Iterable[CounterKey], keys: Iterable[str]) -> Statement:
+    return _SHOWN, (customer, mark[-1], *_places(names), array_of(keys))
+
+
+def _places(names: Iterable[CounterKey]) -> tuple[str, str]:
+    return array_of(name for name, _ in names), array_of(from_instant(start) for _, start in names)
 
 
 def _decoded(heads: Heads | None, customer: str, parts: Sequence[list[Row]]) -> Steps[Head]:
     """Return the head its rows say, from memory where it was decoded before, and remember it."""
     rows, blocks, holds, salts = parts
     row = one(rows)
-    head = None if heads is None else heads.get(customer, _mark(rows))
+    head = None if heads is None else heads.get(customer, _mark(row))
     if head is not None:
         return head
     salt = salts[0][0] if salts else ""
     known = (yield from secrets_of(customer, digests_of_head(row, blocks, holds))) if salts else {}
     head = head_from(customer, row[:6], blocks, holds, salt, known)
     if heads is not None:
-        heads.put(customer, _mark(rows), head)
+        heads.put(customer, _mark(row), head)
     return head
 
 
-def _mark(rows: Sequence[Row]) -> Row:
-    return (*rows[0][:5], rows[0][6]) if rows else ()
+def _mark(row: Sequence[Any]) -> Row:
+    return (*row[:5], row[6]) if row else ()
 
 
 def _counts(head: Head) -> Row:
@@ -350,19 +351,9 @@ def _guessed(reads: Reads, head: Head) -> list[CounterKey] | None:
         return None
 
 
-def _counters(customer: str, names: Iterable[CounterKey]) -> list[Statement]:
-    wanted = dict.fromkeys(names)
-    if not wanted:
-        return []
-    return [(_COUNTERS, (customer, [name for name, _ in wanted], [from_instant(start) for _, start in wanted]))]
-
-
-def _amounts(found: Sequence[list[Row]]) -> dict[CounterKey, int]:
-    return {(name, to_instant(start)): amount for rows in found for name, start, amount in rows}
-
-
 def _amounts_of(customer: str, names: Iterable[CounterKey]) -> Steps[dict[CounterKey, int]]:
     amounts: dict[CounterKey, int] = dict.fromkeys(names, 0)
     if amounts:
-        amounts |= _amounts((yield Trip(_counters(customer, amounts))))
+        (rows,) = yield Trip([(_COUNTERS, (customer, *_places(amounts)))])
+        amounts |= {(name, to_instant(start)): amount for name, start, amount in rows}
     return amounts

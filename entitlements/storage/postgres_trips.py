@@ -9,7 +9,7 @@ on another connection, as it does behind a pooler.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import attrs
@@ -48,19 +48,25 @@ _SETTINGS: Final = """
       set_config('idle_in_transaction_session_timeout', $1, true), set_config('lock_timeout', $2, true),
       set_config('synchronous_commit',
         CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)"""
-_LOCK: Final = "SELECT pg_advisory_xact_lock($1)"
+_LOCK: Final = "SELECT {schema}.lock_all($1, $2, $3)"
+_LOCK_ONLY: Final = "SELECT pg_advisory_xact_lock(lock) FROM unnest($1::bigint[]) AS lock"
 
 
-def begin_writing(locks: Sequence[int], wait: float) -> list[Statement]:
+def begin_writing(locks: Iterable[int], wait: float) -> list[Statement]:
     """Return what begins a transaction that writes, holding these locks; it waits for one `wait` seconds at most.
 
     READ COMMITTED is said whatever the server's default is: what follows a lock must see what was
     committed while it was waited for. Locks are taken in the order of their numbers, so that nobody
     waits for one who waits for him.
     """
-    milliseconds = max(1, min(int(wait * 1000), _LONGEST_MS))
-    settings = (_SETTINGS, (str(max(PATIENCE_MS, milliseconds)), str(milliseconds)))
-    return [_BEGIN_WRITING, settings, *((_LOCK, (lock,)) for lock in sorted(set(locks)))]
+    patience, longest = _milliseconds(wait)
+    return [_BEGIN_WRITING, (_LOCK, (array_of(sorted({*locks})), longest, patience))]
+
+
+def begin_changing(wait: float) -> list[Statement]:
+    """Return what begins a transaction that makes tables, which may not be there yet."""
+    patience, longest = _milliseconds(wait)
+    return [_BEGIN_WRITING, (_SETTINGS, (longest, patience))]
 
 
 def begin_reading() -> list[Statement]:
@@ -68,12 +74,30 @@ def begin_reading() -> list[Statement]:
     return [_BEGIN_READING, (_SETTINGS, (str(PATIENCE_MS), str(PATIENCE_MS)))]
 
 
-def is_framing(statement: Statement) -> bool:
-    """Tell whether a statement begins or commits, or sets what lasts as long as the transaction."""
-    return statement[0] in {_BEGIN_WRITING[0], _BEGIN_READING[0], _SETTINGS, COMMIT[0]}
+def within(statement: Statement) -> Statement | None:
+    """Return a statement as it is run in a transaction that is open already, None where it begins, sets or commits."""
+    text, values = statement
+    if text == _LOCK:
+        return _LOCK_ONLY, values[:1]
+    return None if text in {_BEGIN_WRITING[0], _BEGIN_READING[0], _SETTINGS, COMMIT[0]} else statement
+
+
+def array_of(values: Iterable[int | str]) -> str:
+    """Return an array as PostgreSQL reads it."""
+    return f"{{{','.join([_quoted(value) if isinstance(value, str) else str(value) for value in values])}}}"
 
 
 def lock_of(schema: str, name: str, kind: Literal["customer", "migration"] = "customer") -> int:
     """Return the number of the lock of a customer in a schema; two that share one only wait for each other."""
     text = f"{kind}\0{schema}\0{name}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big", signed=True)
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _milliseconds(wait: float) -> tuple[str, str]:
+    patience = max(1, min(int(wait * 1000), _LONGEST_MS))
+    return str(patience), str(max(PATIENCE_MS, patience))

@@ -94,12 +94,14 @@ class Turns:
     async def _serve(self, group: list[_Asked]) -> None:
         try:
             outcomes = await self._work([asked.call for asked in group], group[0].deadline)
-        except Exception as error:  # noqa: BLE001  (it is the answer of whose it is)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001  (it is the answer of whose it is)
             if len(group) == 1:
                 group[0].fail(error)
                 return
             for asked in group:
-                asked.is_in_doubt = isinstance(error, OutcomeUnknown)
+                asked.is_in_doubt = isinstance(error, OutcomeUnknown) or not isinstance(error, Exception)
                 await self._serve([asked])
             return
         for asked, outcome in zip(group, outcomes, strict=True):
@@ -113,7 +115,7 @@ class _Asked:
         self.call, self.answer, self.deadline = call, answer, deadline
         self.is_in_doubt = False
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """Answer with an error, as it stands for this call: what may be committed is in doubt."""
         if self.is_in_doubt and isinstance(error, StorageUnavailable):
             error = OutcomeUnknown(self.call.key)

@@ -22,7 +22,8 @@ class Blocking:
     def __init__(self, storage: Any) -> None:
         self.storage = storage
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._is_over = False
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def __getattr__(self, name: str) -> Any:
@@ -47,6 +48,14 @@ class Blocking:
 
     def end(self) -> None:
         """Stop the loop, once the storage is closed."""
+        self._is_over = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    def _run(self) -> None:
+        while not self._is_over:
+            try:
+                self._loop.run_forever()
+            except (KeyboardInterrupt, SystemExit):
+                continue  # it has the caller's name on it, and is raised there
