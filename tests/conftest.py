@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -23,6 +24,7 @@ from entitlements.storage.memory import MemoryStorage
 from entitlements.storage.opening import open_storage
 from entitlements.storage.sqlite import SQLiteStorage
 from entitlements.testing import FrozenClock
+from entitlements.testing.blocking_engine import BlockingEngine
 
 START = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -118,12 +120,19 @@ def emptied(postgres_url: str) -> Iterator[Callable[[], str]]:
         connection.execute(f"DROP SCHEMA {schema} CASCADE")
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
-def storage(request: pytest.FixtureRequest) -> str:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Put each test to every kind of storage, and one that opens engines to the awaited engine, too."""
+    if "setting" in metafunc.fixturenames:
+        awaited = ["awaited"] if "opened" in metafunc.fixturenames else []
+        metafunc.parametrize("setting", ["memory", "sqlite", "postgres", *awaited])
+
+
+@pytest.fixture
+def storage(setting: str, request: pytest.FixtureRequest) -> str:
     """The address of a fresh storage, on each kind of storage in turn."""
-    if request.param == "postgres":
+    if setting == "postgres":
         return request.getfixturevalue("emptied")()
-    return "memory:" if request.param == "memory" else f"sqlite:///{request.getfixturevalue('database')}"
+    return f"sqlite:///{request.getfixturevalue('database')}" if setting == "sqlite" else "memory:"
 
 
 @pytest.fixture
@@ -133,11 +142,12 @@ def shared(storage: str) -> str | MemoryStorage:
 
 
 @pytest.fixture
-def opened(storage: str, clock: FrozenClock) -> Iterator[Callable[..., Entitlements]]:
+def opened(setting: str, storage: str, clock: FrozenClock) -> Iterator[Callable[..., Any]]:
     """Opens engines on any catalog; they are closed when the test is over."""
+    engine = BlockingEngine if setting == "awaited" else Entitlements
     with ExitStack() as engines:
         yield lambda catalog, **options: engines.enter_context(
-            Entitlements(catalog, **{"storage": storage, "clock": clock, **options})
+            engine(catalog, **{"storage": storage, "clock": clock, **options})
         )
 
 
