@@ -65,7 +65,7 @@ def prepare(path):
         ent.add_addon("acme", "more", key="a")
         ent.override("acme", "sso", mode="deny", reason="chargeback", key="o")
         ent.consume("acme", "calls", 5, key="c")
-        ent.grant_credits("acme", "ai", 10, key="first", metadata={"invoice": "i0"})
+        ent.grant_credits("acme", "ai", 10, key="first", metadata={"invoice": "a personal number"})
         ent.grant_credits("acme", "ai", 20, key="second")
         ent.consume_credits("acme", "ai", 6, key="burnt")
         ent.reserve_credits("acme", "ai", 5, key="hold")
