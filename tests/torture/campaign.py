@@ -44,7 +44,7 @@ class Fleet:
     def start(self, number):
         """Start a worker behind the last call that its history knows."""
         path = self.place / f"worker-{number}.jsonl"
-        done = [int(line["id"].partition(".")[2]) for line in lines_of(path)] if path.exists() else []
+        done = [int(line["id"].partition(".")[2].partition("+")[0]) for line in lines_of(path)] if path.exists() else []
         told = {**self.told, "worker": number, "start": max(done, default=-1) + 1}
         return spawn("tests.torture.worker", told, self.place / f"worker-{number}.err")
 

@@ -5,9 +5,12 @@ The one module of the torture run, with the storages it opens, that knows the li
 
 from datetime import timedelta
 
-from entitlements import Catalog
+from entitlements import Catalog, Request
 from entitlements.errors import EntitlementsError, LogCorrupt, OutcomeUnknown, StorageError, StorageUnavailable
 
+from .hosts import HostFailed
+
+READS = {"balance", "check", "snapshot"}
 CATALOG = Catalog.load(
     {
         "version": 1,
@@ -45,6 +48,32 @@ def perform(ent, call):
         return {"ended": "refused", "refused": type(error).__name__}
     except Exception as error:
         return {"ended": "broken", "why": f"{type(error).__name__}: {error}"}
+
+
+def perform_many(ent, parts):
+    """Return how each part of a call ended that consumes several things in one commit: all or none of it is done."""
+    requests = [Request(part["customer"], part["feature"], part["amount"], key=part["key"]) for part in parts]
+    try:
+        return [counted(decision) for decision in ent.consume_many(requests)]
+    except OutcomeUnknown:
+        return [{"ended": "unknown"}] * len(parts)
+    except LogCorrupt as error:
+        return [{"ended": "broken", "why": f"{type(error).__name__}: {error}"}] * len(parts)
+    except EntitlementsError as error:
+        return [{"ended": "failed", "why": f"{type(error).__name__}: {error}"}] * len(parts)
+
+
+def perform_joined(ent, host, call, *, commits):
+    """Do a call in a transaction of the host's, and commit that or not; return how the call ended."""
+    try:
+        with host() as transaction:
+            end = perform(transaction.joined(ent), call)
+            transaction.end(commits=commits)
+    except HostFailed as failed:
+        return {"ended": "unknown" if failed.at_commit else "failed", "why": f"the host: {failed}"}
+    if not commits and end["ended"] == "answer" and call["f"] not in READS and end["answer"].get("allowed", True):
+        return {"ended": "failed", "why": "rolled back"}
+    return {**end, "ended": "failed"} if end["ended"] == "unknown" else end
 
 
 def grant(ent, call):

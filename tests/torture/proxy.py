@@ -12,7 +12,7 @@ class Proxy:
 
     def __init__(self, target):
         self.target, self.kind, self.cuts = target, None, 0
-        self.probability, self.delay = 0.2, 0.0
+        self.probability, self.delay = 0.5, 0.0
         self.listening = socket.create_server(("127.0.0.1", 0), backlog=200)
         self.port = self.listening.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()

@@ -5,6 +5,7 @@ import json
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 from entitlements import Entitlements
@@ -13,9 +14,13 @@ from entitlements.errors import EntitlementsError
 from .canary import broken
 from .clock import SharedClock
 from .history import History
-from .performing import CATALOG, perform
+from .hosts import transaction_at
+from .performing import CATALOG, perform, perform_joined, perform_many
 from .places import storage_at
 from .workload import Workload
+
+ENGINES = {"erase"}
+"""What is not done in a transaction of a host's."""
 
 
 def main(told):
@@ -27,9 +32,10 @@ def main(told):
     ent = opened(told, clock, place)
     if ent is None:
         return
+    host = partial(transaction_at, told["address"], told["patience"])
     numbers = [told["worker"] * told["threads"] + thread for thread in range(told["threads"])]
     threads = [
-        threading.Thread(target=work, args=(ent, clock, history, workload, number, told["start"], stopping))
+        threading.Thread(target=work, args=(ent, host, clock, history, workload, number, told["start"], stopping))
         for number in numbers
     ]
     for thread in threads:
@@ -54,18 +60,33 @@ def opened(told, clock, place):
     return None
 
 
-def work(ent, clock, history, workload, stream, start, stopping):
-    """Do one call after the other."""
+def work(ent, host, clock, history, workload, stream, start, stopping):
+    """Do one call after the other, now and then one in a transaction of a host's."""
     for n in itertools.count(start):
         if stopping.is_set():
             return
-        recorded(ent, clock, history, f"{stream}.{n}", workload.call(stream, n))
+        name, call = f"{stream}.{n}", workload.call(stream, n)
+        if call["f"] == "consume_many":
+            recorded_many(ent, clock, history, name, call["parts"])
+        elif call["f"] not in ENGINES and n % 15 == stream % 15:
+            doing = partial(perform_joined, host=host, commits=n % 2 == 0)
+            recorded(ent, clock, history, name, call, doing)
+        else:
+            recorded(ent, clock, history, name, call)
 
 
-def recorded(ent, clock, history, name, call):
+def recorded_many(ent, clock, history, name, parts):
+    """Do a call of several parts, with a line before and a line after it for each."""
+    for number, part in enumerate(parts):
+        history.write(type="invoke", id=f"{name}+{number}", clock=clock.micros(), **part)
+    for number, end in enumerate(perform_many(ent, parts)):
+        history.write(type="end", id=f"{name}+{number}", clock=clock.micros(), **end)
+
+
+def recorded(ent, clock, history, name, call, doing=perform):
     """Do a call, with a line before and a line after it, and return how it ended."""
     history.write(type="invoke", id=name, clock=clock.micros(), **call)
-    end = perform(ent, call)
+    end = doing(ent, call=call)
     history.write(type="end", id=name, clock=clock.micros(), **end)
     return end
 

@@ -13,6 +13,7 @@ VERBS = {
     "grant": 6, "consume_credits": 16, "reserve_credits": 6, "reserve": 3, "settle": 7, "release": 2, "refund": 4,
     "void_block": 1, "sweep": 1, "consume": 14, "record": 2, "free": 2, "reset_usage": 1, "subscribe": 2, "change_plan": 2,
     "cancel": 2, "override": 2, "remove_override": 2, "balance": 8, "check": 9, "snapshot": 4, "erase": 0.2,
+    "consume_many": 4,
 }  # fmt: skip
 CLOSES = {"settle", "release"}
 KEYLESS = {"sweep", "erase", "balance", "check", "snapshot", "settle", "release", "void_block"}
@@ -40,6 +41,8 @@ class Workload:
         draw, verb = self.drawn(stream, n)
         customer = min(int(draw.paretovariate(1.1)), CUSTOMERS) - 1
         call = {"f": verb, "customer": f"c{customer}"}
+        if verb == "consume_many":
+            return {**call, "parts": self.parts(stream, n, draw)}
         if verb not in KEYLESS:
             call["key"] = f"k{stream}.{n}"
         return call | self.arguments(verb, stream, n, draw)
@@ -68,7 +71,7 @@ class Workload:
                 more = {"amount": max(0, hold["amount"] + draw.choice((-2, -1, 0, 0, 0, 1, 4)))} if verb == "settle" else {}
                 return {"customer": hold["customer"], "hold": hold["key"], **more}
             case "refund":
-                batch = self.recent(draw, stream, n, {"consume_credits", "consume", "reserve_credits"})
+                batch = self.recent(draw, stream, n, {"consume_credits", "consume", "reserve_credits", "reserve"})
                 return {"customer": batch["customer"], "of": batch["key"], "amount": draw.choice((None, None, 1, 2))}
             case "void_block":
                 block = self.recent(draw, stream, n, {"grant"})
@@ -91,6 +94,14 @@ class Workload:
             case "check":
                 return {"feature": draw.choice(("calls", "seats", "sso"))}
         return {}
+
+    def parts(self, stream, n, draw):
+        """Return what is consumed in one commit: two or three uses, of different customers perhaps."""
+        return [
+            {"f": "consume", "customer": f"c{draw.randrange(CUSTOMERS)}", "key": f"k{stream}.{n}+{part}",
+             "feature": draw.choice(("calls", "calls", "seats")), "amount": draw.choice(SMALL)}
+            for part in range(draw.choice((2, 3)))
+        ]  # fmt: skip
 
     def recent(self, draw, stream, n, verbs):
         """Return a call of one of these verbs that some stream did not long ago."""
