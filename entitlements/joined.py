@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 ENGINES_EVENTS: Final = "events are told by the engine, of what is committed; listen there"
 ENGINES_CATALOG: Final = "the catalog is the engine's; reload it there"
+PATIENCE: Final = 3600.0
+"""A question is not broken off, in seconds: how long a statement may take is for the host's connection to say."""
 IN_ONE_ALREADY: Final = "this is inside a transaction already; join another one from the engine"
 
 
@@ -55,7 +57,7 @@ class JoinedDesk(Desk):
     """The desk of an engine, inside the host's transaction: the same offering and clock, and nothing in mind."""
 
     def __init__(self, desk: Desk) -> None:
-        super().__init__(desk.offering, clock=desk.clock, cache=1)
+        super().__init__(desk.offering, clock=desk.clock, cache=1, timeout=PATIENCE)
         self._engine = desk
         self.throttle_within = desk.throttle_within
         self.versions = JoinedVersions(desk.versions, self.now)

@@ -56,7 +56,8 @@ class JoinedSQLite:
         """Decide all calls in their order, each on what those before it have written."""
         with self._at_work() as connection:
             connection.take_lock()
-            return [_decided(connection, call) for call in calls]
+            with connection.savepoint("entitlements"):
+                return [_decided(connection, call) for call in calls]
 
     def state(self, customer: str, reads: Reads) -> State:
         """Return the head as the host's transaction sees it, and the counters `reads` names."""
@@ -153,6 +154,20 @@ class HostConnection(Connection):
         finally:
             cursor.close()
 
+    @contextmanager
+    def savepoint(self, name: str) -> Iterator[None]:
+        """Undo what the block has written if it raises; raises TransactionLost where there is nothing left to undo."""
+        self.run(f"SAVEPOINT {name}")
+        try:
+            yield
+        except BaseException as error:
+            if not self.raw.in_transaction:
+                raise TransactionLost(f"{self.path}: SQLite gave up the host's transaction") from error
+            self.run(f"ROLLBACK TO {name}")
+            self.run(f"RELEASE {name}")
+            raise
+        self.run(f"RELEASE {name}")
+
     def take_lock(self) -> None:
         """Take the one write lock, which a host that began IMMEDIATE has; nothing is read before it is had.
 
@@ -163,6 +178,10 @@ class HostConnection(Connection):
         except StorageUnavailable as error:
             said = "begin the transaction with BEGIN IMMEDIATE, so that it waits for its turn before it reads"
             raise StorageUnavailable(f"{error}: {said}") from error
+
+
+class TransactionLost(StorageError):
+    """SQLite has given up the host's transaction, as it does on a full disk: the host's own rows are gone, too."""
 
 
 def file_of(raw: sqlite3.Connection) -> str:
@@ -177,22 +196,19 @@ def file_of(raw: sqlite3.Connection) -> str:
 
 
 def _decided(connection: HostConnection, call: Call) -> Outcome:
-    """Decide one call in a savepoint of its own, so that an error leaves nothing of it behind."""
-    connection.run("SAVEPOINT entitlements")
+    """Decide one call so that an error of its own leaves nothing of it behind."""
     writing = Writing(connection, Heads())
     try:
-        writing.decide_all([call])
-        if writing.erases:
-            refuse_erasure(call.customer)
-        (outcome,) = writing.outcomes
+        with connection.savepoint("call"):
+            writing.decide_all([call])
+            result = writing.outcomes[0].answer()
+            if writing.erases:
+                refuse_erasure(call.customer)
+    except TransactionLost:
+        raise
     except Exception as error:  # noqa: BLE001  (it is the call's own, and its caller's to raise)
-        outcome = Outcome(error=error)
-    if outcome.error is not None and not connection.raw.in_transaction:
-        raise StorageError(f"{connection.path}: SQLite gave up the host's transaction") from outcome.error
-    if outcome.error is not None:
-        connection.run("ROLLBACK TO entitlements")
-    connection.run("RELEASE entitlements")
-    return outcome
+        return Outcome(error=error)
+    return Outcome(result)
 
 
 def _is_same(first: str, second: str) -> bool:

@@ -61,15 +61,20 @@ def opened(path, at=NOW):
 def prepare(path):
     """Make a file on which every verb has something to do."""
     with opened(path) as ent:
-        ent.subscribe("acme", "pro", key="s")
-        ent.add_addon("acme", "more", key="a")
-        ent.override("acme", "sso", mode="deny", reason="chargeback", key="o")
-        ent.consume("acme", "calls", 5, key="c")
-        ent.grant_credits("acme", "ai", 10, key="first", metadata={"invoice": "a personal number"})
-        ent.grant_credits("acme", "ai", 20, key="second")
-        ent.consume_credits("acme", "ai", 6, key="burnt")
-        ent.reserve_credits("acme", "ai", 5, key="hold")
-        ent.grant_credits("acme", "ai", 4, key="short", expires_at=NOW + timedelta(minutes=1))
+        stock(ent)
+
+
+def stock(ent):
+    """Give every verb something to do."""
+    ent.subscribe("acme", "pro", key="s")
+    ent.add_addon("acme", "more", key="a")
+    ent.override("acme", "sso", mode="deny", reason="chargeback", key="o")
+    ent.consume("acme", "calls", 5, key="c")
+    ent.grant_credits("acme", "ai", 10, key="first", metadata={"invoice": "a personal number"})
+    ent.grant_credits("acme", "ai", 20, key="second")
+    ent.consume_credits("acme", "ai", 6, key="burnt")
+    ent.reserve_credits("acme", "ai", 5, key="hold")
+    ent.grant_credits("acme", "ai", 4, key="short", expires_at=NOW + timedelta(minutes=1))
 
 
 def run(verb, path, report, ready, go):
