@@ -21,6 +21,7 @@ from . import steps
 from .amounts import Amount
 from .audit_verbs import AuditVerbs
 from .bound import Customer
+from .cache import Known
 from .catalog.model import Catalog, Depletion, Mode
 from .consuming import Request, checked
 from .credit_verbs import CreditVerbs
@@ -75,9 +76,8 @@ class Entitlements(CreditVerbs, AuditVerbs):
             if self._storage is not storage:
                 self._storage.close()
             raise
-        self._warm = self._desk.cache.warm
+        self._warm: Mapping[str, Known] = self._desk.cache.warm
         self._fresh = self._desk.freshness
-        self._listeners = self._desk.listeners
         self._now = self._desk.clock
 
     @property
@@ -121,7 +121,8 @@ class Entitlements(CreditVerbs, AuditVerbs):
         "decision", "denied", "consumed" and "stale" bring the Decision, "catalog" the new Catalog,
         "clock" what is known of a log ahead of the clock. Raises ValueError for an unknown event.
         """
-        self._listeners.add(event, listener)
+        self._desk.listeners.add(event, listener)
+        self._warm = {}  # from now on every check is answered at the desk, which tells of it
 
     # Facts
 
@@ -297,7 +298,7 @@ class Entitlements(CreditVerbs, AuditVerbs):
             except TypeError:  # unhashable: the request says what it should be
                 decision = None
             fresh = self._fresh
-            if decision is not None and monotonic() < fresh.until and not self._listeners.any:
+            if decision is not None and monotonic() < fresh.until:
                 until = decision.valid_until
                 if fresh.is_steady and (until is None or until > fresh.steady_until):
                     return decision

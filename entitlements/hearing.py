@@ -19,7 +19,7 @@ from .deciding import decide, reads
 from .errors import CatalogError
 from .ledger.chain import chain
 from .ledger.entries import Batch, CounterKey, Entry, Verdict, numbered
-from .ledger.facts import Facts
+from .ledger.facts import Facts, Subscription, Trial
 from .ledger.state import NO_COUNTERS, Head, State
 from .offering import fixed_by
 from .requests import Request
@@ -96,15 +96,15 @@ class Hearing:
 
     def open(self, head: Head, at: datetime | None = None, entitlements: Entitlements | None = None) -> Case:
         """Return the case at an instant, by default the ledger's time; raises Unsold, Outdated."""
-        if any(batch.salt and batch.salt != head.salt for batch in self._found.values()):
+        if self._found and any(batch.salt and batch.salt != head.salt for batch in self._found.values()):
             raise Outdated
         if at is None:
             now = self._now()
             at = max(now, head.at)
             self.ahead = head.at - now
-        for version in _versions(head.facts):
-            if version not in self._sold:
-                raise Unsold(version)
+        for fact in _sold(head.facts):
+            if fact.version is not None and fact.version not in self._sold:
+                raise Unsold(fact.version)
         terms = (self._sold, self._throttle_within, self._found, self._salt)
         case = Case(self.request, self.key, self.catalog, at, head, NO_COUNTERS, *terms)
         if entitlements is not None:
@@ -126,10 +126,11 @@ class Hearing:
         return verdict
 
     def _check_fixed(self) -> None:
-        wanted = {subject: fixed_by(self.catalog, subject) for subject in self._relied_on()}
-        fixes = {
-            subject: data for subject, data in wanted.items() if data is not None and self._fixed.get(subject) != data
-        }
+        fixes: dict[str, Mapping[str, Any]] = {}
+        for subject in self._relied_on():
+            data = fixed_by(self.catalog, subject)
+            if data is not None and self._fixed.get(subject) != data:
+                fixes[subject] = data
         keeps = self._pins() and self.catalog.version not in self._sold
         if fixes or keeps:
             raise Unfixed(fixes, keeps=keeps)
@@ -143,8 +144,10 @@ class Hearing:
         return (*features, f"credit:{credit}") if credit in self.catalog.credits else features
 
     def _pins(self) -> bool:
+        if self.request.verb not in _SELLING:
+            return False
         plan = self.catalog.plans.get(self.request.values.get("plan", ""))
-        return self.request.verb in _SELLING and plan is not None and plan.version == "pinned"
+        return plan is not None and plan.version == "pinned"
 
 
 class Note:
@@ -168,6 +171,5 @@ class Note:
         return Verdict(True, *chain(batch, head.hash))
 
 
-def _versions(facts: Facts) -> set[str]:
-    sold = {fact.version for fact in facts.subscriptions} | {fact.version for fact in facts.trials}
-    return {version for version in sold if version is not None}
+def _sold(facts: Facts) -> tuple[Subscription | Trial, ...]:
+    return (*facts.subscriptions, *facts.trials)

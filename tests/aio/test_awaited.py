@@ -21,6 +21,7 @@ from entitlements import (
     EntitlementDenied,
     Entitlements,
     NotConfigured,
+    Request,
     StorageUnavailable,
     acting_as,
     aio,
@@ -70,6 +71,7 @@ def test_a_write_and_a_cold_read_take_one_hop_each(address: str, database: Path,
             assert await taken(ent.settle("acme", "h", 3)) == ["write"]
             assert await taken(ent.refund("acme", "h", 1, key="r")) == ["write"]
             assert await taken(ent.sweep("acme")) == ["write"]
+            assert await taken(ent.consume_many([Request("acme", "calls"), Request("b", "calls")])) == ["write"]
             ent._desk.cache.forget_all()
             assert await taken(ent.check("acme", "calls")) == ["read"]
             assert await taken(ent.check("acme", "calls", requested=3)) == ["read"]
@@ -171,6 +173,16 @@ def test_a_write_timeout_of_nothing_still_writes_where_a_thread_is_free() -> Non
             assert await ent.subscribe("acme", "pro")
 
     asyncio.run(main())
+
+
+def test_whoever_blocks_imports_nothing_of_asyncio() -> None:
+    script = (
+        "import sys; from entitlements import Entitlements\n"
+        "ent = Entitlements({'features': {}, 'plans': {}}, storage='memory:'); ent.check('acme', 'sso')\n"
+        "print({'asyncio', 'concurrent.futures', 'entitlements.aio'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("set()\n", "")
 
 
 # --- loops, tasks, processes
@@ -383,9 +395,13 @@ def test_a_hold_is_awaited_or_entered_or_made_a_task(storage: Any) -> None:
 
 def test_reserving_that_nobody_awaits_is_warned_about() -> None:
     ent = AsyncEntitlements(CATALOG, storage="memory:")
-    with pytest.warns(RuntimeWarning, match="was never awaited"):
+
+    def forgotten() -> None:
         ent.reserve_credits("acme", "ai", 4, key="h")
         gc.collect()
+
+    with pytest.warns(RuntimeWarning, match="was never awaited"):
+        forgotten()
     ent.reserve_credits("acme", "ai", 4, key="h").close()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from entitlements import AsyncEntitlements, OutcomeUnknown
+from entitlements import AsyncEntitlements, OutcomeUnknown, Request
 from entitlements.storage.memory import MemoryStorage
 
 from .conftest import CATALOG, Suspending
@@ -67,6 +67,7 @@ WRITES: dict[str, Verb] = {
     "grant_credits": lambda ent, key: ent.grant_credits("acme", "ai", 1, key=key),
     "consume_credits": lambda ent, key: ent.consume_credits("acme", "ai", 1, key=key),
     "reserve": reserve,
+    "consume_many": lambda ent, key: ent.consume_many([Request("acme", "calls", key=key), Request("acme", "calls", 0)]),
     "refund": lambda ent, key: ent.refund("acme", "burned", 1, key=key),
 }
 READS: dict[str, Verb] = {

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import resource
 import signal
+import sqlite3
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from entitlements.errors import OutcomeUnknown, StorageError, StorageUnavailable
+from entitlements.errors import LogCorrupt, OutcomeUnknown, StorageError, StorageUnavailable
 from entitlements.ledger.entries import Batch, Verdict
 from entitlements.ledger.state import EMPTY_HEAD, State, fold
 from entitlements.storage.base import Call, Outcome, Storage
@@ -524,6 +525,19 @@ def test_what_a_group_decided_before_a_failed_commit_is_answered_to_nobody(file:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert tries[:2] == ["first", "second"]
     assert [batch.key for batch in file.batches("a")] == ["before", "second"]
+
+
+def test_lines_already_inserted_go_when_a_later_one_collides_and_nobody_elses_do(file: SQLiteStorage) -> None:
+    """Something stands where the second line of the second call belongs: half of it was written before that is seen."""
+    with closing(sqlite3.connect(file.path)) as plain, plain:
+        plain.execute("INSERT INTO entries VALUES ('a', 3, 9, 'used', 0, 'calls', 'calls', 0, 1, NULL, '')")
+    calls = [call_of("a", "k1", used()), call_of("a", "k2", used(), used()), call_of("b", "k", used())]
+    first, wrong, last = file.transact_all(calls)
+    assert type(wrong.error) is LogCorrupt
+    assert [list(file.batches("a")), list(file.batches("b"))] == [[first.answer()], [last.answer()]]
+    with closing(sqlite3.connect(file.path)) as plain:
+        assert plain.execute("SELECT seq FROM entries WHERE customer = 'a'").fetchall() == [(1,), (3,)]
+    assert file.state("a", lambda _: [CALLS]).counters == {CALLS: 1}
 
 
 def test_an_interrupt_of_one_decision_in_a_group_reaches_only_its_caller(file: SQLiteStorage) -> None:
