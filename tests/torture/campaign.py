@@ -45,7 +45,8 @@ class Fleet:
         """Start a worker behind the last call that its history knows."""
         path = self.place / f"worker-{number}.jsonl"
         done = [int(line["id"].partition(".")[2].partition("+")[0]) for line in lines_of(path)] if path.exists() else []
-        told = {**self.told, "worker": number, "start": max(done, default=-1) + 1}
+        awaited = number % 2 == 1 and self.told["canary"] is None
+        told = {**self.told, "worker": number, "start": max(done, default=-1) + 1, "awaited": awaited}
         return spawn("tests.torture.worker", told, self.place / f"worker-{number}.err")
 
     def mend(self):

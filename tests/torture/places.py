@@ -6,6 +6,7 @@ from pathlib import Path
 
 from entitlements.storage.opening import open_storage
 from entitlements.storage.postgres import PostgresStorage
+from entitlements.storage.postgres_async import AsyncPostgresStorage
 
 from .proxy import Proxy
 from .server import Server
@@ -16,6 +17,14 @@ def storage_at(address, *, write_timeout):
     address, _, schema = address.partition("#")
     if schema:
         return PostgresStorage(address, schema=schema, write_timeout=write_timeout, connections=4)
+    return open_storage(address, write_timeout=write_timeout)
+
+
+def awaited_storage_at(address, *, write_timeout):
+    """Return the storage of a run for an engine that is awaited."""
+    address, _, schema = address.partition("#")
+    if schema:
+        return AsyncPostgresStorage(address, schema=schema, write_timeout=write_timeout, connections=4)
     return open_storage(address, write_timeout=write_timeout)
 
 

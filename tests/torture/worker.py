@@ -10,13 +10,14 @@ from pathlib import Path
 
 from entitlements import Entitlements
 from entitlements.errors import EntitlementsError
+from entitlements.testing.blocking_engine import BlockingEngine
 
 from .canary import broken
 from .clock import SharedClock
 from .history import History
 from .hosts import transaction_at
 from .performing import CATALOG, perform, perform_joined, perform_many
-from .places import storage_at
+from .places import awaited_storage_at, storage_at
 from .workload import Workload
 
 ENGINES = {"erase"}
@@ -32,7 +33,7 @@ def main(told):
     ent = opened(told, clock, place)
     if ent is None:
         return
-    host = partial(transaction_at, told["address"], told["patience"])
+    host = None if told["awaited"] else partial(transaction_at, told["address"], told["patience"])
     numbers = [told["worker"] * told["threads"] + thread for thread in range(told["threads"])]
     threads = [
         threading.Thread(target=work, args=(ent, host, clock, history, workload, number, told["start"], stopping))
@@ -52,12 +53,22 @@ def opened(told, clock, place):
     """An engine on the storage, however long that takes; None where the run is over before."""
     while not (place / "stop").exists():
         try:
-            storage = storage_at(told["address"], write_timeout=told["patience"])
-            storage = broken(storage, told["canary"]) if told["canary"] else storage
-            return Entitlements(CATALOG, storage=storage, clock=clock)
+            return awaited(told, clock) if told["awaited"] else blocking(told, clock)
         except EntitlementsError:
             time.sleep(0.05)
     return None
+
+
+def blocking(told, clock):
+    storage = storage_at(told["address"], write_timeout=told["patience"])
+    storage = broken(storage, told["canary"]) if told["canary"] else storage
+    return Entitlements(CATALOG, storage=storage, clock=clock)
+
+
+def awaited(told, clock):
+    """An engine that is awaited, on one event loop that all threads of the worker put their calls to."""
+    storage = awaited_storage_at(told["address"], write_timeout=told["patience"])
+    return BlockingEngine(CATALOG, storage=storage, clock=clock)
 
 
 def work(ent, host, clock, history, workload, stream, start, stopping):
@@ -68,7 +79,7 @@ def work(ent, host, clock, history, workload, stream, start, stopping):
         name, call = f"{stream}.{n}", workload.call(stream, n)
         if call["f"] == "consume_many":
             recorded_many(ent, clock, history, name, call["parts"])
-        elif call["f"] not in ENGINES and n % 15 == stream % 15:
+        elif host is not None and call["f"] not in ENGINES and n % 15 == stream % 15:
             doing = partial(perform_joined, host=host, commits=n % 2 == 0)
             recorded(ent, clock, history, name, call, doing)
         else:
