@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 DEMO := .venv-demo
 
-.PHONY: demo test mutants lint types bench clean
+.PHONY: demo test mutants lint types bench torture faults clean
 
 demo: $(DEMO)/installed
 	@$(DEMO)/bin/entitlements demo
@@ -20,6 +20,17 @@ lint: $(VENV)/installed
 
 types: $(VENV)/installed
 	$(VENV)/bin/mypy
+
+# make torture MINUTES=30 STORAGE=postgres SEED=7
+MINUTES ?= 1
+STORAGE ?= sqlite
+torture: $(VENV)/installed
+	$(VENV)/bin/python -m tests.torture --minutes $(MINUTES) --storage $(STORAGE) $(if $(SEED),--seed $(SEED))
+
+# Every fault at every write and sync of every verb, and the power lost at every moment: about twenty minutes.
+faults: $(VENV)/installed
+	$(VENV)/bin/python -m tests.faults.syscalls
+	$(VENV)/bin/python -m tests.faults.power
 
 bench: $(VENV)/installed
 	$(VENV)/bin/python -m benchmarks

@@ -23,7 +23,7 @@ from .catalog.model import EMPTY, Catalog
 from .consuming import blamed
 from .deciding import check, counters_of, snapshot
 from .decisions import Decision, stands
-from .errors import OutcomeUnknown, StorageUnavailable
+from .errors import LogCorrupt, OutcomeUnknown, StorageError, StorageUnavailable
 from .freshness import Clock, Freshness, system_clock
 from .hearing import Hearing, Outdated, Stopped, Unfixed, Unsold, stopping
 from .judging import without_storage
@@ -149,10 +149,8 @@ class Desk:
                 yield from self.versions.keep(hearing.catalog, first)
             except Outdated:
                 found = yield from self._found(request)
-            except OutcomeUnknown:
-                unknown += 1
-                if unknown > ASK_AGAIN:
-                    raise
+            except StorageError as fault:
+                unknown = _doubts(fault, unknown, key)
             else:
                 return result, hearing
 
@@ -164,10 +162,8 @@ class Desk:
                 outcomes = yield from steps.transact_all([_call(number, each) for number, each in enumerate(hearings)])
             except Stopped as stopped:
                 yield from self._mend(stopped, hearings[stopped.number].catalog)
-            except OutcomeUnknown:
-                unknown += 1
-                if unknown > ASK_AGAIN:
-                    raise
+            except StorageError as fault:
+                unknown = _doubts(fault, unknown, asked[0][1])
             else:
                 return [outcome.answer() for outcome in outcomes], hearings
 
@@ -354,6 +350,18 @@ def desk_of(
 def _call(number: int, hearing: Hearing) -> Call:
     reads, decide = stopping(number, hearing.reads), stopping(number, hearing.decide)
     return Call(hearing.request.customer, hearing.key, reads, decide)
+
+
+def _doubts(fault: StorageError, unknown: int, key: str) -> int:
+    """Return how often the outcome has not been known by now, so that it is asked about again; raises what is not.
+
+    What failed after that wrote nothing, but of the first attempt nobody knows: it stays OutcomeUnknown.
+    """
+    if isinstance(fault, OutcomeUnknown) and unknown < ASK_AGAIN:
+        return unknown + 1
+    if unknown and not isinstance(fault, OutcomeUnknown | LogCorrupt):
+        raise OutcomeUnknown(key) from fault
+    raise fault
 
 
 def _batches(customer: str, keys: Iterator[str] | Sequence[str] | set[str]) -> Steps[dict[str, Batch]]:

@@ -33,6 +33,7 @@ from .ledger.facts import HeldAddOn, Override, PromotionRun, Status, Subscriptio
 from .requests import identifier, position, request, seconds, text, whole
 from .snapshots import Snapshot
 from .storage.base import FeedPage, Storage
+from .storage.joining import join
 from .storage.opening import open_storage
 from .telling import Listener
 
@@ -102,6 +103,17 @@ class Entitlements(CreditVerbs, AuditVerbs):
     def customer(self, customer: str) -> Customer:
         """Return all verbs bound to one customer."""
         return Customer(self, identifier(customer, "customer"))
+
+    def joined(self, connection: object) -> Entitlements:
+        """Return all verbs inside the transaction that is open on a connection of the host's.
+
+        A connection of sqlite3 (begun IMMEDIATE, on the file of this engine) or psycopg (READ COMMITTED), a
+        session of SQLAlchemy or Django's connection. What is written there is committed by the host, and
+        undone by the host. Raises ValueError outside a transaction.
+        """
+        from .joined import Joined  # noqa: PLC0415
+
+        return Joined(self._desk, join(connection, self._storage))
 
     def on(self, event: str, listener: Listener) -> None:
         """Call `listener` with the value of every such event from now on.

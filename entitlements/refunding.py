@@ -139,11 +139,14 @@ def _refund_usage(case: Case, taking: Taking, feature: Feature) -> Verdict[Decis
         raise ValueError(f"feature {feature.key!r} counts {feature.aggregate}; only sums can be refunded")
     units, before = _asked(case, taking, feature.scale)
     entries = [Entry("refund", case.at, feature.key, *taking.counter, units, data={"of": taking.key})]
+    free: dict[CounterKey, int] = {}
     for lines in taking.by_counter().values():
         for line, amount in _parts(lines, before, units):
             counter = (line.counter, line.window or EPOCH)
-            free = max(0, case.counters.get(counter, 0) - case.held(counter))
-            entries.append(Entry("usage_refunded", case.at, feature.key, *counter, -min(amount, free)))
+            left = free.get(counter, max(0, case.counters.get(counter, 0) - case.held(counter)))
+            back = min(amount, left)
+            free[counter] = left - back
+            entries.append(Entry("usage_refunded", case.at, feature.key, *counter, -back))
     receipt = Receipt(case.key, seq_after(case, entries), booked=from_units(units, feature.scale))
     return _refunded(case, feature.key, entries, receipt)
 

@@ -10,13 +10,14 @@ from typing import Any
 from . import steps
 from .catalog.model import Catalog
 from .catalog.problems import Problem
-from .errors import CatalogError
+from .errors import CatalogError, OutcomeUnknown, StorageUnavailable
 from .hearing import Note, Unfixed
 from .ledger.state import Head
 from .offering import fixed_by
 from .steps import Steps
 
 CATALOG_LOG = "$catalog"
+ASK_AGAIN = 3
 
 
 class Versions:
@@ -38,6 +39,8 @@ class Versions:
                 fix = f"{' and '.join(data)} {'stay' if len(data) > 1 else 'stays'} as first used: name a new {kind}"
                 said = f"was first used with {dict(data)}, now says {dict(now)}; {fix}"
                 problems.append(Problem(f"{kind}s.{key}", said))
+            elif now is not None:
+                self.fixed[subject] = now
         if problems:
             raise CatalogError(problems)
 
@@ -64,8 +67,18 @@ class Versions:
         return state.head.noted
 
     def _note(self, kind: str, subject: str, data: Mapping[str, Any]) -> Steps[bool]:
+        """Write one line down, unless it is there; what is not known to be written is asked about again.
+
+        Where that does not help it is StorageUnavailable: the batch that relies on it is not written.
+        """
         note = Note(kind, subject, data, self._now)
-        return (yield from steps.transact(CATALOG_LOG, subject, _no_counters, note.decide))
+        fault: OutcomeUnknown | None = None
+        for _ in range(ASK_AGAIN):
+            try:
+                return (yield from steps.transact(CATALOG_LOG, subject, _no_counters, note.decide))
+            except OutcomeUnknown as error:
+                fault = error
+        raise StorageUnavailable(f"{subject} could not be written to {CATALOG_LOG}; nothing else was") from fault
 
 
 def _no_counters(_: Head) -> tuple[()]:

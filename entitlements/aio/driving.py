@@ -43,6 +43,11 @@ async def drive(steps: Steps[T], answer: Answer) -> T:
 class Driver(Protocol):
     """Takes the steps of procedures with one storage."""
 
+    @property
+    def storage(self) -> Storage | AsyncStorage:
+        """The storage."""
+        ...
+
     def open(self, steps: Steps[None]) -> None:
         """Take the first steps of an engine where that can be done without awaiting, else leave them for later."""
         ...
@@ -90,7 +95,7 @@ class InThreads:
     """Drives with a storage that blocks: a whole procedure in one hop to a thread and back."""
 
     def __init__(self, storage: Storage, *, write_timeout: float) -> None:
-        self._storage = storage
+        self._storage = self.storage = storage
         self._threads = Threads(write_timeout=write_timeout)
         self._asker = threading.local()
 
@@ -151,7 +156,7 @@ class Awaited:
     """Drives with a storage that is awaited, step by step; what takes long without it goes to a thread."""
 
     def __init__(self, storage: AsyncStorage, *, write_timeout: float) -> None:
-        self._storage = storage
+        self._storage = self.storage = storage
         self._threads = Threads(write_timeout=write_timeout)
 
     def open(self, steps: Steps[None]) -> None:

@@ -28,6 +28,7 @@ from ..ledger.facts import HeldAddOn, Override, PromotionRun, Status, Subscripti
 from ..requests import identifier, position, request, seconds, text, whole
 from ..snapshots import Snapshot
 from ..storage.base import AsyncStorage, FeedPage, Storage
+from ..storage.joining import join_async
 from ..storage.opening import open_async_storage
 from ..telling import Listener
 from .audit_verbs import AsyncAuditVerbs
@@ -103,6 +104,17 @@ class AsyncEntitlements(AsyncCreditVerbs, AsyncAuditVerbs):
     def customer(self, customer: str) -> AsyncCustomer:
         """Return all verbs bound to one customer."""
         return AsyncCustomer(self, identifier(customer, "customer"))
+
+    def joined(self, connection: object) -> AsyncEntitlements:
+        """Return all verbs inside the transaction that is open on a connection of the host's.
+
+        An AsyncConnection of psycopg (READ COMMITTED), an AsyncSession of SQLAlchemy on one, or a connection of
+        sqlite3 (begun IMMEDIATE, on the file of this engine), which is used in place. What is written there is
+        committed by the host, and undone by the host. Raises ValueError outside a transaction.
+        """
+        from .joined import AsyncJoined, driver_inside  # noqa: PLC0415
+
+        return AsyncJoined(self._desk, driver_inside(join_async(connection, self._driver.storage)))
 
     def on(self, event: str, listener: Listener) -> None:
         """Call `listener` with the value of every such event from now on.

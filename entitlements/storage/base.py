@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import attrs
 
@@ -17,6 +17,7 @@ from ..ledger.records import Kept
 from ..ledger.state import Head, State
 
 R = TypeVar("R")
+MOST_BEHIND: Final = 100_000
 
 Reads: TypeAlias = Callable[[Head], Sequence[CounterKey]]
 Decide: TypeAlias = Callable[[State], Verdict[R]]
@@ -48,10 +49,14 @@ class Outcome:
 
 @attrs.frozen
 class FeedPage:
-    """Batches of all customers in the order they were committed, and the cursor that follows them."""
+    """Batches of all customers in the order they were committed, and the cursor that follows them.
+
+    `lag` is how many batches are written behind the cursor, counted up to `MOST_BEHIND`.
+    """
 
     batches: tuple[Batch, ...]
     cursor: str | None
+    lag: int = 0
 
 
 @attrs.frozen

@@ -16,7 +16,7 @@ from ..errors import StorageError, StorageUnavailable, shown
 from ..ledger.entries import Batch, CounterKey, Entry, Verdict
 from ..ledger.records import NO_SECRETS, Kept, batch_of, recorded
 from ..ledger.state import EMPTY_HEAD, Head, State, counted, is_erasure
-from .base import Call, Decide, FeedPage, Outcome, Reads, Written
+from .base import MOST_BEHIND, Call, Decide, FeedPage, Outcome, Reads, Written
 from .keeping import MOST_TOLD, bounded, follow, patience, position
 
 R = TypeVar("R")
@@ -88,7 +88,8 @@ class MemoryStorage:
         with self._guard:
             self._check_open()
             page = tuple(self._feed[start : start + bounded(limit)])
-        return FeedPage(page, str(start + len(page)) if page else after)
+            lag = min(max(0, len(self._feed) - start - len(page)), MOST_BEHIND)
+        return FeedPage(page, str(start + len(page)) if page else after, lag)
 
     def customers(self, *, after: str | None = None, limit: int = 1000) -> Sequence[str]:
         """Return customer ids in order, those after `after`."""

@@ -122,8 +122,8 @@ class PostgresStorage:
 
     def feed(self, *, after: str | None = None, limit: int = 1000) -> FeedPage:
         """Return the batches of all customers that follow a cursor, each exactly once."""
-        place, page = self._run(lambda _: readings.reading_feed(place_of(after), bounded(limit)))
-        return FeedPage(page, cursor_of(place) if page else after)
+        place, page, lag = self._run(lambda _: readings.reading_feed(place_of(after), bounded(limit)))
+        return FeedPage(page, cursor_of(place) if page else after, lag)
 
     def customers(self, *, after: str | None = None, limit: int = 1000) -> Sequence[str]:
         """Return customer ids in order, those after `after`."""

@@ -98,8 +98,8 @@ class AsyncPostgresStorage:
     async def feed(self, *, after: str | None = None, limit: int = 1000) -> FeedPage:
         """Return the batches of all customers that follow a cursor, each exactly once."""
         start = place_of(after)
-        place, page = await self._run(lambda _: readings.reading_feed(start, bounded(limit)))
-        return FeedPage(page, cursor_of(place) if page else after)
+        place, page, lag = await self._run(lambda _: readings.reading_feed(start, bounded(limit)))
+        return FeedPage(page, cursor_of(place) if page else after, lag)
 
     async def customers(self, *, after: str | None = None, limit: int = 1000) -> Sequence[str]:
         """Return customer ids in order, those after `after`."""

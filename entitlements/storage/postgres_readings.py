@@ -16,6 +16,7 @@ from ..errors import shown
 from ..ledger.entries import Batch, Entry
 from ..ledger.records import Line, Record, batch_of
 from ..ledger.sealing import Secret, digests_in
+from .base import MOST_BEHIND
 from .postgres_trips import COMMIT, Row, Statement, Steps, Trip, array_of, begin_reading
 from .rows import complete, consecutive, digests_by_customer, entries_from, knowing, readable
 
@@ -45,6 +46,9 @@ _CUSTOMERS_AFTER: Final = "SELECT customer FROM {schema}.heads WHERE customer > 
 _FEED: Final = f"""
     SELECT {_RECORD}, xid FROM {{schema}}.batches
     WHERE (xid, position) > ($1, $2) AND {_SETTLED} ORDER BY xid, position LIMIT $3"""  # noqa: S608
+_BEHIND: Final = f"""
+    SELECT count(*) FROM (
+      SELECT FROM {{schema}}.batches WHERE (xid, position) > ($1, $2) LIMIT {MOST_BEHIND}) AS behind"""  # noqa: S608
 _LAST: Final = f"""
     SELECT xid, position FROM {{schema}}.batches WHERE {_SETTLED} ORDER BY xid DESC, position DESC LIMIT 1"""  # noqa: S608
 _GROWN: Final = """
@@ -77,13 +81,11 @@ def reading_entries(customer: str, after: int, limit: int) -> Steps[tuple[Entry,
     return tuple(entries_from(customer, rows, known))
 
 
-def reading_feed(after: Place, limit: int) -> Steps[tuple[Place, tuple[Batch, ...]]]:
-    """Return the batches of all customers that follow a place, and the place of the last."""
+def reading_feed(after: Place, limit: int) -> Steps[tuple[Place, tuple[Batch, ...], int]]:
+    """Return the batches of all customers that follow a place, the place of the last, and how many are behind it."""
     *_, rows = yield Trip([*begin_reading(), (_FEED, (*after, limit))])
-    if not rows:
-        yield Trip([COMMIT])
-        return after, ()
-    found = yield Trip([(_LINES, (row[0], row[4], row[5])) for row in rows])
+    place = (rows[-1][10], rows[-1][9]) if rows else after
+    ((lag,),), *found = yield Trip([(_BEHIND, place), *((_LINES, (row[0], row[4], row[5])) for row in rows)])
     records = [complete(row[:10], lines) for row, lines in zip(rows, found, strict=True)]
     records = yield from with_secrets(records)
     yield Trip([COMMIT])
@@ -91,7 +93,7 @@ def reading_feed(after: Place, limit: int) -> Steps[tuple[Place, tuple[Batch, ..
     for record in records:
         with readable(record.customer):
             batches.append(batch_of(record))
-    return (rows[-1][10], rows[-1][9]), tuple(batches)
+    return place, tuple(batches), lag
 
 
 def reading_customers(after: str | None, limit: int) -> Steps[tuple[str, ...]]:

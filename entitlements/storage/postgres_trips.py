@@ -49,6 +49,7 @@ _SETTINGS: Final = """
       set_config('synchronous_commit',
         CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)"""
 _LOCK: Final = "SELECT {schema}.lock_all($1, $2, $3)"
+_LOCK_ONLY: Final = "SELECT pg_advisory_xact_lock(lock) FROM unnest($1::bigint[]) AS lock"
 
 
 def begin_writing(locks: Iterable[int], wait: float) -> list[Statement]:
@@ -71,6 +72,14 @@ def begin_changing(wait: float) -> list[Statement]:
 def begin_reading() -> list[Statement]:
     """Return what begins a transaction in which every statement sees one and the same instant."""
     return [_BEGIN_READING, (_SETTINGS, (str(PATIENCE_MS), str(PATIENCE_MS)))]
+
+
+def within(statement: Statement) -> Statement | None:
+    """Return a statement as it is run in a transaction that is open already, None where it begins, sets or commits."""
+    text, values = statement
+    if text == _LOCK:
+        return _LOCK_ONLY, values[:1]
+    return None if text in {_BEGIN_WRITING[0], _BEGIN_READING[0], _SETTINGS, COMMIT[0]} else statement
 
 
 def array_of(values: Iterable[int | str | None]) -> str:

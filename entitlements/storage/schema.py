@@ -124,7 +124,7 @@ def migrate(connection: Connection, deadline: float) -> None:
 
     Raises StorageError for a file that a newer version has written.
     """
-    if not _pending(connection):
+    if is_migrated(connection):
         return
     from sqlite_utils import Database  # noqa: PLC0415  (150 ms, and only a new or an older file needs it)
 
@@ -143,14 +143,15 @@ def personal_anew(name: str) -> str:
     return _strict(table).replace("CREATE TABLE personal (", f"CREATE TABLE {name} (")
 
 
-def _pending(connection: Connection) -> bool:
+def is_migrated(connection: Connection) -> bool:
+    """Tell whether the tables are up to date; raises StorageError for a file that a newer version has written."""
     if not connection.rows("SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'"):
-        return True
+        return False
     rows = connection.rows("SELECT name FROM _sqlite_migrations WHERE migration_set = ?", (SET,))
     applied = {name for (name,) in rows}
     if applied - _STEPS.keys():
         raise StorageError(f"{connection.path} was written by a newer version of entitlements; upgrade this one")
-    return applied != _STEPS.keys()
+    return applied == _STEPS.keys()
 
 
 def _migrations() -> Migrations:

@@ -15,7 +15,7 @@ from ..ledger.entries import Batch, Entry
 from ..ledger.records import Kept
 from ..ledger.state import State
 from . import auditing, readings, statements
-from .base import Call, Decide, FeedPage, Outcome, Reads, Written
+from .base import MOST_BEHIND, Call, Decide, FeedPage, Outcome, Reads, Written
 from .connection import MEMORY, Connection, Durability, open_reader, open_writer
 from .forgetting import scrub
 from .grouping import Take, Turns
@@ -91,7 +91,8 @@ class SQLiteStorage:
         start = position(after)
         with self._reading_at_once() as connection:
             last, page = readings.batches_from(connection, start, bounded(limit))
-        return FeedPage(page, str(last) if page else after)
+            lag = min(max(0, readings.last_position(connection) - last), MOST_BEHIND)
+        return FeedPage(page, str(last) if page else after, lag)
 
     def customers(self, *, after: str | None = None, limit: int = 1000) -> Sequence[str]:
         """Return customer ids in order, those after `after`."""

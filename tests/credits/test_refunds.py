@@ -385,3 +385,15 @@ def test_a_refund_can_be_made_at_any_time_after(ent, clock):
     consume(ent, 6)
     clock.advance(3650 * DAY + HOUR)
     assert refund(ent).receipt.balance_after == 10
+
+
+def test_usage_that_was_reset_meanwhile_is_given_back_only_as_far_as_it_counts(opened):
+    """Both parts of a hold that was settled for more count in one place: what is left there is given back once."""
+    catalog = {"default_plan": "free", "features": {"calls": {"type": "metered", "reset": "none"}}}
+    ent = opened(catalog | {"plans": {"free": {"entitlements": {"calls": 100}}}})
+    ent.reserve("acme", "calls", 5, key="h").settle(8)
+    ent.reset_usage("acme", "calls")
+    ent.consume("acme", "calls", 4)
+    assert ent.refund("acme", "h", key="r").receipt.booked == 8
+    assert ent.check("acme", "calls").used == 0
+    assert ent.verify() == ()

@@ -1,0 +1,126 @@
+"""Logs in PostgreSQL, inside a transaction that the host has open on a connection it awaits."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.rows import tuple_row
+
+from ..errors import StorageError
+from ..ledger.entries import Batch, Entry
+from ..ledger.records import Kept
+from ..ledger.state import State
+from . import postgres_readings as readings
+from .base import Call, Decide, FeedPage, Outcome, Reads, Written
+from .heads import Heads
+from .hosts import Host, refuse_feed
+from .joined_postgres import but_erasures, check_open
+from .joined_trips import inside
+from .keeping import bounded
+from .postgres_auditing import auditing_at_once, flaws_of_schema
+from .postgres_connection import Texts, failure
+from .postgres_statements import looking, writing
+from .postgres_trips import Row, Steps, Trip
+from .postgres_turns import seen_through
+
+R = TypeVar("R")
+
+
+class AsyncJoinedPostgres:
+    """What `JoinedPostgres` is, awaited. What is begun is seen through before whoever is cancelled is told.
+
+    So a host that catches the cancellation and commits never commits a part of a batch.
+    """
+
+    def __init__(self, host: Callable[[], Host], *, schema: str, write_timeout: float) -> None:
+        self._host, self._schema, self._write_timeout = host, schema, write_timeout
+        self._texts = Texts(schema)
+        self._where = f"schema {schema} on the host's connection"
+        check_open(host())
+
+    async def transact(self, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
+        """Show `decide` the customer's state and append the batch it returns, to the host's transaction."""
+        (outcome,) = await self.transact_all([Call(customer, key, reads, decide)])
+        answer: R = outcome.answer()
+        return answer
+
+    async def transact_all(self, calls: Sequence[Call]) -> list[Outcome]:
+        """Decide all calls in their order, each on what those before it have written."""
+        return await self._run(writing(Heads(), self._schema, [*map(but_erasures, calls)], self._write_timeout))
+
+    async def state(self, customer: str, reads: Reads) -> State:
+        """Return the head as the host's transaction sees it, and the counters `reads` names."""
+        return await self._run(looking(Heads(), customer, reads))
+
+    async def entries(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
+        """Return entries in order of seq, those not committed yet among them."""
+        return await self._run(readings.reading_entries(customer, bounded(after), bounded(limit)))
+
+    async def batches(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Batch]:
+        """Return whole batches in order of number, those not committed yet among them."""
+        return await self._run(readings.reading_batches(customer, bounded(after), bounded(limit)))
+
+    async def batch(self, customer: str, key: str) -> Batch | None:
+        """Return the batch of a key, None where there is none."""
+        return await self._run(readings.reading_batch(customer, key))
+
+    async def customers(self, *, after: str | None = None, limit: int = 1000) -> Sequence[str]:
+        """Return customer ids in order, those after `after`."""
+        return await self._run(readings.reading_customers(after, bounded(limit)))
+
+    @asynccontextmanager
+    async def kept(self, customer: str) -> AsyncIterator[Kept]:
+        """Show all that is kept of a customer, for an audit: read already."""
+        yield await self._run(auditing_at_once(customer))
+
+    async def flaws(self) -> Sequence[str]:
+        """Return what is wrong with the schema as a whole."""
+        return await self._run(flaws_of_schema(self._schema))
+
+    async def feed(self, *, after: str | None = None, limit: int = 1000) -> FeedPage:  # noqa: ARG002
+        """Raise ValueError: the feed tells only of what is committed."""
+        refuse_feed()
+
+    async def pulse(self) -> int:
+        """Raise ValueError: there is no news of a transaction that is not committed."""
+        refuse_feed()
+
+    async def written(self, *, after: str | None) -> Written:  # noqa: ARG002
+        """Raise ValueError: there is no news of a transaction that is not committed."""
+        refuse_feed()
+
+    async def close(self) -> None:
+        """Do nothing: the connection is the host's."""
+
+    async def _run(self, steps: Steps[R]) -> R:
+        return await seen_through(self._taken(check_open(self._host()), steps))
+
+    async def _taken(self, connection: psycopg.AsyncConnection[Any], steps: Steps[R]) -> R:
+        taken = inside(steps, self._schema, self._write_timeout)
+        try:
+            trip = next(taken)
+            while True:
+                try:
+                    rows = await self._sent(connection, trip)
+                except BaseException as error:  # noqa: BLE001  (raised where the steps wait for the answer)
+                    trip = taken.throw(error)
+                else:
+                    trip = taken.send(rows)
+        except StopIteration as end:
+            result: R = end.value
+            return result
+
+    async def _sent(self, connection: psycopg.AsyncConnection[Any], trip: Trip) -> list[list[Row]]:
+        found = []
+        try:
+            async with psycopg.AsyncRawCursor(connection, row_factory=tuple_row) as cursor:
+                for text, values in trip.statements:
+                    await cursor.execute(self._texts[text], values)
+                    found.append(await cursor.fetchall() if cursor.description else [])
+        except psycopg.Error as error:
+            fault: StorageError = failure(connection, trip, error, self._where)
+            raise fault from error
+        return found

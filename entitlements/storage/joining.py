@@ -1,0 +1,48 @@
+"""Joining: the storage that works inside a transaction of the host's, whichever driver the host uses."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Final
+
+from .base import AsyncStorage, Storage
+from .hosts import host_of
+
+SCHEMA: Final = "entitlements"
+PATIENCE: Final = 5.0
+"""How long a customer's lock is waited for inside a host's transaction, in seconds."""
+
+
+def join(connection: object, storage: Any) -> Storage:
+    """Return the logs of a storage as the transaction sees them that the host has open on a connection.
+
+    Raises ValueError where no transaction is open, or where it is one of another database than the
+    storage's; TypeError for what is no connection; StorageError where the tables are not there.
+    """
+    host = partial(host_of, connection)
+    kind = host().kind
+    if kind == "sqlite":
+        from .joined_sqlite import JoinedSQLite  # noqa: PLC0415
+
+        return JoinedSQLite(host, getattr(storage, "path", None))
+    if kind == "postgres":
+        from .joined_postgres import JoinedPostgres  # noqa: PLC0415
+
+        return JoinedPostgres(host, schema=getattr(storage, "schema", SCHEMA), write_timeout=PATIENCE)
+    raise TypeError("this connection is awaited; join it with AsyncEntitlements")
+
+
+def join_async(connection: object, storage: Any) -> Storage | AsyncStorage:
+    """Return what `join` does, for an engine that is awaited: on a connection of psycopg's that is awaited, too.
+
+    A connection of sqlite3 is used in place: its host has the lock already, so nothing is waited for.
+    """
+    host = partial(host_of, connection)
+    kind = host().kind
+    if kind == "postgres":
+        raise TypeError("this connection blocks, and the engine is awaited; join an AsyncConnection of psycopg")
+    if kind == "sqlite":
+        return join(connection, storage)
+    from .joined_async import AsyncJoinedPostgres  # noqa: PLC0415
+
+    return AsyncJoinedPostgres(host, schema=getattr(storage, "schema", SCHEMA), write_timeout=PATIENCE)
