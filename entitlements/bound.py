@@ -11,6 +11,7 @@ import attrs
 from .amounts import Amount
 from .audit_verbs import CustomerAudit
 from .bound_credits import CustomerCredits
+from .bound_usage import CustomerUsage
 from .catalog.model import Depletion, Mode
 from .decisions import Decision
 from .ledger.entries import Entry
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen
-class Customer(CustomerCredits, CustomerAudit):
+class Customer(CustomerCredits, CustomerUsage, CustomerAudit):
     """All verbs of an engine for one customer; each does what the engine's verb of that name does."""
 
     _engine: Entitlements

@@ -87,12 +87,9 @@ class Case:
 
     def held(self, counter: CounterKey) -> int:
         """Return how much of a counter is set aside by holds that are still open."""
-        return sum(
-            units
-            for hold in self.books().holds.values()
-            for name, start, units in hold.counters
-            if (name, start) == counter
-        )
+        holds = self.books().holds.values()
+        parts = [part for hold in holds for part in (*hold.counters, *(held[:3] for held in hold.budgets))]
+        return sum(units for name, start, units in parts if (name, start) == counter)
 
     def value(self, name: str) -> Any:
         """Return an argument of the request, None where it was not given."""

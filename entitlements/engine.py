@@ -32,6 +32,7 @@ from .requests import count, identifier, position, request, seconds, text, whole
 from .snapshots import Snapshot
 from .storage.base import FeedPage, Storage
 from .storage.opening import open_storage
+from .usage_verbs import UsageVerbs
 
 if TYPE_CHECKING:
     from .reports.explain import Explanation
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 _ONE: Amount = 1
 
 
-class Entitlements(CreditVerbs, AuditVerbs):
+class Entitlements(CreditVerbs, UsageVerbs, AuditVerbs):
     """Decides what customers may do and how much of it, and keeps the log of what they did.
 
     `catalog` is a path (.yaml, .yml, .toml, .json), a mapping or a Catalog. `storage` is "memory:",

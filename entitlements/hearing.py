@@ -113,7 +113,7 @@ class Hearing:
         if self._pins():
             return tuple(f"feature:{key}" for key in flatten(self.catalog, self.request.values["plan"]))
         feature, credit = self.request.values.get("feature"), self.request.values.get("credit")
-        kept = self.request.verb not in CHANGES or self.request.verb == "override"
+        kept = self.request.verb not in CHANGES or self.request.verb in {"override", "set_budget"}
         features = (f"feature:{feature}",) if kept and feature in self.catalog.features else ()
         return (*features, f"credit:{credit}") if credit in self.catalog.credits else features
 

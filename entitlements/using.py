@@ -12,13 +12,16 @@ from typing import Any
 import attrs
 
 from .amounts import MAX_UNITS, from_units, to_units
+from .budgeting import caps
 from .cases import Case, verdict
-from .catalog.model import Feature, Period
+from .catalog.model import Feature
+from .charging import Judgement, booked, judged, receipted, recorded
 from .decisions import Decision, Receipt, stored
 from .errors import AmountError
 from .judging import Question, after_aggregate, judge, unknown_feature
+from .ledger.crediting import Books
 from .ledger.entries import CounterKey, Entry, Verdict
-from .ledger.state import COUNTER_KINDS, counted
+from .ledger.state import USAGE_KINDS, counted
 from .metering import Meter, meters
 from .upgrades import with_upgrade
 
@@ -31,20 +34,22 @@ def consume(case: Case) -> Verdict[Decision]:
     """
     if case.value("feature") not in case.catalog.features:
         return Verdict(_unknown(case))
-    question = asked(case)
-    decision, metered, fits = judge(question, case.entitlements, case.head, case.counters)
-    if not decision:
-        return Verdict(with_upgrade(decision, question, case))
-    return _book(case, question, decision, metered, fits, "used")
+    question, books = asked(case), case.books()
+    judgement = judged(case, question, books)
+    if not judgement.decision:
+        return Verdict(with_upgrade(judgement.decision, question, case))
+    return _book(case, question, judgement, books, "used")
 
 
 def record(case: Case) -> Verdict[Decision]:
-    """Book usage that already happened, whatever the limit; the decision says how far over it is."""
+    """Book usage that already happened, whatever the limit; the decision says how far over it is.
+
+    Of a priced use what can be paid is, and the receipt says what is left unpaid.
+    """
     if case.value("feature") not in case.catalog.features:
         return Verdict(_unknown(case))
-    question = asked(case)
-    decision, metered, _ = judge(question, case.entitlements, case.head, case.counters)
-    return _book(case, question, decision, metered, question.requested, "recorded")
+    question, books = asked(case), case.books()
+    return _book(case, question, recorded(case, question, books), books, "recorded")
 
 
 def free(case: Case) -> Verdict[Decision]:
@@ -95,17 +100,34 @@ def asked(case: Case) -> Question:
         raise ValueError(
             f"feature {feature.key!r} is {feature.type}; only metered features are used up, check it instead"
         )
-    amount = case.value("amount")
+    units, kinds = _units(case, feature)
     return Question(
         case.customer,
         feature,
-        0 if amount is None else to_units(amount, feature.scale),
+        units,
         case.at,
         depletion=case.value("depletion"),
         scope=case.value("scope"),
         occurred_at=_occurred_at(case, feature),
         throttle_within=case.throttle_within,
+        dimensions=case.value("dimensions"),
+        kinds=kinds,
     )
+
+
+def _units(case: Case, feature: Feature) -> tuple[int, Mapping[str, int] | None]:
+    """Return the units a request names, and what they are by kind where it tells kinds apart."""
+    amount = case.value("amount")
+    if not isinstance(amount, Mapping):
+        return 0 if amount is None else to_units(amount, feature.scale), None
+    if feature.key not in case.catalog.rates:
+        raise AmountError(
+            f"amount is a mapping of kinds; only a feature with a rate by kind takes one, not {feature.key!r}"
+        )
+    kinds = {kind: to_units(units, feature.scale, what=f"amount of {kind}") for kind, units in amount.items()}
+    if sum(kinds.values()) > MAX_UNITS:
+        raise AmountError(f"the kinds of {feature.key!r} come to more than a counter holds")
+    return sum(kinds.values()), kinds
 
 
 def _unknown(case: Case) -> Decision:
@@ -131,12 +153,10 @@ def _occurred_at(case: Case, feature: Feature) -> datetime | None:
     return occurred_at
 
 
-def _book(
-    case: Case, question: Question, decision: Decision, metered: Mapping[Period, Meter], units: int, kind: str
-) -> Verdict[Decision]:
-    feature, at = question.feature, question.occurred_at or case.at
+def _book(case: Case, question: Question, judgement: Judgement, books: Books, kind: str) -> Verdict[Decision]:
+    feature, at, units = question.feature, question.occurred_at or case.at, judgement.fits
     lines: list[Entry] = []
-    for meter in metered.values():
+    for meter in judgement.metered.values():
         used = case.counters.get(meter.counter, 0)
         after = after_aggregate(feature, used, units)
         if after > MAX_UNITS:
@@ -144,8 +164,9 @@ def _book(
         if meter.fresh and units:
             lines.append(Entry("opened", at, feature.key, meter.counter[0], meter.counter[1]))
         lines.append(_line(kind, feature, meter, at, after - used))
+    decision = judgement.decision
     overage = decision.overage if decision.limit is not None else from_units(units, feature.scale)
-    return counted_after(case, question, lines, units, overage=overage)
+    return counted_after(case, question, lines, units, judgement=judgement, books=books, overage=overage)
 
 
 def _line(kind: str, feature: Feature, meter: Meter, at: datetime, amount: int) -> Entry:
@@ -153,16 +174,29 @@ def _line(kind: str, feature: Feature, meter: Meter, at: datetime, amount: int) 
 
 
 def counted_after(
-    case: Case, question: Question, lines: Sequence[Entry], units: int, **shown: Any
+    case: Case,
+    question: Question,
+    lines: Sequence[Entry],
+    units: int,
+    *,
+    judgement: Judgement | None = None,
+    books: Books | None = None,
+    beside: Sequence[Entry] = (),
+    **shown: Any,
 ) -> Verdict[Decision]:
-    """Append the lines and answer with what stands after them."""
-    entries = [_with_circumstances(case, line) for line in lines]
+    """Append the lines, and what a judgement books beside them, and answer with what stands after them."""
+    entries = [*(_with_circumstances(case, line) for line in lines), *beside]
+    if judgement is not None and books is not None:
+        entries += booked(case, question, judgement, books)
+        shown["budgets"] = caps(judgement.under, booked=True)
     after, opened = _counters_after(case, lines)
     head = attrs.evolve(case.head, opened=opened, batches=case.head.batches + 1)
     standing, _, _ = judge(attrs.evolve(question, requested=0), case.entitlements, head, after)
-    booked = from_units(units, question.feature.scale)
     late = question.occurred_at is not None
-    receipt = Receipt(case.key, case.head.seq + len(case.due) + len(entries), late=late, booked=booked)
+    counts = from_units(units, question.feature.scale)
+    receipt = Receipt(case.key, case.head.seq + len(case.due) + len(entries), late=late, booked=counts)
+    if judgement is not None and judgement.bill is not None and books is not None:
+        receipt = receipted(receipt, judgement.bill, books)
     decision = attrs.evolve(
         standing, allowed=True, code="ok", outcome="allow", requested=question.number, receipt=receipt, **shown
     )
@@ -171,7 +205,7 @@ def counted_after(
 
 def _with_circumstances(case: Case, line: Entry) -> Entry:
     told = {name: dict(case.value(name)) for name in ("scope", "dimensions") if case.value(name)}
-    return attrs.evolve(line, data={**line.data, **told}) if told and line.kind in COUNTER_KINDS else line
+    return attrs.evolve(line, data={**line.data, **told}) if told and line.kind in USAGE_KINDS else line
 
 
 def _counters_after(case: Case, lines: Sequence[Entry]) -> tuple[dict[CounterKey, int], dict[str, datetime]]:

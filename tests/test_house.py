@@ -19,7 +19,7 @@ MODULES = {str(path.relative_to(PACKAGE).with_suffix("")).replace("/", "."): pat
 
 PURE = re.compile(
     r"amounts|errors|periods|catalog\..+|ledger\..+|resolution|metering|judging|using|changing|upgrades|cases|deciding"
-    r"|spending|granting|holding|refunding|balances"
+    r"|spending|granting|holding|refunding|balances|rates|usage|charging|budgeting|capping|caps"
     r"|decisions|contest|requests|wording|snapshots|reports\..+"
 )
 READS_FILES = {"catalog.loading", "catalog.pricing2yaml"}
@@ -31,13 +31,14 @@ IMPURE_CALLS = {"now", "utcnow", "today", "open", "print", "input", "monotonic",
 
 # A module may import from the layers below its own, and from its own.
 LAYERS = [
-    r"errors|amounts|periods|wording",
+    r"errors|amounts|periods|wording|usage",
     r"catalog\..+",
-    r"ledger\..+|decisions|snapshots",
-    r"requests|resolution|metering|judging|contest",
-    r"cases|changing|upgrades|using|spending|granting|holding|refunding|balances|deciding|hearing",
+    r"ledger\..+|decisions|snapshots|caps",
+    r"requests|resolution|metering|judging|contest|rates",
+    r"cases|changing|upgrades|using|spending|granting|holding|refunding|balances|deciding|hearing"
+    r"|charging|budgeting|capping",
     r"storage\..+",
-    r"cache|offering|desk|holds|credit_verbs|audit_verbs|engine|bound|bound_credits|reports\..+",
+    r"cache|offering|desk|holds|credit_verbs|usage_verbs|audit_verbs|engine|bound|bound_credits|bound_usage|reports\..+",
     r"gating",
     r"web\..+|billing\..+|cli\..+|cli|testing\..+|__main__",
 ]

@@ -228,7 +228,7 @@ def _product(key: str, written: WrittenProduct, _path: Path, _findings: Findings
 
 def _rate(key: str, written: WrittenRate, _path: Path, _findings: Findings) -> Rate:
     cases = tuple(RateCase(case.match, case.price) for case in written.when)
-    return Rate(key, written.credit, written.price, written.per, cases)
+    return Rate(key, written.credit, written.price, written.per, cases, written.whole, written.round)
 
 
 def _rollover(written: WrittenRollover | None, scale: int, path: Path, findings: Findings) -> Rollover | None:

@@ -27,6 +27,7 @@ Aggregate = Literal["sum", "count", "max", "latest"]
 Depletion = Literal["hard", "partial", "soft"]
 Mode = Literal["grant", "add", "set", "deny"]
 Category = Literal["paid", "promotional"]
+Rounding = Literal["up", "nearest", "down"]
 OnUnavailable = Literal["deny", "allow", "last_known"]
 ConfigValue: TypeAlias = bool | int | Decimal | str | tuple[str, ...]
 
@@ -210,13 +211,19 @@ class RateCase:
 
 @attrs.frozen
 class Rate:
-    """The price of a feature in credits: `price` for every `per` units; the most specific case wins."""
+    """The price of a feature in credits: `price` for every `per` units; the most specific case wins.
+
+    `whole` charges every begun block of `per` units as a whole one; `round` says how a charge as a
+    whole is rounded to the credit's scale.
+    """
 
     feature: str
     credit: str
     price: Decimal | None = None
     per: Decimal = Decimal(1)
     when: tuple[RateCase, ...] = ()
+    whole: bool = False
+    round: Rounding = "up"
 
 
 @attrs.frozen(eq=False)

@@ -35,6 +35,7 @@ from .model import (
     Mode,
     OnUnavailable,
     Period,
+    Rounding,
 )
 from .words import Misfit, misfit
 from .written import (
@@ -66,6 +67,7 @@ _NOUNS: Final[Mapping[Any, str]] = {
     Mode: "a mode",
     Category: "a category",
     OnUnavailable: "an on_unavailable",
+    Rounding: "a way to round",
     Every: "a period",
     CreditEvery: "a period for credits",
     Align: "an align",

@@ -248,4 +248,6 @@ def _rate(rate: Rate) -> Document:
         price=None if rate.price is None else _number(rate.price),
         per=None if rate.per == 1 else _number(rate.per),
         when=[{**case.match, "price": _number(case.price)} for case in rate.when],
+        whole=rate.whole or None,
+        round=_unless(rate.round, "up"),
     )

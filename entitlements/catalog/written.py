@@ -24,6 +24,7 @@ from .model import (
     Mode,
     OnUnavailable,
     Period,
+    Rounding,
     TrialTerms,
 )
 
@@ -208,6 +209,8 @@ class WrittenRate:
     price: Decimal | None = None
     per: Decimal = Decimal(1)
     when: tuple[WrittenCase, ...] = ()
+    whole: bool = False
+    round: Rounding = "up"
 
 
 @attrs.frozen

@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Context, Decimal
 from functools import cached_property
 from operator import attrgetter
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import attrs
 
@@ -101,11 +101,21 @@ class Purpose:
     scope: ScopePairs = ()
 
 
+class HeldBudget(NamedTuple):
+    """What a hold counts in a budget's window, in units of the feature or of the credit that it caps."""
+
+    id: str
+    start: datetime
+    units: int
+    of: Literal["usage", "credit"]
+
+
 @attrs.frozen(weakref_slot=False)
 class OpenHold:
-    """Credits or usage set aside: `slices` pins parts of blocks, `counters` usage in its windows.
+    """Credits or usage set aside: `slices` pins parts of blocks, `counters` and `budgets` usage in its windows.
 
-    It lapses at `ends_at` (None: never); settling after that charges anew or is refused, as `late` says.
+    `units` are those of its subject: a feature where it is of `usage`, else a credit. It lapses at
+    `ends_at` (None: never); settling after that charges anew or is refused, as `late` says.
     """
 
     id: str
@@ -116,6 +126,9 @@ class OpenHold:
     late: Late
     slices: tuple[tuple[str, int], ...] = ()
     counters: tuple[tuple[str, datetime, int], ...] = ()
+    budgets: tuple[HeldBudget, ...] = ()
+    usage: bool = False
+    dimensions: ScopePairs = ()
 
 
 @attrs.frozen(weakref_slot=False)

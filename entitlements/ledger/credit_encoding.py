@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from .blocks import Block, Debt, OpenHold, Purpose, ScopePairs
+from .blocks import Block, Debt, HeldBudget, OpenHold, Purpose, ScopePairs
 from .instants import from_end, from_instant, to_end, to_instant
 from .sealing import SEALED
 
@@ -24,7 +24,7 @@ def encode_block(block: Block) -> dict[str, Any]:
         "expires_at": from_end(block.expires_at),
         "cost_basis": None if block.cost_basis is None else str(block.cost_basis),
         "features": None if block.features is None else list(block.features),
-        "scope": None if block.scope is None else _from_pairs(block.scope),
+        "scope": None if block.scope is None else from_pairs(block.scope),
         "metadata": block.metadata,
         "voided": block.voided or None,
     }
@@ -40,7 +40,7 @@ def decode_block(encoded: Mapping[str, Any]) -> Block:
         expires_at=to_end(encoded.get("expires_at")),
         cost_basis=None if cost is None else Decimal(cost),
         features=None if features is None else tuple(features),
-        scope=_pairs(scope),
+        scope=to_pairs(scope),
         metadata=encoded.get("metadata"),
         voided=encoded.get("voided", False),
     )
@@ -48,7 +48,7 @@ def decode_block(encoded: Mapping[str, Any]) -> Block:
 
 def encode_hold(hold: OpenHold) -> dict[str, Any]:
     """Return a hold as JSON values."""
-    return {
+    encoded = {
         "id": hold.id,
         "subject": hold.subject,
         "units": hold.units,
@@ -58,6 +58,12 @@ def encode_hold(hold: OpenHold) -> dict[str, Any]:
         "slices": [list(part) for part in hold.slices],
         "counters": [[name, from_instant(start), units] for name, start, units in hold.counters],
     }
+    optional = {
+        "budgets": [[held.id, from_instant(held.start), held.units, held.of] for held in hold.budgets],
+        "usage": hold.usage,
+        "dimensions": dict(hold.dimensions),
+    }
+    return encoded | {name: value for name, value in optional.items() if value}
 
 
 def decode_hold(encoded: Mapping[str, Any]) -> OpenHold:
@@ -71,17 +77,20 @@ def decode_hold(encoded: Mapping[str, Any]) -> OpenHold:
         encoded["late"],
         tuple((block, units) for block, units in encoded["slices"]),
         tuple((name, to_instant(start), units) for name, start, units in encoded["counters"]),
+        tuple(HeldBudget(name, to_instant(start), units, of) for name, start, units, of in encoded.get("budgets", ())),
+        encoded.get("usage", bool(encoded["counters"])),
+        tuple(encoded.get("dimensions", {}).items()),
     )
 
 
 def encode_purpose(purpose: Purpose) -> dict[str, Any]:
     """Return a purpose as JSON values."""
-    return {"feature": purpose.feature, "scope": _from_pairs(purpose.scope)}
+    return {"feature": purpose.feature, "scope": from_pairs(purpose.scope)}
 
 
 def decode_purpose(encoded: Mapping[str, Any]) -> Purpose:
     """Return a purpose from JSON values."""
-    return Purpose(encoded["feature"], _pairs(encoded["scope"]) or ())
+    return Purpose(encoded["feature"], to_pairs(encoded["scope"]) or ())
 
 
 def encode_debt(debt: Debt) -> dict[str, Any]:
@@ -112,14 +121,14 @@ def _encode_hold_or_id(hold: OpenHold | str) -> dict[str, Any] | str:
     return hold if isinstance(hold, str) else encode_hold(hold)
 
 
-def _from_pairs(scope: ScopePairs) -> Any:
+def from_pairs(scope: ScopePairs) -> Any:
     """Return a scope as JSON values; one that was erased stays its digest."""
     if scope and scope[0][0] == SEALED:
         return {SEALED: scope[0][1]}
     return [list(pair) for pair in scope]
 
 
-def _pairs(encoded: Any) -> tuple[tuple[str, str], ...] | None:
+def to_pairs(encoded: Any) -> tuple[tuple[str, str], ...] | None:
     """Return a scope from JSON values; one that was erased is a digest and matches nobody."""
     if isinstance(encoded, Mapping):
         return ((SEALED, encoded[SEALED]),)

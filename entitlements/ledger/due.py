@@ -45,10 +45,13 @@ def due(books: Books, at: datetime) -> list[Entry]:
 def release(books: Books, hold: OpenHold, at: datetime, *, why: str) -> Iterator[Entry]:
     """Give back all that a hold pins, posting each entry: to its blocks, and on from those that are over."""
     for block_id, units in hold.slices:
-        yield _posted(books, Entry("released", at, hold.subject, amount=units, block=block_id, data={"hold": hold.id}))
+        credit = books.blocks[block_id].credit
+        yield _posted(books, Entry("released", at, credit, amount=units, block=block_id, data={"hold": hold.id}))
         yield from lose(books, block_id, units, at)
     for counter, window, units in hold.counters:
         yield Entry("usage_released", at, hold.subject, counter, window, -units, data={"hold": hold.id})
+    for counter, window, units, _ in hold.budgets:
+        yield Entry("budget_released", at, hold.subject, counter, window, -units, data={"hold": hold.id})
     yield _posted(books, Entry("hold_closed", at, hold.subject, data={"hold": hold.id, "state": why}))
 
 

@@ -13,12 +13,12 @@ import attrs
 from ..errors import LogCorrupt
 from ..ledger.blocks import Block, OpenHold
 from ..ledger.credit_encoding import decode_block, decode_hold, encode_block, encode_hold
-from ..ledger.encoding import decode_head, encode_head
+from ..ledger.encoding import decode_budgets, decode_head, encode_budgets, encode_head
 from ..ledger.entries import CounterKey, Verdict
 from ..ledger.instants import from_instant, to_instant
 from ..ledger.records import Record, recorded
 from ..ledger.sealing import Secret, digests_in, opened_value, sealed_text
-from ..ledger.state import EMPTY_HEAD, FOLD_VERSION, Head, State, counted, fold, touched
+from ..ledger.state import EMPTY_HEAD, FOLD_VERSION, Head, State, counted, fold, touched, touched_budgets
 from .base import Reads
 from .connection import Connection
 from .heads import Heads, Row
@@ -56,10 +56,13 @@ _MOVE_BLOCK: Final = "UPDATE blocks SET free_units = ?, held_units = ? WHERE cus
 _SET_HOLD: Final = "REPLACE INTO holds (customer, id, hold) VALUES (?, ?, ?)"
 _DROP_BLOCK: Final = "DELETE FROM blocks WHERE customer = ? AND id = ?"
 _DROP_HOLD: Final = "DELETE FROM holds WHERE customer = ? AND id = ?"
+_BUDGETS: Final = "SELECT id, budgets FROM budgets WHERE customer = ?"
+_SET_BUDGETS: Final = "REPLACE INTO budgets (customer, id, budgets) VALUES (?, ?, ?)"
 _SET_COUNTER: Final = """
     INSERT INTO counters (customer, name, start, amount) VALUES (?, ?, ?, ?)
     ON CONFLICT (customer, name, start) DO UPDATE SET amount = excluded.amount"""
-_DROP_ALL: Final = tuple(f"DELETE FROM {table} WHERE customer = ?" for table in ("counters", "blocks", "holds"))  # noqa: S608
+_PARTS: Final = ("counters", "blocks", "holds", "budgets")
+_DROP_ALL: Final = tuple(f"DELETE FROM {table} WHERE customer = ?" for table in _PARTS)  # noqa: S608
 
 
 @attrs.frozen
@@ -108,6 +111,7 @@ def append(connection: Connection, customer: str, key: str, found: Found, verdic
     blocks, holds = touched(batch)
     _write_blocks(connection, customer, state.head, head, blocks)
     _write_holds(connection, customer, head, holds)
+    _write_budgets(connection, customer, head, touched_budgets(batch))
     _write_counters(connection, customer, changed)
     return row, head
 
@@ -138,9 +142,10 @@ def is_current(row: Row) -> bool:
 def _decoded(connection: Connection, customer: str, row: Row) -> Head:
     seq, batches, at, _, digest, text = row
     blocks, holds = connection.rows(_BLOCKS, (customer,)), connection.rows(_HOLDS, (customer,))
+    budgets = connection.rows(_BUDGETS, (customer,))
     salted = one(connection.rows(_SALT, (customer,)))
     with readable(customer):
-        texts = (text, *(row[1] for row in blocks), *(row[1] for row in holds))
+        texts = (text, *(row[1] for row in (*blocks, *holds, *budgets)))
         known = _secrets_in(connection, customer, texts) if salted else {}
         counts = Head(seq, batches, to_instant(at), hash=digest, salt=salted[0] if salted else "")
         return decode_head(
@@ -148,6 +153,7 @@ def _decoded(connection: Connection, customer: str, row: Row) -> Head:
             counts,
             blocks=[_named(key, decode_block(opened_value(said, known))).holding(*left) for key, said, *left in blocks],
             holds=[_named(key, decode_hold(opened_value(said, known))) for key, said in holds],
+            budgets=[(key, decode_budgets(opened_value(said, known))) for key, said in budgets],
         )
 
 
@@ -169,6 +175,7 @@ def _refold(connection: Connection, customer: str) -> bool:
         _write_head(connection, customer, (), EMPTY_HEAD, head)
         _write_blocks(connection, customer, EMPTY_HEAD, head, head.blocks)
         _write_holds(connection, customer, head, head.holds)
+        _write_budgets(connection, customer, head, head.budgets.rows)
         _write_counters(connection, customer, counters)
     return head.known
 
@@ -220,6 +227,12 @@ def _write_holds(connection: Connection, customer: str, head: Head, keys: Iterab
             connection.run(_DROP_HOLD, (customer, key))
         else:
             connection.run(_SET_HOLD, (customer, key, sealed_text(encode_hold(hold), head.salt, {})))
+
+
+def _write_budgets(connection: Connection, customer: str, head: Head, keys: Iterable[str]) -> None:
+    for key in keys:
+        said = sealed_text(encode_budgets(head.budgets.rows[key]), head.salt, {})
+        connection.run(_SET_BUDGETS, (customer, key, said))
 
 
 def _write_counters(connection: Connection, customer: str, counters: Mapping[CounterKey, int]) -> None:

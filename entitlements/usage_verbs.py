@@ -1,0 +1,94 @@
+"""The usage verbs of an engine: what things cost, and budgets on what is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import cast
+
+from .amounts import Amount, exact, to_units
+from .desk import Desk
+from .errors import UnknownFeature
+from .ledger.budgets import Action, Budget
+from .rates import price_of
+from .requests import given, request
+from .usage import TokenUsage
+
+AT_THE_LIMIT: Sequence[Amount] = ("1",)
+
+
+class UsageVerbs:
+    """What `Entitlements` says of prices, and does with budgets."""
+
+    _desk: Desk
+
+    def estimate(
+        self,
+        customer: str,
+        feature: str,
+        amount: Amount | Mapping[str, Amount] | TokenUsage = 1,
+        *,
+        dimensions: Mapping[str, str] | None = None,
+    ) -> Decimal:
+        """Return what a use of a feature would cost in credits, rounded as a charge is; 0 without a rate.
+
+        `amount` may be a mapping of kinds. Raises UnknownFeature, UnknownPrice, AmountError.
+        """
+        told = given(feature=feature, dimensions=dimensions)
+        asked = request("estimate", customer, None, amount=amount, **told).values
+        self._desk.refresh()
+        catalog = self._desk.offering.catalog
+        if asked["feature"] not in catalog.features:
+            raise UnknownFeature(asked["feature"], catalog.features)
+        known, units = catalog.features[asked["feature"]], asked["amount"]
+        if isinstance(units, Mapping):
+            units = {kind: to_units(each, known.scale) for kind, each in units.items()}
+        else:
+            units = to_units(units, known.scale)
+        price = price_of(catalog, known, units, asked.get("dimensions"))
+        return exact(0, 0) if price is None else exact(price.units, catalog.credits[price.credit].scale)
+
+    def set_budget(
+        self,
+        customer: str,
+        scope: object,
+        *,
+        feature: str | None = None,
+        credit: str | None = None,
+        limit: Amount,
+        every: object,
+        action: Action = "block",
+        dimensions: Mapping[str, str] | None = None,
+        alerts: Sequence[Amount] = AT_THE_LIMIT,
+        ends_at: datetime | None = None,
+        at: datetime | None = None,
+        key: str | None = None,
+    ) -> Budget:
+        """Cap what is used of a feature or a credit inside a scope, in each period.
+
+        The scope None is the whole customer. A budget counts from when it was first set, and changing it
+        never starts its count again. With `ends_at` it gives way to what stood before. `every` follows
+        the calendar unless it says {"every": ..., "align": "anniversary"}; "none" never starts again.
+        With `action` "notify" nothing is denied. `alerts` are parts of the limit to be told of.
+        Raises UnknownFeature, UnknownCredit, ValueError, AmountError.
+        """
+        told = given(scope=scope, feature=feature, credit=credit, dimensions=dimensions, ends_at=ends_at, at=at)
+        terms = {"limit": limit, "every": every, "action": action, "alerts": tuple(alerts)}
+        return cast("Budget", self._desk.write(request("set_budget", customer, key, **told, **terms)))
+
+    def remove_budget(
+        self,
+        customer: str,
+        scope: object,
+        *,
+        feature: str | None = None,
+        credit: str | None = None,
+        every: object,
+        dimensions: Mapping[str, str] | None = None,
+        at: datetime | None = None,
+        key: str | None = None,
+    ) -> None:
+        """Take a budget back. Raises UnknownCustomer, UnknownBudget."""
+        told = given(scope=scope, feature=feature, credit=credit, dimensions=dimensions, at=at)
+        self._desk.write(request("remove_budget", customer, key, every=every, **told))
