@@ -14,6 +14,7 @@ from .usage_verbs import AT_THE_LIMIT
 
 if TYPE_CHECKING:
     from .engine import Entitlements
+    from .usage_tree import UsageTree
 
 
 class CustomerUsage:
@@ -32,6 +33,10 @@ class CustomerUsage:
     ) -> Decimal:
         """Return what a use of a feature would cost in credits, rounded as a charge is; 0 without a rate."""
         return self._engine.estimate(self.id, feature, amount, dimensions=dimensions)
+
+    def usage_tree(self, *, at: datetime | None = None) -> UsageTree:
+        """Return what is used, held and left of every budget and allocation, by scope."""
+        return self._engine.usage_tree(self.id, at=at)
 
     def set_budget(
         self,

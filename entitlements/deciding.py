@@ -37,6 +37,7 @@ from .refunding import refund, taking_of
 from .snapshots import Answers, Snapshot
 from .spending import consume_credits
 from .upgrades import with_upgrade
+from .usage_tree import tree_counters
 from .using import USES
 
 _CONFIG_TYPES: Mapping[str, tuple[type, ...]] = {
@@ -116,6 +117,8 @@ def _counters_of_batch(case: Case) -> tuple[CounterKey, ...]:
 def counters_of(case: Case, feature: str | None) -> tuple[CounterKey, ...]:
     """Return the counters of a feature's open windows, or with None those of every feature."""
     at = case.value("occurred_at") or case.at
+    if case.request.verb == "usage_tree":
+        return tree_counters(case)
     if feature is None:
         usage = metering.counters(case.entitlements, case.head.opened, at)
         return usage if not case.head.budgets else (*usage, *_all_budget_counters(case))

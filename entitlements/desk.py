@@ -29,6 +29,7 @@ from .hearing import Hearing, Note, Outdated, Unfixed, Unsold
 from .judging import without_storage
 from .ledger.entries import Batch, CounterKey
 from .ledger.state import Head, State, fold
+from .locating import granting_batch
 from .offering import Offering, fixed_by
 from .requests import Request, aware
 from .snapshots import Snapshot
@@ -154,10 +155,11 @@ class Desk:
         if not named:
             return EMPTY
         named += [f"$close:{key}" for key in named if request.verb == "refund"]
-        batches = {key: self.storage.batch(request.customer, key) for key in named}
+        batches = {key: granting_batch(self.storage, request.customer, key) for key in named}
         found = {key: batch for key, batch in batches.items() if batch is not None}
         blocks = {entry.block for batch in found.values() for entry in batch.entries if entry.block} - found.keys()
-        granted = {block: self.storage.batch(request.customer, block) for block in blocks if request.verb == "refund"}
+        wanted = blocks if request.verb == "refund" else ()
+        granted = {block: granting_batch(self.storage, request.customer, block) for block in wanted}
         return found | {block: batch for block, batch in granted.items() if batch is not None}
 
     # Looking
@@ -221,7 +223,7 @@ class Desk:
 
         if as_of is not None:
             past = self._past(request.customer, as_of, needed)
-            return hearing.case.counting(past.counters)
+            return hearing.case.looking_back().counting(past.counters)
         moment = at or max(self.now(), known.head.at) if known is not None else None
         if known is not None and moment is not None and self._still_holds(known, hearing.catalog, moment):
             hearing.open(known.head, moment, known.entitlements)
@@ -233,6 +235,7 @@ class Desk:
             hearing.open(known.head, decided_at, known.entitlements)
         if at is not None and at < state.head.at:
             state = self._past(request.customer, None, needed)
+            return hearing.case.looking_back().counting(state.counters)
         return hearing.case.counting(state.counters)
 
     def _hearing(self, request: Request, key: str, found: Mapping[str, Batch] = EMPTY) -> Hearing:

@@ -96,12 +96,13 @@ class Hearing:
         """Return the verdict; the second half. Raises Unfixed where `$catalog` must be written first."""
         verdict = decide(self.case.counting(state.counters), state.prior)
         if verdict.batch is not None:
-            self._check_fixed()
+            self._check_fixed(verdict.batch)
         self.wrote = verdict.batch is not None
         return verdict
 
-    def _check_fixed(self) -> None:
-        wanted = {subject: fixed_by(self.catalog, subject) for subject in self._relied_on()}
+    def _check_fixed(self, batch: Batch) -> None:
+        granting = {f"credit:{entry.subject}" for entry in batch.entries if entry.kind == "plan_credits_set"}
+        wanted = {subject: fixed_by(self.catalog, subject) for subject in (*self._relied_on(), *sorted(granting))}
         fixes = {
             subject: data for subject, data in wanted.items() if data is not None and self._fixed.get(subject) != data
         }

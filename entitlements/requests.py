@@ -18,6 +18,7 @@ import attrs
 
 from .amounts import UNLIMITED, Unlimited, canonical, to_units
 from .errors import AmountError, did_you_mean, shown
+from .ledger.plan_grants import begins_of
 from .periods import calendar_anchor
 from .usage import TokenUsage
 
@@ -302,6 +303,12 @@ def _amount_or_kinds(value: object) -> str | Mapping[str, str]:
     return {identifier(kind, "kind"): _amount(units, f"amount of {kind}") for kind, units in kinds.items()}
 
 
+def _block_id(value: object) -> str:
+    """Return the id of a block: a key, or the id of one that nobody asked for, which starts with `$`."""
+    named = text(value, "block")
+    return named if begins_of(named) is not None else identifier(named, "block")
+
+
 def _period(value: object) -> tuple[str, int, str]:
     """Return a period of a budget as its parts; by itself it follows the calendar."""
     written = {"every": value} if isinstance(value, str) else value
@@ -346,7 +353,7 @@ _CHECKS: Mapping[str, Any] = {
     "amount": _amount_or_kinds,
     "credit": lambda value: text(value, "credit"),
     "hold": lambda value: identifier(value, "hold"),
-    "block": lambda value: identifier(value, "block"),
+    "block": _block_id,
     "batch_key": lambda value: identifier(value, "batch_key"),
     "category": lambda value: _word(CATEGORIES, "category", value),
     "late": lambda value: _word(("charge", "refuse"), "late", value),

@@ -14,6 +14,7 @@ from .ledger.budgets import Action, Budget
 from .rates import price_of
 from .requests import given, request
 from .usage import TokenUsage
+from .usage_tree import UsageTree, usage_tree
 
 AT_THE_LIMIT: Sequence[Amount] = ("1",)
 
@@ -48,6 +49,10 @@ class UsageVerbs:
             units = to_units(units, known.scale)
         price = price_of(catalog, known, units, asked.get("dimensions"))
         return exact(0, 0) if price is None else exact(price.units, catalog.credits[price.credit].scale)
+
+    def usage_tree(self, customer: str, *, at: datetime | None = None) -> UsageTree:
+        """Return what is used, held and left of every budget and allocation of a customer, by scope."""
+        return usage_tree(self._desk.case(request("usage_tree", customer, None, **given(at=at)), None))
 
     def set_budget(
         self,

@@ -19,7 +19,7 @@ MODULES = {str(path.relative_to(PACKAGE).with_suffix("")).replace("/", "."): pat
 
 PURE = re.compile(
     r"amounts|errors|periods|catalog\..+|ledger\..+|resolution|metering|judging|using|changing|upgrades|cases|deciding"
-    r"|spending|granting|holding|refunding|balances|rates|usage|charging|budgeting|capping|caps"
+    r"|spending|granting|holding|refunding|balances|rates|usage|charging|budgeting|capping|caps|usage_tree|plan_credits"
     r"|decisions|contest|requests|wording|snapshots|reports\..+"
 )
 READS_FILES = {"catalog.loading", "catalog.pricing2yaml"}
@@ -34,11 +34,11 @@ LAYERS = [
     r"errors|amounts|periods|wording|usage",
     r"catalog\..+",
     r"ledger\..+|decisions|snapshots|caps",
-    r"requests|resolution|metering|judging|contest|rates",
+    r"requests|resolution|metering|judging|contest|rates|plan_credits",
     r"cases|changing|upgrades|using|spending|granting|holding|refunding|balances|deciding|hearing"
-    r"|charging|budgeting|capping",
+    r"|charging|budgeting|capping|usage_tree",
     r"storage\..+",
-    r"cache|offering|desk|holds|credit_verbs|usage_verbs|audit_verbs|engine|bound|bound_credits|bound_usage|reports\..+",
+    r"cache|offering|locating|desk|holds|credit_verbs|usage_verbs|audit_verbs|engine|bound|bound_credits|bound_usage|reports\..+",
     r"gating",
     r"web\..+|billing\..+|cli\..+|cli|testing\..+|__main__",
 ]

@@ -143,6 +143,8 @@ class _Maker:
             priority=written.priority,
             cost_basis=written.cost_basis,
             rollover=_rollover(written.rollover, credit.scale, (*path, "rollover"), findings),
+            allowance=written.allowance,
+            unused=written.unused,
         )
 
 

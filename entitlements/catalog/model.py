@@ -27,6 +27,8 @@ Aggregate = Literal["sum", "count", "max", "latest"]
 Depletion = Literal["hard", "partial", "soft"]
 Mode = Literal["grant", "add", "set", "deny"]
 Category = Literal["paid", "promotional"]
+AllowanceOnChange = Literal["full", "prorate", "next_period"]
+Unused = Literal["keep", "convert", "forfeit"]
 Rounding = Literal["up", "nearest", "down"]
 OnUnavailable = Literal["deny", "allow", "last_known"]
 ConfigValue: TypeAlias = bool | int | Decimal | str | tuple[str, ...]
@@ -139,7 +141,11 @@ class Rollover:
 
 @attrs.frozen
 class PlanCredit:
-    """Credits a plan grants every period; `grant` and `rollover.max` are smallest units."""
+    """Credits a plan grants every period; `grant` and `rollover.max` are smallest units.
+
+    Where a customer changes to the plan within a period, `allowance` says what that period gives. Where
+    one leaves it for another plan, `unused` says what becomes of what is left.
+    """
 
     grant: int
     every: Literal["day", "week", "month", "quarter", "year"]
@@ -148,6 +154,8 @@ class PlanCredit:
     priority: int = 50
     cost_basis: Decimal | None = None
     rollover: Rollover | None = None
+    allowance: AllowanceOnChange = "full"
+    unused: Unused = "keep"
 
 
 @attrs.frozen

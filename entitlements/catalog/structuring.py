@@ -28,6 +28,7 @@ from . import words
 from .findings import Finding, Path, near
 from .model import (
     Aggregate,
+    AllowanceOnChange,
     Category,
     ConfigType,
     Depletion,
@@ -36,6 +37,7 @@ from .model import (
     OnUnavailable,
     Period,
     Rounding,
+    Unused,
 )
 from .words import Misfit, misfit
 from .written import (
@@ -68,6 +70,8 @@ _NOUNS: Final[Mapping[Any, str]] = {
     Category: "a category",
     OnUnavailable: "an on_unavailable",
     Rounding: "a way to round",
+    AllowanceOnChange: "an allowance",
+    Unused: "a word for unused",
     Every: "a period",
     CreditEvery: "a period for credits",
     Align: "an align",

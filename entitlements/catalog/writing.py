@@ -210,6 +210,8 @@ def _plan_credit(granted: PlanCredit, credit: Credit) -> Document:
             category=_unless(granted.category, "paid"),
             priority=_unless(granted.priority, 50),
             cost_basis=None if granted.cost_basis is None else _number(granted.cost_basis),
+            allowance=_unless(granted.allowance, "full"),
+            unused=_unless(granted.unused, "keep"),
         )
         | _rollover(granted.rollover, credit.scale)
     )

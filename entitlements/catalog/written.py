@@ -17,6 +17,7 @@ from .model import (
     DEFAULT_PRODUCT,
     EMPTY,
     Aggregate,
+    AllowanceOnChange,
     Category,
     ConfigType,
     Depletion,
@@ -26,6 +27,7 @@ from .model import (
     Period,
     Rounding,
     TrialTerms,
+    Unused,
 )
 
 Metadata = NewType("Metadata", Mapping[str, Any])
@@ -115,6 +117,8 @@ class WrittenPlanCredit:
     priority: int = 50
     cost_basis: Decimal | None = None
     rollover: WrittenRollover | None = None
+    allowance: AllowanceOnChange = "full"
+    unused: Unused = "keep"
 
 
 @attrs.frozen

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 import attrs
 
 from ..amounts import exact
-from ..catalog.model import Category
+from ..catalog.model import Category, Rollover
 from .entries import EPOCH
 
 _WIDE: Final = Context(prec=200)
@@ -32,7 +32,7 @@ class Block:
     `amount`, `remaining` and `held` are what a user reads; `free_units` and `held_units` are the same
     in smallest units. `cost_basis` is what was paid for the whole block. `number` is the order of
     granting. A restricted block pays only for its `features`, or only inside its `scope`. A `voided`
-    block pays for nothing, and nothing comes back to it.
+    block pays for nothing, and nothing comes back to it. `rollover` says how what is left of it lives on.
     """
 
     id: str
@@ -53,6 +53,7 @@ class Block:
     number: int = 0
     metadata: Mapping[str, Any] | None = None
     voided: bool = False
+    rollover: Rollover | None = None
 
     @cached_property
     def rank(self) -> tuple[Any, ...]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+from ..catalog.model import PlanCredit, Rollover
 from .blocks import Block, Debt, HeldBudget, OpenHold, Purpose, ScopePairs
 from .instants import from_end, from_instant, to_end, to_instant
+from .plan_grants import Grants, PlanGrant
 from .sealing import SEALED
 
 _PLAIN = (
@@ -27,6 +30,7 @@ def encode_block(block: Block) -> dict[str, Any]:
         "scope": None if block.scope is None else from_pairs(block.scope),
         "metadata": block.metadata,
         "voided": block.voided or None,
+        "rollover": None if block.rollover is None else _encode_rollover(block.rollover),
     }
     return encoded | {name: value for name, value in optional.items() if value is not None}
 
@@ -43,7 +47,18 @@ def decode_block(encoded: Mapping[str, Any]) -> Block:
         scope=to_pairs(scope),
         metadata=encoded.get("metadata"),
         voided=encoded.get("voided", False),
+        rollover=_decode_rollover(encoded.get("rollover")),
     )
+
+
+def encode_grants(rows: Grants) -> dict[str, Any]:
+    """Return plan grants of one key as JSON values."""
+    return {"rows": [_encode_grant(row) for row in rows]}
+
+
+def decode_grants(encoded: Mapping[str, Any]) -> Grants:
+    """Return plan grants of one key from JSON values."""
+    return tuple(_decode_grant(row) for row in encoded["rows"])
 
 
 def encode_hold(hold: OpenHold) -> dict[str, Any]:
@@ -135,5 +150,64 @@ def to_pairs(encoded: Any) -> tuple[tuple[str, str], ...] | None:
     return None if encoded is None else tuple((kind, name) for kind, name in encoded)
 
 
-_ENCODERS: Mapping[str, Any] = {"block": encode_block, "hold": _encode_hold_or_id, "purpose": encode_purpose}
-_DECODERS: Mapping[str, Any] = {"block": decode_block, "hold": decode_hold, "purpose": decode_purpose}
+def _encode_grant(grant: PlanGrant) -> dict[str, Any]:
+    terms = grant.terms
+    encoded = {name: getattr(grant, name) for name in _GRANT_PLAIN}
+    encoded |= {name: getattr(terms, name) for name in _TERMS_PLAIN}
+    encoded |= {
+        "since": from_instant(grant.since),
+        "until": from_end(grant.until),
+        "anchor": from_instant(grant.anchor),
+    }
+    optional = {
+        "cost_basis": None if terms.cost_basis is None else str(terms.cost_basis),
+        "rollover": None if terms.rollover is None else _encode_rollover(terms.rollover),
+    }
+    return encoded | {name: value for name, value in optional.items() if value is not None}
+
+
+_GRANT_PLAIN = ("source", "plan", "credit", "scale", "zone", "changed", "left", "lent")
+_TERMS_PLAIN = ("grant", "every", "count", "category", "priority", "allowance", "unused")
+
+
+def _decode_grant(encoded: Mapping[str, Any]) -> PlanGrant:
+    cost = encoded.get("cost_basis")
+    terms = PlanCredit(
+        **{name: encoded[name] for name in _TERMS_PLAIN},
+        cost_basis=None if cost is None else Decimal(cost),
+        rollover=_decode_rollover(encoded.get("rollover")),
+    )
+    return PlanGrant(
+        **{name: encoded[name] for name in _GRANT_PLAIN},
+        since=to_instant(encoded["since"]),
+        until=to_end(encoded["until"]),
+        terms=terms,
+        anchor=to_instant(encoded["anchor"]),
+    )
+
+
+def _encode_rollover(rollover: Rollover) -> list[Any]:
+    life = None if rollover.expires_after is None else rollover.expires_after // _MICROSECOND
+    return [rollover.max, str(rollover.fraction), life, rollover.times]
+
+
+def _decode_rollover(encoded: Any) -> Rollover | None:
+    if encoded is None:
+        return None
+    most, fraction, life, times = encoded
+    return Rollover(most, Decimal(fraction), None if life is None else life * _MICROSECOND, times)
+
+
+_MICROSECOND = timedelta(microseconds=1)
+_ENCODERS: Mapping[str, Any] = {
+    "block": encode_block,
+    "hold": _encode_hold_or_id,
+    "purpose": encode_purpose,
+    "rows": encode_grants,
+}
+_DECODERS: Mapping[str, Any] = {
+    "block": decode_block,
+    "hold": decode_hold,
+    "purpose": decode_purpose,
+    "rows": decode_grants,
+}

@@ -19,8 +19,10 @@ from .budgets import Budget, Rows, budgets_of
 from .credit_encoding import (
     decode_credit_data,
     decode_debt,
+    decode_grants,
     encode_credit_data,
     encode_debt,
+    encode_grants,
     from_pairs,
     to_pairs,
 )
@@ -61,6 +63,10 @@ def encode_head(head: Head) -> dict[str, Any]:
         encoded["noted"] = {subject: dict(data) for subject, data in head.noted.items()}
     if head.debts:
         encoded["debts"] = [encode_debt(debt) for debt in head.debts.values()]
+    if head.grants:
+        encoded["grants"] = {key: encode_grants(rows) for key, rows in head.grants.items()}
+    if head.granted:
+        encoded["granted"] = {name: from_instant(end) for name, end in head.granted.items()}
     return encoded
 
 
@@ -88,6 +94,8 @@ def decode_head(
         holds={hold.id: hold for hold in holds},
         debts={(debt.credit, debt.purpose): debt for debt in debts},
         budgets=budgets_of(budgets),
+        grants={key: decode_grants(rows) for key, rows in encoded.get("grants", {}).items()},
+        granted={name: to_instant(end) for name, end in encoded.get("granted", {}).items()},
     )
 
 

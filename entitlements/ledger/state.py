@@ -22,6 +22,7 @@ from .crediting import CREDIT_KINDS, Books, finished
 from .entries import EPOCH, Batch, CounterKey, Entry
 from .erasure import erased_blocks, erased_budgets, erased_debts, erased_facts, erased_holds
 from .facts import NO_FACTS, Facts, current, replace
+from .plan_grants import Grants
 
 FOLD_VERSION = 2
 NO_COUNTERS: Mapping[CounterKey, int] = MappingProxyType({})
@@ -70,6 +71,8 @@ class Head:
     holds: Mapping[str, OpenHold] = NO_HOLDS
     debts: Mapping[tuple[str, Purpose], Debt] = NO_DEBTS
     budgets: Budgets = NO_BUDGETS
+    grants: Mapping[str, Grants] = EMPTY
+    granted: Mapping[str, datetime] = EMPTY
     hash: str = ""
     salt: str = ""
 
@@ -122,11 +125,13 @@ class Fold:
     @property
     def head(self) -> Head:
         """What was folded; nothing may be added afterwards."""
-        blocks, holds, debts = self._stood.blocks, self._stood.holds, self._stood.debts
-        if self._books is not None:
-            blocks, holds, debts = self._books.blocks, self._books.holds, self._books.debts
+        stood, books = self._stood, self._books
+        blocks, holds, debts = stood.blocks, stood.holds, stood.debts
+        if books is not None:
+            blocks, holds, debts = books.blocks, books.holds, books.debts
             blocks = blocks if self._is_in_order else in_burn_order(blocks.values())
-        parts = (self._facts, self._opened, self._noted, blocks, holds, debts, self._budgets)
+        grants, granted = (stood.grants, stood.granted) if books is None else (books.grants, books.granted)
+        parts = (self._facts, self._opened, self._noted, blocks, holds, debts, self._budgets, grants, granted)
         return Head(self.seq, self.batches, self.at, *parts, self.hash, self.salt)
 
     def _check_follows(self, batch: Batch) -> None:
@@ -168,7 +173,8 @@ class Fold:
     def _erase(self) -> None:
         books = self._books or books_of(self._stood)
         blocks, holds = erased_blocks(books.blocks, self.salt), erased_holds(books.holds, self.salt)
-        self._books = Books(blocks, holds, erased_debts(books.debts, self.salt))
+        debts = erased_debts(books.debts, self.salt)
+        self._books = Books(blocks, holds, debts, books.grants, books.granted)
         self._facts = erased_facts(self._facts, self.salt)
         self._budgets = erased_budgets(self._budgets, self.salt)
         self.salt = ""
@@ -186,14 +192,23 @@ def apply(head: Head, batch: Batch, *, keep_ended: bool = False) -> Head:
     return fold.head
 
 
+def facts_after(facts: Facts, entries: Iterable[Entry]) -> Facts:
+    """Return facts as they are with the entries that change them."""
+    for entry in entries:
+        if FACT_KINDS.get(entry.kind, "budgets") != "budgets":
+            facts = _with_fact(facts, entry, None)
+    return facts
+
+
 def is_erasure(batch: Batch) -> bool:
     """Tell whether a batch erases what is personal in its log."""
     return any(entry.kind == "erased" for entry in batch.entries)
 
 
 def books_of(head: Head) -> Books:
-    """Return books of a head's blocks, holds and debts, to post entries to."""
-    return Books(dict(head.blocks), dict(head.holds), dict(head.debts))
+    """Return books of a head's blocks, holds, debts and plan grants, to post entries to."""
+    grants, granted = dict(head.grants), dict(head.granted)
+    return Books(dict(head.blocks), dict(head.holds), dict(head.debts), grants, granted, head.batches + 1)
 
 
 def in_burn_order(blocks: Iterable[Block]) -> dict[str, Block]:

@@ -242,4 +242,5 @@ def _write_counters(connection: Connection, customer: str, counters: Mapping[Cou
 
 def _same_parts(before: Head, head: Head) -> bool:
     same = before.facts is head.facts and before.opened == head.opened and before.noted == head.noted
+    same = same and before.grants == head.grants and before.granted == head.granted
     return same and [*before.debts.values()] == [*head.debts.values()]
