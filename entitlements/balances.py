@@ -82,6 +82,9 @@ def balance_of(case: Case, key: str, purpose: Purpose = ANYTHING) -> Balance:
 
 def changes_at(case: Case) -> datetime | None:
     """Return the first instant to come at which time alone changes a balance: a block or a hold begins or ends."""
+    head = case.head
+    if not (head.blocks or head.holds or head.grants or case.due):
+        return None
     books = case.books()
     edges: list[datetime | None] = [next_due(books)]
     edges += [edge for block in books.blocks.values() for edge in (block.effective_at, block.expires_at)]

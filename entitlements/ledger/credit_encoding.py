@@ -72,10 +72,10 @@ def encode_hold(hold: OpenHold) -> dict[str, Any]:
         "late": hold.late,
         "slices": [list(part) for part in hold.slices],
         "counters": [[name, from_instant(start), units] for name, start, units in hold.counters],
+        "usage": hold.usage,
     }
     optional = {
         "budgets": [[held.id, from_instant(held.start), held.units, held.of] for held in hold.budgets],
-        "usage": hold.usage,
         "dimensions": dict(hold.dimensions),
     }
     return encoded | {name: value for name, value in optional.items() if value}
