@@ -105,6 +105,8 @@ class Case:
 
     def counting(self, counters: Mapping[CounterKey, int]) -> Case:
         """Return the case with its counters, and what was worked out already."""
+        if not counters:
+            return self
         fallen = counted(self.due)
         standing = {key: amount + fallen.get(key, 0) for key, amount in counters.items()}
         case = attrs.evolve(self, counters=standing if fallen else counters)

@@ -71,7 +71,7 @@ class Hearing:
 
     def open(self, head: Head, at: datetime | None = None, entitlements: Entitlements | None = None) -> Case:
         """Return the case at an instant, by default the ledger's time; raises Unsold, Outdated."""
-        if any(batch.salt and batch.salt != head.salt for batch in self._found.values()):
+        if self._found and any(batch.salt and batch.salt != head.salt for batch in self._found.values()):
             raise Outdated
         if at is None:
             now = self._now()
@@ -101,11 +101,12 @@ class Hearing:
         return verdict
 
     def _check_fixed(self, batch: Batch) -> None:
-        granting = {f"credit:{entry.subject}" for entry in batch.entries if entry.kind == "plan_credits_set"}
-        wanted = {subject: fixed_by(self.catalog, subject) for subject in (*self._relied_on(), *sorted(granting))}
-        fixes = {
-            subject: data for subject, data in wanted.items() if data is not None and self._fixed.get(subject) != data
-        }
+        granting = [f"credit:{entry.subject}" for entry in batch.entries if entry.kind == "plan_credits_set"]
+        fixes: dict[str, Mapping[str, Any]] = {}
+        for subject in (*self._relied_on(), *granting):
+            data = fixed_by(self.catalog, subject)
+            if data is not None and self._fixed.get(subject) != data:
+                fixes[subject] = data
         keeps = self._pins() and self.catalog.version not in self._sold
         if fixes or keeps:
             raise Unfixed(fixes, keeps=keeps)
@@ -119,8 +120,10 @@ class Hearing:
         return (*features, f"credit:{credit}") if credit in self.catalog.credits else features
 
     def _pins(self) -> bool:
+        if self.request.verb not in _SELLING:
+            return False
         plan = self.catalog.plans.get(self.request.values.get("plan", ""))
-        return self.request.verb in _SELLING and plan is not None and plan.version == "pinned"
+        return plan is not None and plan.version == "pinned"
 
 
 class Note:

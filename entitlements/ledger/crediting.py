@@ -25,12 +25,14 @@ class Books:
     """Blocks, holds, debt and plan grants of one customer while entries are posted to them.
 
     `granted` is when the last period ends for which a plan granted a credit; `number` is that of the
-    batch that is being made.
+    batch that is being made. `in_order` says that the blocks stand in the default burn order, as those of
+    a head do.
     """
 
     blocks: dict[str, Block] = attrs.field(factory=dict)
     holds: dict[str, OpenHold] = attrs.field(factory=dict)
     debts: dict[tuple[str, Purpose], Debt] = attrs.field(factory=dict)
+    in_order: bool = False
     grants: dict[str, Grants] = attrs.field(factory=dict)
     granted: dict[str, datetime] = attrs.field(factory=dict)
     number: int = 0
@@ -43,7 +45,7 @@ class Books:
         block: Block = entry.data["block"]
         if block.id in self.blocks or not entry.amount == block.units == block.free_units or block.held_units:
             raise LogCorrupt(f"entry {entry.seq}: block {block.id!r} was granted before, or in another amount")
-        self.blocks[block.id] = block
+        self.blocks[block.id], self.in_order = block, False
         plan = plan_of(block)
         if plan is not None and block.expires_at is not None:
             self.granted[f"{plan}/{block.credit}"] = block.expires_at
@@ -52,7 +54,7 @@ class Books:
         block: Block = entry.data["block"]
         if not all(map(empty, (block, self.blocks.get(block.id, block)))):
             raise LogCorrupt(f"entry {entry.seq}: block {block.id!r} is not empty, and only an empty one is reopened")
-        self.blocks[block.id] = block
+        self.blocks[block.id], self.in_order = block, False
 
     def _move(self, entry: Entry, free: int, held: int) -> None:
         block = self.blocks.get(entry.block)
@@ -113,13 +115,13 @@ class Books:
 
     def copied(self) -> Books:
         """Return books that say the same, to post other entries to."""
-        parts = (dict(self.blocks), dict(self.holds), dict(self.debts), dict(self.grants), dict(self.granted))
-        return Books(*parts, self.number)
+        credits_ = (dict(self.blocks), dict(self.holds), dict(self.debts), self.in_order)
+        return Books(*credits_, dict(self.grants), dict(self.granted), self.number)
 
     def swept(self) -> Books:
         """Return the books without blocks that nothing is left of; voided ones stay, as a refund must know them."""
         kept = {key: block for key, block in self.blocks.items() if not finished(block)}
-        return Books(kept, self.holds, self.debts, self.grants, self.granted, self.number)
+        return Books(kept, self.holds, self.debts, self.in_order, self.grants, self.granted, self.number)
 
 
 def leaves(grant: PlanGrant, entry: Entry) -> bool:

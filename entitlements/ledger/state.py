@@ -45,7 +45,6 @@ USAGE_KINDS = frozenset({"used", "recorded", "freed", "usage_reset", "usage_held
 BUDGET_KINDS = frozenset({"budgeted", "budget_held", "budget_released", "budget_refunded"})
 COUNTER_KINDS = USAGE_KINDS | BUDGET_KINDS | {"refund"}
 PLAIN_KINDS = frozenset({"opened", "fixed", "catalog_kept", "nothing", "erased", "priced"})
-_OPENING = frozenset({"granted", "reopened"})
 NO_BLOCKS: Mapping[str, Block] = MappingProxyType({})
 NO_HOLDS: Mapping[str, OpenHold] = MappingProxyType({})
 NO_DEBTS: Mapping[tuple[str, Purpose], Debt] = MappingProxyType({})
@@ -106,7 +105,6 @@ class Fold:
         self._budgets = head.budgets
         self._stood, self._books = head, None if head.known else books_of(head)
         self._keep_ended = keep_ended
-        self._is_in_order = True
 
     def add(self, batch: Batch) -> None:
         """Fold one more batch; raises LogCorrupt where it does not follow."""
@@ -129,15 +127,15 @@ class Fold:
         blocks, holds, debts = stood.blocks, stood.holds, stood.debts
         if books is not None:
             blocks, holds, debts = books.blocks, books.holds, books.debts
-            blocks = blocks if self._is_in_order else in_burn_order(blocks.values())
+            blocks = blocks if books.in_order else in_burn_order(blocks.values())
         grants, granted = (stood.grants, stood.granted) if books is None else (books.grants, books.granted)
         parts = (self._facts, self._opened, self._noted, blocks, holds, debts, self._budgets, grants, granted)
         return Head(self.seq, self.batches, self.at, *parts, self.hash, self.salt)
 
     def _check_follows(self, batch: Batch) -> None:
         entries = batch.entries
-        if batch.number != self.batches + 1 or [entry.seq for entry in entries] != _after(self.seq, len(entries)):
-            seqs = [entry.seq for entry in entries]
+        seqs = [entry.seq for entry in entries]
+        if batch.number != self.batches + 1 or seqs != [*range(self.seq + 1, self.seq + 1 + len(seqs))]:
             raise LogCorrupt(
                 f"{batch.customer}: batch {batch.number} with entries {seqs[:1]}…{seqs[-1:]} does not follow "
                 f"batch {self.batches} with entry {self.seq}"
@@ -149,8 +147,6 @@ class Fold:
         if self._books is None:
             self._books = books_of(self._stood)
         self._books.post(entry)
-        if entry.kind in _OPENING:
-            self._is_in_order = False
 
     def _note(self, entry: Entry, batch: Batch) -> None:
         kind = entry.kind
@@ -174,7 +170,7 @@ class Fold:
         books = self._books or books_of(self._stood)
         blocks, holds = erased_blocks(books.blocks, self.salt), erased_holds(books.holds, self.salt)
         debts = erased_debts(books.debts, self.salt)
-        self._books = Books(blocks, holds, debts, books.grants, books.granted)
+        self._books = Books(blocks, holds, debts, books.in_order, books.grants, books.granted)
         self._facts = erased_facts(self._facts, self.salt)
         self._budgets = erased_budgets(self._budgets, self.salt)
         self.salt = ""
@@ -208,7 +204,7 @@ def is_erasure(batch: Batch) -> bool:
 def books_of(head: Head) -> Books:
     """Return books of a head's blocks, holds, debts and plan grants, to post entries to."""
     grants, granted = dict(head.grants), dict(head.granted)
-    return Books(dict(head.blocks), dict(head.holds), dict(head.debts), grants, granted, head.batches + 1)
+    return Books(dict(head.blocks), dict(head.holds), dict(head.debts), True, grants, granted, head.batches + 1)
 
 
 def in_burn_order(blocks: Iterable[Block]) -> dict[str, Block]:
@@ -260,10 +256,6 @@ def fold(batches: Iterable[Batch], *, keep_ended: bool = False) -> tuple[Head, d
         folding.add(batch)
         counters.update(add(batch.customer, counters, batch.entries))
     return folding.head, counters
-
-
-def _after(seq: int, count: int) -> list[int]:
-    return list(range(seq + 1, seq + 1 + count))
 
 
 def _with_fact(facts: Facts, entry: Entry, ended_before: datetime | None) -> Facts:

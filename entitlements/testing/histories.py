@@ -38,7 +38,7 @@ def used(amount: int = 1, counter: CounterKey = CALLS, *, kind: str = "used") ->
     return Entry(kind, START, name, name, window, amount)
 
 
-def fact(kind: str, *facts: Fact, at: datetime = START) -> Entry:
+def fact(kind: str, *facts: Fact | Budget, at: datetime = START) -> Entry:
     """Return a line after which exactly these facts hold for their key."""
     return Entry(kind, at, facts[0].key, data={"facts": facts})
 
@@ -121,7 +121,7 @@ def every_kind() -> tuple[Entry, ...]:
         Entry("opened", START, "calls", "calls first_use", START + timedelta(microseconds=1)),
         Entry("catalog_kept", START, "v1", data={"document": {"plans": [1, None, True, "1.0", {"é": []}]}}),
         Entry("fixed", START, "calls", data={"scale": 2}),
-        fact("budget_set", _budget("b", START), attrs.evolve(_budget("b", later), scope=(), feature="calls", credit=None)),
+        fact("budget_set", _budget("b", START), attrs.evolve(_budget("b", later), scope=(), feature="calls")),
         Entry("budget_removed", later, "b", data={"facts": ()}),
         used(3, ("b", START), kind="budgeted"), used(2, ("b", START), kind="budget_held"),
         used(-1, ("b", START), kind="budget_released"), used(-1, ("b", START), kind="budget_refunded"),
