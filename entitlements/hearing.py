@@ -19,7 +19,7 @@ from .deciding import decide, reads
 from .errors import CatalogError
 from .ledger.chain import chain
 from .ledger.entries import Batch, CounterKey, Entry, Verdict, numbered
-from .ledger.facts import Facts
+from .ledger.facts import Facts, Subscription, Trial
 from .ledger.state import NO_COUNTERS, Head, State
 from .offering import fixed_by
 from .requests import Request
@@ -77,9 +77,9 @@ class Hearing:
             now = self._now()
             at = max(now, head.at)
             self.ahead = head.at - now
-        for version in _versions(head.facts):
-            if version not in self._sold:
-                raise Unsold(version)
+        for fact in _sold(head.facts):
+            if fact.version is not None and fact.version not in self._sold:
+                raise Unsold(fact.version)
         terms = (self._sold, self._throttle_within, self._found, self._salt)
         case = Case(self.request, self.key, self.catalog, at, head, NO_COUNTERS, *terms)
         if entitlements is not None:
@@ -147,6 +147,5 @@ class Note:
         return Verdict(True, *chain(batch, head.hash))
 
 
-def _versions(facts: Facts) -> set[str]:
-    sold = {fact.version for fact in facts.subscriptions} | {fact.version for fact in facts.trials}
-    return {version for version in sold if version is not None}
+def _sold(facts: Facts) -> tuple[Subscription | Trial, ...]:
+    return (*facts.subscriptions, *facts.trials)
