@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from .amounts import Amount
+from .decisions import Decision
 from .ledger.budgets import Action, Budget
 from .usage import TokenUsage
 from .usage_verbs import AT_THE_LIMIT
@@ -33,6 +34,18 @@ class CustomerUsage:
     ) -> Decimal:
         """Return what a use of a feature would cost in credits, rounded as a charge is; 0 without a rate."""
         return self._engine.estimate(self.id, feature, amount, dimensions=dimensions)
+
+    def correct_usage(
+        self,
+        feature: str,
+        used: Amount,
+        *,
+        key: str | None,
+        occurred_at: datetime | None = None,
+        reason: str = "",
+    ) -> Decision:
+        """Set what is used of a feature to what it truly was."""
+        return self._engine.correct_usage(self.id, feature, used, key=key, occurred_at=occurred_at, reason=reason)
 
     def usage_tree(self, *, at: datetime | None = None) -> UsageTree:
         """Return what is used, held and left of every budget and allocation, by scope."""

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import attrs
 
+from .alerting import crossed
 from .amounts import MAX_UNITS, from_units
 from .caps import Cap
 from .cases import Case
@@ -98,6 +99,16 @@ def lines(case: Case, found: Iterable[Load], kind: str = "budgeted") -> Iterator
     for load in found:
         if load.units:
             yield Entry(kind, case.at, load.budget.subject, *load.counter, load.units)
+
+
+def crossings(case: Case, found: Iterable[Load]) -> Iterator[Entry]:
+    """Yield the lines that tell where a booked charge comes up to a threshold of a budget."""
+    for load in found:
+        budget = load.budget
+        if budget.alerts and load.after > load.used:
+            limit, before, after = (from_units(units, budget.scale) for units in (budget.units, load.used, load.after))
+            more = {"budget": budget.id, **({"scope": dict(budget.scope)} if budget.scope else {})}
+            yield from crossed("budget", budget.subject, budget.alerts, (limit, before, after), case.at, more)
 
 
 def refused(found: Sequence[Load], decision: Decision, case: Case) -> Decision | None:

@@ -9,7 +9,9 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
+from .alerting import credit_alerts
 from .catalog.model import EMPTY, Catalog, Feature
+from .decisions import Decision
 from .errors import UnknownCustomer, UnknownFeature
 from .ledger.chain import chain
 from .ledger.crediting import CREDIT_KINDS, Books
@@ -81,6 +83,10 @@ class Case:
         books = self.books()
         resets = self._resets(facts_after(self.head.facts, entries), books.grants)
         return (*_posted(books, resets), *due(books, self.at)) if resets else ()
+
+    def alerts(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Return the lines that tell of what balances come to with what fell due and these entries."""
+        return credit_alerts(self.catalog, self.head, self.at, (*self.due, *entries))
 
     def _resets(self, facts: Facts, grants: Mapping[str, Grants]) -> list[Entry]:
         """Return the lines by which plans grant what facts and the catalog say; none where they do already."""
@@ -162,7 +168,12 @@ def batch(case: Case, entries: Sequence[Entry], result: Mapping[str, Any] = EMPT
 
 def verdict(case: Case, entries: Sequence[Entry], result: R, kept: Mapping[str, Any] = EMPTY) -> Verdict[R]:
     """Return the verdict that appends the entries and answers `result`; `kept` is what a replay needs of it."""
-    return Verdict(result, *batch(case, (*entries, *case.following(entries)), kept))
+    whole = (*entries, *case.following(entries))
+    alerts = case.alerts(whole)
+    if alerts and isinstance(result, Decision) and result.receipt is not None:
+        receipt = attrs.evolve(result.receipt, seq=result.receipt.seq + len(alerts))
+        result = attrs.evolve(result, receipt=receipt)
+    return Verdict(result, *batch(case, (*whole, *alerts), kept))
 
 
 def _posted(books: Books, entries: Sequence[Entry]) -> Sequence[Entry]:

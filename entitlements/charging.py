@@ -9,7 +9,7 @@ import attrs
 
 from .amounts import exact
 from .balances import changes_at
-from .budgeting import Load, Use, caps, changes_after, loads, refused
+from .budgeting import Load, Use, caps, changes_after, crossings, loads, refused
 from .budgeting import lines as budget_lines
 from .cases import Case
 from .catalog.model import EMPTY, Period
@@ -107,7 +107,7 @@ def bill_for(case: Case, question: Question, price: Price, books: Books) -> Bill
 
 def booked(case: Case, question: Question, judgement: Judgement, books: Books) -> list[Entry]:
     """Return the lines beside those of usage: what counts in budgets, the price, and who pays it."""
-    entries = list(budget_lines(case, judgement.under))
+    entries = [*budget_lines(case, judgement.under), *crossings(case, judgement.under)]
     bill = judgement.bill
     if bill is not None:
         entries += [bill.stamp(case, question), *pay(books, bill.charge, bill.payment)]

@@ -51,7 +51,8 @@ _CONFIG_TYPES: Mapping[str, tuple[type, ...]] = {
 
 def sweep(case: Case) -> Verdict[int]:
     """Book what fell due, and return how many entries that was."""
-    return verdict(case, (), len(case.due)) if case.due else Verdict(0)
+    count = len(case.due) + len(case.alerts(()))
+    return verdict(case, (), count) if count else Verdict(0)
 
 
 def erase(case: Case) -> Verdict[None]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import attrs
 
+from .alerting import alert_of
 from .cache import Cache, Known
 from .cases import Case
 from .catalog.model import EMPTY, Catalog
@@ -134,8 +135,8 @@ class Desk:
         self.cache.forget(request.customer)
         if hearing.ahead > AHEAD:
             self._ahead(request.customer, hearing.ahead)
-        if self.telling and isinstance(result, Decision):
-            self.tell_decision(result, wrote=hearing.wrote)
+        if self.telling:
+            self._tell_written(request.customer, result, hearing)
         return result
 
     def draw(self) -> str:
@@ -366,6 +367,12 @@ class Desk:
             self.tell("denied", decision)
         elif wrote:
             self.tell("consumed", decision)
+
+    def _tell_written(self, customer: str, result: object, hearing: Hearing) -> None:
+        if isinstance(result, Decision):
+            self.tell_decision(result, wrote=hearing.wrote)
+        for line in hearing.crossed:
+            self.tell("threshold", alert_of(customer, line))
 
     def _ahead(self, customer: str, ahead: timedelta) -> None:
         logger.warning("the log of a customer is %s ahead of the clock", ahead)

@@ -342,9 +342,23 @@ class Entitlements(CreditVerbs, UsageVerbs, AuditVerbs):
         told = {"scope": scope, "dimensions": dimensions, "occurred_at": occurred_at}
         return cast("Decision", self._write("record", customer, key, feature=feature, amount=amount, **told))
 
-    def free(self, customer: str, feature: str, amount: Amount = 1, *, key: str | None = None) -> Decision:
-        """Give back what is counted without windows, such as a seat. Raises AmountError beyond what is in use."""
-        return cast("Decision", self._write("free", customer, key, feature=feature, amount=amount))
+    def free(
+        self,
+        customer: str,
+        feature: str,
+        amount: Amount = 1,
+        *,
+        key: str | None = None,
+        scope: object = None,
+        dimensions: Mapping[str, str] | None = None,
+        occurred_at: datetime | None = None,
+    ) -> Decision:
+        """Give back usage, such as a seat, in the window it was taken in: that of `occurred_at`, else the present one.
+
+        Raises AmountError beyond what is in use there.
+        """
+        told = {"scope": scope, "dimensions": dimensions, "occurred_at": occurred_at}
+        return cast("Decision", self._write("free", customer, key, feature=feature, amount=amount, **told))
 
     def reset_usage(self, customer: str, feature: str, *, key: str | None = None) -> Decision:
         """Start a feature's usage again from zero in every open window."""

@@ -66,6 +66,7 @@ class Hearing:
         self.request, self.key, self.catalog = request, key, catalog
         self.ahead = timedelta(0)
         self.wrote = False
+        self.crossed: list[Entry] = []
         self._now, self._throttle_within, self._sold, self._fixed = now, throttle_within, sold, fixed
         self._found, self._salt = found, ""
 
@@ -98,6 +99,7 @@ class Hearing:
         if verdict.batch is not None:
             self._check_fixed(verdict.batch)
         self.wrote = verdict.batch is not None
+        self.crossed = [line for line in verdict.batch.entries if line.kind == "crossed"] if verdict.batch else []
         return verdict
 
     def _check_fixed(self, batch: Batch) -> None:

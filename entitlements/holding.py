@@ -13,7 +13,7 @@ from typing import Any, cast
 import attrs
 
 from .amounts import MAX_UNITS, exact, from_units, to_units
-from .budgeting import Load, Use, caps, loads
+from .budgeting import Load, Use, caps, crossings, loads
 from .budgeting import lines as budget_lines
 from .cases import Case, verdict
 from .catalog.model import EMPTY
@@ -50,7 +50,7 @@ from .spending import (
     use_of_credits,
 )
 from .upgrades import with_upgrade
-from .using import asked, counted_after
+from .using import asked, standing_after
 
 CLOSED = {"settle": "settled", "release": "released"}
 
@@ -72,7 +72,11 @@ def reserve_credits(case: Case) -> Verdict[Decision]:
     pinned = sum(units for _, units in slices)
     terms = (charge.purpose, _ends(case), _late(case), slices, (), _held_budgets(under))
     hold = OpenHold(case.key, charge.credit.key, pinned, *terms)
-    entries = [*_opened(case, books, hold, charge.credit.key), *budget_lines(case, under, "budget_held")]
+    entries = [
+        *_opened(case, books, hold, charge.credit.key),
+        *budget_lines(case, under, "budget_held"),
+        *crossings(case, under),
+    ]
     scale = charge.credit.scale
     receipt = Receipt(
         case.key,
@@ -106,15 +110,15 @@ def reserve(case: Case) -> Verdict[Decision]:
     hold = OpenHold(case.key, feature.key, fits, *terms, tuple((question.dimensions or EMPTY).items()))
     first, *held = _opened(case, books, hold, "" if bill is None else bill.charge.credit.key)
     usage = list(_counted(case, feature.key, judgement.metered.values(), "usage_held", fits))
-    beside = [*held, *budget_lines(case, under, "budget_held")]
+    beside = [*held, *budget_lines(case, under, "budget_held"), *crossings(case, under)]
     shown: dict[str, Any] = {"overage": judgement.decision.overage, "budgets": caps(under, booked=True)}
-    answered = counted_after(case, question, [first, *usage], fits, beside=beside, **shown)
+    entries, decision = standing_after(case, question, [first, *usage], fits, beside=beside, **shown)
     if bill is None and not late:
-        return answered
-    receipt = cast("Receipt", answered.result.receipt)
+        return verdict(case, entries, decision, stored(decision))
+    receipt = cast("Receipt", decision.receipt)
     if bill is not None:
         receipt = attrs.evolve(receipted(receipt, bill, books), burned={}, unpaid=exact(0, bill.charge.credit.scale))
-    return _flagged(case, [first, *usage, *beside], attrs.evolve(answered.result, receipt=receipt), late=late)
+    return _flagged(case, entries, attrs.evolve(decision, receipt=receipt), late=late)
 
 
 def _opened(case: Case, books: Books, hold: OpenHold, credit: str) -> list[Entry]:
@@ -210,7 +214,7 @@ def _settle_credits(case: Case, books: Books, hold: OpenHold, *, lapsed: bool) -
     drawn = _draw(case, books, hold, charge, lapsed=lapsed)
     use = Use(credit=credit.key, charged=drawn.payment.taken, scope=dict(hold.purpose.scope))
     under = _settled_loads(hold, loads(case, use), lapsed=lapsed)
-    entries = [*drawn.entries, *_beyond(case, under)]
+    entries = [*drawn.entries, *_beyond(case, under), *crossings(case, under)]
     if not lapsed:
         left = attrs.evolve(hold, slices=drawn.rest, budgets=_unused(hold, 0, drawn.payment.taken))
         entries += give_back(books, left, case.at, why="settled")
@@ -300,7 +304,7 @@ def _settle_usage(case: Case, books: Books, hold: OpenHold, *, lapsed: bool) -> 
     entries: list[Entry] = [] if drawn is None else [*drawn.entries]
     if bill is not None:
         entries.append(bill.stamp(case, question))
-    entries += _beyond(case, under)
+    entries += [*_beyond(case, under), *crossings(case, under)]
     if not lapsed:
         back = tuple((name, start, amount - units) for name, start, amount in hold.counters if amount > units)
         rest = hold.slices if drawn is None else drawn.rest
@@ -316,7 +320,8 @@ def _settle_usage(case: Case, books: Books, hold: OpenHold, *, lapsed: bool) -> 
         allowed, overage = decision.allowed, more.number if decision.limit is None else decision.overage
         entries += _counted(case, hold.subject, metered.values(), "recorded", more.requested)
     entries = entries or [Entry("nothing", case.at, hold.subject)]
-    answered = counted_after(case, question, entries, units, overage=overage, budgets=caps(under, booked=True)).result
+    told: dict[str, Any] = {"overage": overage, "budgets": caps(under, booked=True)}
+    entries, answered = standing_after(case, question, entries, units, **told)
     code: Code | None = None if allowed else "limit_reached"
     if bill is not None and drawn is not None:
         bill = attrs.evolve(bill, payment=drawn.payment)

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from .amounts import MAX_UNITS, exact, to_units
-from .budgeting import Load, Use, caps, loads
+from .budgeting import Load, Use, caps, crossings, loads
 from .budgeting import lines as budget_lines
 from .budgeting import refused as budget_refusal
 from .caps import Cap
@@ -74,7 +74,7 @@ def consume_credits(case: Case) -> Verdict[Decision]:
         return Verdict(insufficient(case, charge, before))
     paid = lines_of(charge, payment) or [Entry("nothing", case.at, charge.credit.key)]
     after = before - sum(payment.burned.values())
-    entries = [*budget_lines(case, under), *paid]
+    entries = [*budget_lines(case, under), *crossings(case, under), *paid]
     return settled(case, charge, entries, payment, before, after, late=late, budgets=caps(under, booked=True))
 
 

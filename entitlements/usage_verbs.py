@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import cast
 
 from .amounts import Amount, exact, to_units
+from .decisions import Decision
 from .desk import Desk
 from .errors import UnknownFeature
 from .ledger.budgets import Action, Budget
@@ -49,6 +50,27 @@ class UsageVerbs:
             units = to_units(units, known.scale)
         price = price_of(catalog, known, units, asked.get("dimensions"))
         return exact(0, 0) if price is None else exact(price.units, catalog.credits[price.credit].scale)
+
+    def correct_usage(
+        self,
+        customer: str,
+        feature: str,
+        used: Amount,
+        *,
+        key: str | None,
+        occurred_at: datetime | None = None,
+        reason: str = "",
+    ) -> Decision:
+        """Set what is used of a feature to what it truly was, in the present window or in that of `occurred_at`.
+
+        What holds have set aside stays beside it; credits and budgets stay as they are, see `refund`.
+        Raises AmountError, ValueError for a feature that is not metered.
+        """
+        told = given(occurred_at=occurred_at, reason=reason or None)
+        return cast(
+            "Decision",
+            self._desk.write(request("correct_usage", customer, key, feature=feature, amount=used, **told)),
+        )
 
     def usage_tree(self, customer: str, *, at: datetime | None = None) -> UsageTree:
         """Return what is used, held and left of every budget and allocation of a customer, by scope."""

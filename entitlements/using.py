@@ -5,17 +5,19 @@ Each checks first and then books one entry for every period in which the feature
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import attrs
 
+from .alerting import crossed
 from .amounts import MAX_UNITS, from_units, to_units
-from .budgeting import caps
+from .budgeting import caps, loads
 from .cases import Case, verdict
 from .catalog.model import Feature
-from .charging import Judgement, booked, judged, receipted, recorded
+from .charging import Judgement, booked, judged, receipted, recorded, use_of
 from .decisions import Decision, Receipt, stored
 from .errors import AmountError
 from .judging import Question, after_aggregate, judge, unknown_feature
@@ -24,6 +26,9 @@ from .ledger.entries import CounterKey, Entry, Verdict
 from .ledger.state import USAGE_KINDS, counted
 from .metering import Meter, meters
 from .upgrades import with_upgrade
+
+_ANY_WINDOW = frozenset({"free", "correct_usage"})
+"""Verbs that put right what was booked before, however long ago."""
 
 
 def consume(case: Case) -> Verdict[Decision]:
@@ -53,23 +58,65 @@ def record(case: Case) -> Verdict[Decision]:
 
 
 def free(case: Case) -> Verdict[Decision]:
-    """Give back what is counted without windows (a seat); raises AmountError for more than is in use."""
+    """Give back usage in the window it was taken in; raises AmountError for more than is in use there.
+
+    What is counted without windows (a seat) has but one. It leaves the budgets it was counted in, too.
+    """
     if case.value("feature") not in case.catalog.features:
         return Verdict(_unknown(case))
     question = asked(case)
     feature = question.feature
-    if feature.reset.every != "none" or feature.aggregate != "sum":
-        raise ValueError(f"feature {feature.key!r} is counted per {feature.reset}; only counts without a reset go down")
+    if feature.aggregate != "sum":
+        raise ValueError(f"feature {feature.key!r} counts {feature.aggregate}; only sums go down")
     if not case.is_known:
         return Verdict(_stranger(case, question))
-    meter = meters(case.entitlements, case.head.opened, feature, case.at)[feature.reset]
-    used = case.counters.get(meter.counter, 0) - case.held(meter.counter)
+    metered = meters(case.entitlements, case.head.opened, feature, question.occurred_at or case.at)
+    used = _in_use(case, metered[feature.reset].counter)
     if question.requested > used:
-        in_use = from_units(used, feature.scale)
-        raise AmountError(f"cannot free {question.number} of {feature.key!r}: {in_use} in use")
-    return counted_after(
-        case, question, [_line("freed", feature, meter, case.at, -question.requested)], question.requested
-    )
+        raise AmountError(_not_in_use(question, used))
+    lines = []
+    for meter in metered.values():
+        back = min(question.requested, _in_use(case, meter.counter))
+        lines.append(_line("freed", feature, meter, case.at, -back))
+    under = loads(case, use_of(case, question, 0, 0))
+    beside = [
+        Entry("budget_refunded", case.at, load.budget.subject, *load.counter, -back)
+        for load in under
+        if load.budget.feature is not None and (back := min(question.requested, load.used))
+    ]
+    return counted_after(case, question, lines, question.requested, beside=beside)
+
+
+def correct_usage(case: Case) -> Verdict[Decision]:
+    """Set what is used in a window to what it truly was, up or down; what holds set aside stays beside it."""
+    if case.value("feature") not in case.catalog.features:
+        return Verdict(_unknown(case))
+    question = asked(case)
+    if not case.is_known:
+        return Verdict(_stranger(case, question))
+    feature, at = question.feature, question.occurred_at or case.at
+    metered = meters(case.entitlements, case.head.opened, feature, at)
+    reason = {"reason": case.value("reason")} if case.value("reason") else {}
+    lines = []
+    for meter in metered.values():
+        change = question.requested - _in_use(case, meter.counter)
+        if meter.fresh and change:
+            lines.append(Entry("opened", at, feature.key, *meter.counter))
+        lines.append(attrs.evolve(_line("usage_corrected", feature, meter, at, change), data=reason))
+    return counted_after(case, question, lines, question.requested)
+
+
+def _in_use(case: Case, counter: CounterKey) -> int:
+    """Return what is counted and not merely held."""
+    return case.counters.get(counter, 0) - case.held(counter)
+
+
+def _not_in_use(question: Question, used: int) -> str:
+    feature = question.feature
+    in_use = from_units(used, feature.scale)
+    said = f"cannot free {question.number} of {feature.key!r}: {in_use} in use"
+    windowed = feature.reset.every != "none" and question.occurred_at is None
+    return f"{said} since the last reset; say with occurred_at= when it was taken" if windowed else said
 
 
 def reset_usage(case: Case) -> Verdict[Decision]:
@@ -145,6 +192,8 @@ def _occurred_at(case: Case, feature: Feature) -> datetime | None:
         return None
     if occurred_at > case.at:
         raise ValueError(f"occurred_at is {occurred_at.isoformat()}, which is still to come at {case.at.isoformat()}")
+    if case.request.verb in _ANY_WINDOW:
+        return occurred_at
     if case.at - occurred_at > feature.backdate:
         raise ValueError(
             f"occurred_at is {occurred_at.isoformat()}; feature {feature.key!r} takes usage up to "
@@ -173,7 +222,13 @@ def _line(kind: str, feature: Feature, meter: Meter, at: datetime, amount: int) 
     return Entry(kind, at, feature.key, meter.counter[0], meter.counter[1], amount)
 
 
-def counted_after(
+def counted_after(case: Case, question: Question, lines: Sequence[Entry], units: int, **told: Any) -> Verdict[Decision]:
+    """Append the lines, and what a judgement books beside them, and answer with what stands after them."""
+    entries, decision = standing_after(case, question, lines, units, **told)
+    return verdict(case, entries, decision, stored(decision))
+
+
+def standing_after(
     case: Case,
     question: Question,
     lines: Sequence[Entry],
@@ -183,8 +238,8 @@ def counted_after(
     books: Books | None = None,
     beside: Sequence[Entry] = (),
     **shown: Any,
-) -> Verdict[Decision]:
-    """Append the lines, and what a judgement books beside them, and answer with what stands after them."""
+) -> tuple[list[Entry], Decision]:
+    """Return the lines with what a judgement books beside them, and the decision on what stands after them."""
     entries = [*(_with_circumstances(case, line) for line in lines), *beside]
     if judgement is not None and books is not None:
         entries += booked(case, question, judgement, books)
@@ -192,6 +247,7 @@ def counted_after(
     after, opened = _counters_after(case, lines)
     head = attrs.evolve(case.head, opened=opened, batches=case.head.batches + 1)
     standing, _, _ = judge(attrs.evolve(question, requested=0), case.entitlements, head, after)
+    entries += _crossings(case, question, standing)
     late = question.occurred_at is not None
     counts = from_units(units, question.feature.scale)
     receipt = Receipt(case.key, case.head.seq + len(case.due) + len(entries), late=late, booked=counts)
@@ -200,7 +256,19 @@ def counted_after(
     decision = attrs.evolve(
         standing, allowed=True, code="ok", outcome="allow", requested=question.number, receipt=receipt, **shown
     )
-    return verdict(case, entries, decision, stored(decision))
+    return entries, decision
+
+
+def _crossings(case: Case, question: Question, standing: Decision) -> Iterator[Entry]:
+    """Yield the lines that tell where usage comes up to a threshold of the limit that is shown."""
+    feature = question.feature
+    if not feature.alerts or standing.used is None or not isinstance(standing.limit, int | Decimal):
+        return
+    before, _, _ = judge(attrs.evolve(question, requested=0), case.entitlements, case.head, case.counters)
+    same = before.limit == standing.limit and before.window_start == standing.window_start
+    if before.used is not None and (same or before.window_start is None):
+        numbers = (standing.limit, before.used if same else 0, standing.used)
+        yield from crossed("limit", feature.key, feature.alerts, numbers, case.at)
 
 
 def _with_circumstances(case: Case, line: Entry) -> Entry:
@@ -221,4 +289,5 @@ USES: Mapping[str, Callable[[Case], Verdict[Decision]]] = {
     "record": record,
     "free": free,
     "reset_usage": reset_usage,
+    "correct_usage": correct_usage,
 }

@@ -87,7 +87,10 @@ class Entitlement:
 
 @attrs.frozen
 class Feature:
-    """Something a customer may have: on or off, a configured value, or an amount that is used."""
+    """Something a customer may have: on or off, a configured value, or an amount that is used.
+
+    `alerts` are the parts of a limit, in thousandths, that are told of when usage reaches them.
+    """
 
     key: str
     type: FeatureType
@@ -102,11 +105,16 @@ class Feature:
     prefer: Literal["max", "min"] | tuple[ConfigValue, ...] | None = None
     backdate: timedelta = timedelta(0)
     on_unavailable: OnUnavailable = "last_known"
+    alerts: tuple[int, ...] = ()
 
 
 @attrs.frozen
 class Credit:
-    """A kind of credit: its scale, its currency, what happens when it runs out, the order it burns in."""
+    """A kind of credit: its scale, its currency, what happens when it runs out, the order it burns in.
+
+    `alerts` are the balances, in smallest units, that are told of when what is left falls to them;
+    `expiring` is how long before its end a block is told of.
+    """
 
     key: str
     title: str = ""
@@ -117,6 +125,8 @@ class Credit:
     depletion: Depletion = "hard"
     floor: int | None = None
     burn_order: str | tuple[str, ...] = "default"
+    alerts: tuple[int, ...] = ()
+    expiring: timedelta | None = None
 
 
 @attrs.frozen

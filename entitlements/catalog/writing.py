@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import yaml
 
-from ..amounts import Bound, Unlimited, bound_number, canonical, from_units
+from ..amounts import Bound, Unlimited, bound_number, canonical, exact, from_units
 from .building import default_preference
 from .model import (
     DEFAULT_PRODUCT,
@@ -148,6 +148,7 @@ def _feature(feature: Feature) -> Document:
             prefer=[_value(item) for item in prefer] if isinstance(prefer, tuple) else prefer,
             backdate=_span(feature.backdate),
             on_unavailable=_unless(feature.on_unavailable, "last_known"),
+            alerts=[_number(exact(part, 3)) for part in feature.alerts],
         ),
     }
 
@@ -160,6 +161,8 @@ def _credit(credit: Credit) -> Document:
         depletion=_unless(credit.depletion, "hard"),
         floor=None if credit.floor is None else _amount(credit.floor, credit.scale),
         burn_order=list(order) if isinstance(order, tuple) else _unless(order, "default"),
+        alerts=[_amount(left, credit.scale) for left in credit.alerts],
+        expiring=_span(credit.expiring),
     )
 
 

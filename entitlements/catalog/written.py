@@ -71,6 +71,7 @@ class WrittenFeature:
     prefer: Any = ABSENT
     backdate: timedelta | None = None
     on_unavailable: OnUnavailable = "last_known"
+    alerts: tuple[Decimal, ...] | None = None
 
 
 @attrs.frozen
@@ -85,6 +86,8 @@ class WrittenCredit:
     depletion: Depletion = "hard"
     floor: Any = ABSENT
     burn_order: BurnOrder = "default"
+    alerts: tuple[Decimal, ...] = ()
+    expiring: timedelta | None = None
 
 
 @attrs.frozen

@@ -41,10 +41,12 @@ FACT_KINDS: Mapping[str, str] = {
     "budget_set": "budgets",
     "budget_removed": "budgets",
 }
-USAGE_KINDS = frozenset({"used", "recorded", "freed", "usage_reset", "usage_held", "usage_released", "usage_refunded"})
+USAGE_KINDS = frozenset(
+    {"used", "recorded", "freed", "usage_reset", "usage_corrected", "usage_held", "usage_released", "usage_refunded"}
+)
 BUDGET_KINDS = frozenset({"budgeted", "budget_held", "budget_released", "budget_refunded"})
 COUNTER_KINDS = USAGE_KINDS | BUDGET_KINDS | {"refund"}
-PLAIN_KINDS = frozenset({"opened", "fixed", "catalog_kept", "nothing", "erased", "priced"})
+PLAIN_KINDS = frozenset({"opened", "fixed", "catalog_kept", "nothing", "erased", "priced", "crossed"})
 NO_BLOCKS: Mapping[str, Block] = MappingProxyType({})
 NO_HOLDS: Mapping[str, OpenHold] = MappingProxyType({})
 NO_DEBTS: Mapping[tuple[str, Purpose], Debt] = MappingProxyType({})
