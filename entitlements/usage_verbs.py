@@ -101,7 +101,7 @@ class UsageVerbs:
         Raises UnknownFeature, UnknownCredit, ValueError, AmountError.
         """
         told = given(scope=scope, feature=feature, credit=credit, dimensions=dimensions, ends_at=ends_at, at=at)
-        terms = {"limit": limit, "every": every, "action": action, "alerts": tuple(alerts)}
+        terms = {"limit": limit, "every": every, "action": action, "alerts": alerts}
         return cast("Budget", self._desk.write(request("set_budget", customer, key, **told, **terms)))
 
     def remove_budget(
