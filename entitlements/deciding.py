@@ -50,7 +50,9 @@ _CONFIG_TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 def sweep(case: Case) -> Verdict[int]:
-    """Book what fell due, and return how many entries that was."""
+    """Book what fell due, and return how many entries that was; nobody is heard of for the first time by that."""
+    if not case.head.known:
+        return Verdict(0)
     count = len(case.due) + len(case.alerts(()))
     return verdict(case, (), count) if count else Verdict(0)
 
