@@ -207,11 +207,12 @@ def _counter(case: Case, use: Use, budget: Budget) -> tuple[CounterKey, Window |
     return counter_of(budget, span), span
 
 
-def _depth(budget: Budget, order: Mapping[str, int]) -> tuple[int, int, ScopePairs, str, int, str, str]:
-    """Order budgets from the root: by the last of their kinds in the charge's scope, then by how many."""
+def _depth(budget: Budget, order: Mapping[str, int]) -> tuple[int, int, ScopePairs, str, ScopePairs, str]:
+    """Order budgets from the root: by the last of their kinds in the charge's scope, then by how many; never a tie."""
     deepest = max((order.get(kind, -1) for kind, _ in budget.scope), default=-1)
     narrower = len(budget.scope) + len(budget.dimensions)
-    return deepest, narrower, budget.scope, budget.subject, budget.units, str(budget.period), budget.id
+    scope, dimensions = tuple(sorted(budget.scope)), tuple(sorted(budget.dimensions))
+    return deepest, narrower, scope, budget.subject, dimensions, str(budget.period)
 
 
 def _lifted_at(failing: Sequence[Load]) -> datetime | None:
