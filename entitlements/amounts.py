@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from decimal import Context, Decimal
 from typing import Final, TypeAlias, final
 
@@ -142,6 +143,8 @@ def _not_a_number(value: object, what: str) -> str:
         return _not_exact(value, what)
     if isinstance(value, Unlimited):
         return f"{what} is unlimited; only a limit may be"
+    if isinstance(value, Mapping):
+        return f"{what} is a mapping of kinds; only a feature with a rate by kind takes one"
     return f"{what} is of type {type(value).__name__}; write an int, a Decimal or an exact string"
 
 

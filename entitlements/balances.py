@@ -14,6 +14,7 @@ from .decisions import EXACT, json_instant, json_number
 from .errors import UnknownCredit
 from .ledger.blocks import Block, Purpose, live, pays
 from .ledger.burn import burn_order
+from .ledger.due import next_due
 from .spending import owed_in, purpose_of
 
 ANYTHING: Final = Purpose()
@@ -81,10 +82,12 @@ def balance_of(case: Case, key: str, purpose: Purpose = ANYTHING) -> Balance:
 
 def changes_at(case: Case) -> datetime | None:
     """Return the first instant to come at which time alone changes a balance: a block or a hold begins or ends."""
-    if not case.head.blocks and not case.head.holds:
+    head = case.head
+    if not (head.blocks or head.holds or head.grants or case.due):
         return None
     books = case.books()
-    edges = [edge for block in books.blocks.values() for edge in (block.effective_at, block.expires_at)]
+    edges: list[datetime | None] = [next_due(books)]
+    edges += [edge for block in books.blocks.values() for edge in (block.effective_at, block.expires_at)]
     edges += [hold.ends_at for hold in books.holds.values()]
     return min((edge for edge in edges if edge is not None and edge > case.at), default=None)
 

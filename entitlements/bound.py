@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from .amounts import Amount
 from .audit_verbs import CustomerAudit
 from .bound_credits import CustomerCredits
+from .bound_usage import CustomerUsage
 from .catalog.model import Depletion, Mode
 from .decisions import Decision
 from .ledger.entries import Entry
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen
-class Customer(CustomerCredits, CustomerAudit):
+class Customer(CustomerCredits, CustomerUsage, CustomerAudit):
     """All verbs of an engine for one customer; each does what the engine's verb of that name does."""
 
     _engine: Entitlements
@@ -167,9 +168,19 @@ class Customer(CustomerCredits, CustomerAudit):
             self.id, feature, amount, key=key, scope=scope, dimensions=dimensions, occurred_at=occurred_at
         )
 
-    def free(self, feature: str, amount: Amount = 1, *, key: str | None = None) -> Decision:
-        """Give back what is counted without windows, such as a seat. Raises AmountError beyond what is in use."""
-        return self._engine.free(self.id, feature, amount, key=key)
+    def free(
+        self,
+        feature: str,
+        amount: Amount = 1,
+        *,
+        key: str | None = None,
+        scope: object = None,
+        dimensions: Mapping[str, str] | None = None,
+        occurred_at: datetime | None = None,
+    ) -> Decision:
+        """Give back usage, such as a seat, in the window it was taken in."""
+        told: dict[str, Any] = {"scope": scope, "dimensions": dimensions, "occurred_at": occurred_at}
+        return self._engine.free(self.id, feature, amount, key=key, **told)
 
     def reset_usage(self, feature: str, *, key: str | None = None) -> Decision:
         """Start a feature's usage again from zero in every open window."""

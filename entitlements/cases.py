@@ -5,22 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 
+from .alerting import credit_alerts
 from .catalog.model import EMPTY, Catalog, Feature
+from .decisions import Decision
 from .errors import UnknownCustomer, UnknownFeature
 from .ledger.chain import chain
 from .ledger.crediting import CREDIT_KINDS, Books
 from .ledger.due import due, may_be_due
 from .ledger.entries import Batch, CounterKey, Entry, Verdict, numbered
+from .ledger.facts import Facts
+from .ledger.plan_grants import Grants
 from .ledger.records import Record
-from .ledger.state import EMPTY_HEAD, NO_COUNTERS, Head, books_of, counted
+from .ledger.state import EMPTY_HEAD, FACT_KINDS, NO_COUNTERS, Head, books_of, counted, facts_after
+from .plan_credits import grant_entries
 from .requests import Request
 from .resolution import Entitlements, resolve
 
 R = TypeVar("R")
+_HOLDING: Final = frozenset({"subscribe", "start_trial"})
+"""Verbs by which somebody new holds a plan: the default plan has granted them nothing before."""
 
 
 @attrs.define(slots=False, frozen=True)
@@ -29,6 +36,7 @@ class Case:
 
     `key` is the key the batch will have. `sold` holds older catalog versions by version, `found` the
     batches of this customer that the request names. `salt` seals what is personal where the log has none.
+    A case that `looks_back` is about the past, of which the present catalog says nothing.
     """
 
     request: Request
@@ -41,6 +49,7 @@ class Case:
     throttle_within: timedelta = timedelta(hours=1)
     found: Mapping[str, Batch] = EMPTY
     salt: str = ""
+    looks_back: bool = False
 
     @property
     def customer(self) -> str:
@@ -60,7 +69,28 @@ class Case:
     @cached_property
     def due(self) -> tuple[Entry, ...]:
         """What fell due by time up to now and is not booked yet."""
-        return tuple(due(books_of(self.head), self.at)) if may_be_due(self.head, self.at) else ()
+        is_new = not self.head.known and self.request.verb in _HOLDING
+        resets = () if self.looks_back or is_new else self._resets(self.head.facts, self.head.grants)
+        if not resets and not may_be_due(self.head, self.at):
+            return ()
+        books = books_of(self.head)
+        return (*due(books, self.at), *_posted(books, resets), *due(books, self.at))
+
+    def following(self, entries: Sequence[Entry]) -> tuple[Entry, ...]:
+        """Return what follows where entries change what is held: what plans grant from now on, and at once."""
+        if all(FACT_KINDS.get(entry.kind) not in {"subscriptions", "trials"} for entry in entries):
+            return ()
+        books = self.books()
+        resets = self._resets(facts_after(self.head.facts, entries), books.grants)
+        return (*_posted(books, resets), *due(books, self.at)) if resets else ()
+
+    def alerts(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Return the lines that tell of what balances come to with what fell due and these entries."""
+        return credit_alerts(self.catalog, self.head, self.at, (*self.due, *entries))
+
+    def _resets(self, facts: Facts, grants: Mapping[str, Grants]) -> list[Entry]:
+        """Return the lines by which plans grant what facts and the catalog say; none where they do already."""
+        return grant_entries(self.catalog, facts, grants, self.at, self.sold)
 
     def books(self) -> Books:
         """Return blocks, holds and debts as they stand now, what fell due posted, to post entries to."""
@@ -75,6 +105,10 @@ class Case:
         """What the customer would be entitled to with another plan or add-on, by label, as far as worked out."""
         return {}
 
+    def looking_back(self) -> Case:
+        """Return the case as one about the past."""
+        return attrs.evolve(self, looks_back=True)
+
     def counting(self, counters: Mapping[CounterKey, int]) -> Case:
         """Return the case with its counters, and what was worked out already."""
         if not counters:
@@ -88,12 +122,9 @@ class Case:
 
     def held(self, counter: CounterKey) -> int:
         """Return how much of a counter is set aside by holds that are still open."""
-        return sum(
-            units
-            for hold in self.books().holds.values()
-            for name, start, units in hold.counters
-            if (name, start) == counter
-        )
+        holds = self.books().holds.values()
+        parts = [part for hold in holds for part in (*hold.counters, *(held[:3] for held in hold.budgets))]
+        return sum(units for name, start, units in parts if (name, start) == counter)
 
     def value(self, name: str) -> Any:
         """Return an argument of the request, None where it was not given."""
@@ -137,4 +168,15 @@ def batch(case: Case, entries: Sequence[Entry], result: Mapping[str, Any] = EMPT
 
 def verdict(case: Case, entries: Sequence[Entry], result: R, kept: Mapping[str, Any] = EMPTY) -> Verdict[R]:
     """Return the verdict that appends the entries and answers `result`; `kept` is what a replay needs of it."""
-    return Verdict(result, *batch(case, entries, kept))
+    whole = (*entries, *case.following(entries))
+    alerts = case.alerts(whole)
+    if alerts and isinstance(result, Decision) and result.receipt is not None:
+        receipt = attrs.evolve(result.receipt, seq=result.receipt.seq + len(alerts))
+        result = attrs.evolve(result, receipt=receipt)
+    return Verdict(result, *batch(case, (*whole, *alerts), kept))
+
+
+def _posted(books: Books, entries: Sequence[Entry]) -> Sequence[Entry]:
+    for entry in entries:
+        books.post(entry)
+    return entries

@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from .capping import remove_budget, set_budget
 from .cases import Case, verdict
 from .catalog.model import Catalog, Plan
 from .errors import (
@@ -23,6 +24,7 @@ from .errors import (
     UnknownPromotion,
     shown,
 )
+from .ledger.budgets import Budget
 from .ledger.entries import Entry, Verdict
 from .ledger.facts import F, Fact, HeldAddOn, Override, PromotionRun, Subscription, Trial, in_force
 from .metering import meters
@@ -251,7 +253,7 @@ def _usage_resets(case: Case) -> list[Entry]:
     ]
 
 
-CHANGES: Mapping[str, Callable[[Case], Verdict[Fact | None]]] = {
+CHANGES: Mapping[str, Callable[[Case], Verdict[Fact | Budget | None]]] = {
     "subscribe": subscribe,
     "change_plan": change_plan,
     "cancel": cancel,
@@ -262,4 +264,6 @@ CHANGES: Mapping[str, Callable[[Case], Verdict[Fact | None]]] = {
     "promote": promote,
     "override": override,
     "remove_override": remove_override,
+    "set_budget": set_budget,
+    "remove_budget": remove_budget,
 }

@@ -9,7 +9,7 @@ batch; everything else is a table from verb to decision.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, cast
 
@@ -18,14 +18,16 @@ import attrs
 from . import metering
 from .amounts import canonical, to_units
 from .balances import balance_of, changes_at
+from .budgeting import Use, counters_under
 from .cases import Case, verdict
 from .catalog.model import EMPTY, ConfigValue, Feature
 from .changing import CHANGES
+from .charging import judged
 from .decisions import Decision, Receipt, restored
 from .errors import IdempotencyConflict, UnknownCustomer
 from .granting import grant_credits, void_block
 from .holding import CLOSED, check_closed, hold_of, release, reserve, reserve_credits, settle
-from .judging import Question, judge, unknown_feature
+from .judging import Question, unknown_feature
 from .ledger.blocks import Block, OpenHold
 from .ledger.credit_encoding import decode_block
 from .ledger.entries import Batch, CounterKey, Entry, Verdict
@@ -35,6 +37,7 @@ from .refunding import refund, taking_of
 from .snapshots import Answers, Snapshot
 from .spending import consume_credits
 from .upgrades import with_upgrade
+from .usage_tree import tree_counters
 from .using import USES
 
 _CONFIG_TYPES: Mapping[str, tuple[type, ...]] = {
@@ -47,8 +50,11 @@ _CONFIG_TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 def sweep(case: Case) -> Verdict[int]:
-    """Book what fell due, and return how many entries that was."""
-    return verdict(case, (), len(case.due)) if case.due else Verdict(0)
+    """Book what fell due, and return how many entries that was; nobody is heard of for the first time by that."""
+    if not case.head.known:
+        return Verdict(0)
+    count = len(case.due) + len(case.alerts(()))
+    return verdict(case, (), count) if count else Verdict(0)
 
 
 def erase(case: Case) -> Verdict[None]:
@@ -88,8 +94,15 @@ def reads(case: Case) -> tuple[CounterKey, ...]:
 
 def _counters_of_hold(case: Case) -> tuple[CounterKey, ...]:
     hold = case.head.holds.get(case.value("hold")) or _opened_by(case)
-    held = tuple((name, start) for name, start, _ in hold.counters) if hold is not None else ()
-    return (*held, *(counters_of(case, hold.subject) if held and hold is not None else ()))
+    if hold is None:
+        return ()
+    held = [(name, start) for name, start, _ in hold.counters]
+    held += [(budget.id, budget.start) for budget in hold.budgets]
+    told: dict[str, Any] = {"scope": dict(hold.purpose.scope), "dimensions": dict(hold.dimensions)}
+    told |= {"feature" if hold.usage else "credit": hold.subject}
+    used = attrs.evolve(case, request=attrs.evolve(case.request, values={**case.request.values, **told}))
+    used.__dict__["entitlements"] = case.entitlements
+    return (*held, *counters_of(used, hold.subject if hold.usage else ""))
 
 
 def _opened_by(case: Case) -> OpenHold | None:
@@ -107,12 +120,33 @@ def _counters_of_batch(case: Case) -> tuple[CounterKey, ...]:
 def counters_of(case: Case, feature: str | None) -> tuple[CounterKey, ...]:
     """Return the counters of a feature's open windows, or with None those of every feature."""
     at = case.value("occurred_at") or case.at
+    if case.request.verb == "usage_tree":
+        return tree_counters(case)
     if feature is None:
-        return metering.counters(case.entitlements, case.head.opened, at)
+        usage = metering.counters(case.entitlements, case.head.opened, at)
+        return usage if not case.head.budgets else (*usage, *_all_budget_counters(case))
     known = case.catalog.features.get(feature)
-    if known is None or known.type != "metered":
-        return ()
-    return metering.counters_of(case.entitlements, case.head.opened, known, at)
+    metered = known if known is not None and known.type == "metered" else None
+    budgets = counters_under(case, _use(case, metered)) if case.head.budgets else ()
+    if metered is None:
+        return budgets
+    usage = metering.counters_of(case.entitlements, case.head.opened, metered, at)
+    return usage if not budgets else (*usage, *budgets)
+
+
+def _use(case: Case, feature: Feature | None) -> Use:
+    """Return what a request is counted as, as far as it says which budgets it falls under."""
+    rate = case.catalog.rates.get(feature.key) if feature is not None else None
+    credit = case.value("credit") or (rate.credit if rate is not None else None)
+    terms = (case.value("scope") or EMPTY, case.value("dimensions") or EMPTY, case.value("occurred_at"))
+    return Use(None if case.value("credit") else feature, 0, credit, 0, *terms)
+
+
+def _all_budget_counters(case: Case) -> Iterator[CounterKey]:
+    """Yield the counters of the budgets on the whole customer."""
+    for feature in case.catalog.features.values():
+        if feature.type == "metered":
+            yield from counters_under(case, _use(case, feature))
 
 
 def decide(case: Case, prior: Batch | None) -> Verdict[Any]:
@@ -171,8 +205,8 @@ def snapshot(case: Case) -> Snapshot:
 
 def _answer(case: Case, feature: Feature) -> Decision:
     question = question_of(case, feature)
-    decision, _, _ = judge(question, case.entitlements, case.head, case.counters)
-    return _while_held(with_upgrade(decision, question, case), case)
+    judgement = judged(case, question)
+    return _while_held(with_upgrade(judgement.decision, question, case), case)
 
 
 def _while_held(decision: Decision, case: Case) -> Decision:
@@ -195,6 +229,7 @@ def question_of(case: Case, feature: Feature) -> Question:
         value=_asked_value(feature, case.value("value")),
         scope=case.value("scope"),
         throttle_within=case.throttle_within,
+        dimensions=case.value("dimensions"),
     )
 
 

@@ -10,13 +10,16 @@ from collections.abc import Mapping
 from datetime import datetime
 from decimal import Context, Decimal
 from operator import attrgetter
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import attrs
 
 from .amounts import UNLIMITED, Number, Unlimited
 from .catalog.model import ConfigValue
 from .errors import EntitlementDenied
+
+if TYPE_CHECKING:
+    from .caps import Cap
 
 Outcome = Literal["allow", "throttle", "block"]
 Code = Literal[
@@ -85,7 +88,8 @@ class Receipt:
     """What a write left behind.
 
     `booked` is the amount recorded, `seq` the last entry of the batch. `replayed` says that this key
-    was answered before and nothing was written now; `late` that the usage lies in the past.
+    was answered before and nothing was written now; `late` that the usage lies in the past. `price` is
+    what a use cost in credits, `unpaid` the part of it that nobody could pay.
     """
 
     key: str
@@ -95,6 +99,8 @@ class Receipt:
     booked: Number = 0
     burned: Mapping[str, Number] = attrs.field(factory=dict)
     balance_after: Number | None = None
+    price: Number | None = None
+    unpaid: Number = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the receipt as JSON values."""
@@ -106,6 +112,8 @@ class Receipt:
             "booked": json_number(self.booked),
             "burned": {block: json_number(amount) for block, amount in self.burned.items()},
             "balance_after": json_number(self.balance_after),
+            "price": json_number(self.price),
+            "unpaid": json_number(self.unpaid),
         }
 
 
@@ -139,7 +147,7 @@ class Decision:
     catalog_version: str = ""
     upgrade: tuple[str, ...] = ()
     scope: Scope | None = None
-    budgets: tuple[Any, ...] = ()
+    budgets: tuple[Cap, ...] = ()
     stale: bool = False
     fallback: bool = False
     receipt: Receipt | None = None
@@ -221,7 +229,7 @@ class Decision:
             "allowances": [allowance.to_dict() for allowance in self.allowances],
             "upgrade": list(self.upgrade),
             "scope": None if self.scope is None else dict(self.scope),
-            "budgets": list(self.budgets),
+            "budgets": [cap.to_dict() for cap in self.budgets],
             "catalog_version": self.catalog_version,
             "stale": self.stale,
             "fallback": self.fallback,
@@ -283,6 +291,10 @@ def stored(decision: Decision) -> dict[str, Any]:
         kept["choices"] = [_stored_allowance(choice) for choice in decision._choices]
     if decision.scope is not None:
         kept["scope"] = dict(decision.scope)
+    if decision.budgets:
+        from .caps import stored_cap  # noqa: PLC0415  (caps read decisions)
+
+        kept["budgets"] = [stored_cap(cap) for cap in decision.budgets]
     return kept if decision.receipt is None else kept | _stored_receipt(decision.receipt, decision.feature)
 
 
@@ -295,6 +307,8 @@ def _stored_receipt(receipt: Receipt, feature: str) -> dict[str, Any]:
         kept["feature"] = feature
         kept["burned"] = [[block, json_number(amount)] for block, amount in receipt.burned.items()]
         kept["balance_after"] = json_number(receipt.balance_after)
+    if receipt.price is not None:
+        kept["price"], kept["unpaid"] = json_number(receipt.price), json_number(receipt.unpaid)
     return kept
 
 
@@ -313,6 +327,8 @@ def restored(kept: Mapping[str, Any], *, customer: str, feature: str, receipt: R
         late=kept.get("late", False),
         burned={block: _untagged(amount) for block, amount in kept.get("burned", ())},
         balance_after=_untagged(kept.get("balance_after")),
+        price=_untagged(kept.get("price")),
+        unpaid=_untagged(kept.get("unpaid", 0)),
     )
     choices = tuple(_restored_allowance(choice) for choice in kept.get("choices", ()))
     values.setdefault("allowed", False)
@@ -322,8 +338,17 @@ def restored(kept: Mapping[str, Any], *, customer: str, feature: str, receipt: R
         receipt=booked,
         choices=choices,
         scope=kept.get("scope"),
+        budgets=_restored_caps(kept),
         **values,
     )
+
+
+def _restored_caps(kept: Mapping[str, Any]) -> tuple[Cap, ...]:
+    if "budgets" not in kept:
+        return ()
+    from .caps import restored_cap  # noqa: PLC0415  (caps read decisions)
+
+    return tuple(restored_cap(cap, kept.get("scope")) for cap in kept["budgets"])
 
 
 def _stored_allowance(allowance: Allowance) -> list[Any]:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import attrs
 
 from . import steps
+from .alerting import alert_of
 from .cache import Cache, Known
 from .cases import Case
 from .catalog.model import EMPTY, Catalog
@@ -29,6 +30,7 @@ from .hearing import Hearing, Outdated, Stopped, Unfixed, Unsold, stopping
 from .judging import without_storage
 from .ledger.entries import Batch, CounterKey
 from .ledger.state import Head, State, fold
+from .locating import granting_batch
 from .offering import Offering
 from .requests import Request, aware, count, seconds
 from .snapshots import Snapshot
@@ -179,8 +181,12 @@ class Desk:
     def _tell(self, hearing: Hearing, result: Any) -> None:
         if hearing.ahead > AHEAD:
             self.listeners.tell_ahead(hearing.request.customer, hearing.ahead)
-        if self.listeners.any and isinstance(result, Decision):
+        if not self.listeners.any:
+            return
+        if isinstance(result, Decision):
             self.listeners.tell_decision(result, wrote=hearing.wrote)
+        for line in hearing.crossed:
+            self.listeners.tell("threshold", alert_of(hearing.request.customer, line))
 
     def _found(self, request: Request) -> Steps[Mapping[str, Batch]]:
         """Return the batches a request names; they never change, so they may be read before the lock."""
@@ -280,7 +286,7 @@ class Desk:
 
         if as_of is not None:
             past = yield from _past(request.customer, as_of, needed)
-            return hearing.case.counting(past.counters)
+            return hearing.case.looking_back().counting(past.counters)
         moment = at or max(self.now(), known.head.at) if known is not None else None
         if known is not None and moment is not None and _still_holds(known, hearing.catalog, moment):
             hearing.open(known.head, moment, known.entitlements)
@@ -293,6 +299,7 @@ class Desk:
             hearing.open(known.head, decided_at, known.entitlements)
         if at is not None and at < state.head.at:
             state = yield from _past(request.customer, None, needed)
+            return hearing.case.looking_back().counting(state.counters)
         return hearing.case.counting(state.counters)
 
     def _hearing(self, request: Request, key: str, found: Mapping[str, Batch] = EMPTY) -> Hearing:
@@ -367,7 +374,7 @@ def _doubts(fault: StorageError, unknown: int, key: str) -> int:
 def _batches(customer: str, keys: Iterator[str] | Sequence[str] | set[str]) -> Steps[dict[str, Batch]]:
     found = {}
     for key in keys:
-        batch = yield from steps.batch(customer, key)
+        batch = yield from granting_batch(customer, key)
         if batch is not None:
             found[key] = batch
     return found

@@ -36,6 +36,7 @@ from .storage.base import FeedPage, Storage
 from .storage.joining import join
 from .storage.opening import open_storage
 from .telling import Listener
+from .usage_verbs import UsageVerbs
 
 if TYPE_CHECKING:
     from .reports.explain import Explanation
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 _ONE: Amount = 1
 
 
-class Entitlements(CreditVerbs, AuditVerbs):
+class Entitlements(CreditVerbs, UsageVerbs, AuditVerbs):
     """Decides what customers may do and how much of it, and keeps the log of what they did.
 
     `catalog` is a path (.yaml, .yml, .toml, .json), a mapping or a Catalog. `storage` is "memory:",
@@ -351,14 +352,6 @@ class Entitlements(CreditVerbs, AuditVerbs):
         """Record usage that already happened, whatever the limit; `overage` says how much lies beyond it."""
         told = {"scope": scope, "dimensions": dimensions, "occurred_at": occurred_at}
         return cast("Decision", self._write("record", customer, key, feature=feature, amount=amount, **told))
-
-    def free(self, customer: str, feature: str, amount: Amount = 1, *, key: str | None = None) -> Decision:
-        """Give back what is counted without windows, such as a seat. Raises AmountError beyond what is in use."""
-        return cast("Decision", self._write("free", customer, key, feature=feature, amount=amount))
-
-    def reset_usage(self, customer: str, feature: str, *, key: str | None = None) -> Decision:
-        """Start a feature's usage again from zero in every open window."""
-        return cast("Decision", self._write("reset_usage", customer, key, feature=feature))
 
     def explain(
         self, customer: str, feature: str, *, at: datetime | None = None, as_of: int | None = None

@@ -3,7 +3,8 @@
     EntitlementsError
     ├── CatalogError                      all problems of a catalog at once
     ├── UnknownFeature, UnknownPlan, UnknownAddOn, UnknownPromotion,
-    │   UnknownCredit, UnknownCustomer, UnknownBlock, UnknownHold          (also LookupError)
+    │   UnknownCredit, UnknownCustomer, UnknownBlock, UnknownHold, UnknownBudget (also LookupError)
+    ├── UnknownPrice                      a rate has no price for what was used (also LookupError)
     ├── NotSubscribed                     nothing to change, cancel or remove (also LookupError)
     ├── AlreadySubscribed                 the product is held already
     ├── AddOnRefused                      an add-on's own rules forbid it here
@@ -108,10 +109,18 @@ class UnknownBlock(_Unknown):
     noun = "block"
 
 
+class UnknownBudget(EntitlementsError, LookupError):
+    """There is no budget on that scope, subject and period."""
+
+
 class UnknownHold(_Unknown):
     """No hold of this customer has that id."""
 
     noun = "hold"
+
+
+class UnknownPrice(EntitlementsError, LookupError):
+    """The rate of a feature has no price for what was used."""
 
 
 class NotSubscribed(EntitlementsError, LookupError):

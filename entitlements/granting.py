@@ -50,7 +50,7 @@ def reopened(case: Case, books: Books, block_id: str) -> list[Entry]:
 
     The books let go of empty blocks; the batch that granted the block says what it was.
     """
-    block = books.blocks.get(block_id) or _granted(case.found.get(block_id))
+    block = books.blocks.get(block_id) or _granted(case.found.get(block_id), block_id)
     if block is None or not empty(block):
         return []
     return [post(books, Entry("reopened", case.at, block.credit, block=block_id, data={"block": block}))]
@@ -63,10 +63,10 @@ def check_bound(books: Books, credit: str) -> None:
         raise AmountError(f"credits of {credit!r} would come to more than a log can hold; nothing was written")
 
 
-def _granted(batch: Batch | None) -> Block | None:
-    """Return the block a batch granted, with nothing left of it, None for a batch that granted none."""
+def _granted(batch: Batch | None, block_id: str) -> Block | None:
+    """Return a block that a batch granted, with nothing left of it, None for a batch that did not."""
     for entry in batch.entries if batch is not None else ():
-        if entry.kind == "granted":
+        if entry.kind == "granted" and entry.block == block_id:
             block: Block = entry.data["block"]
             return attrs.evolve(block, free_units=0, held_units=0)
     return None

@@ -91,6 +91,7 @@ class Hearing:
         self.request, self.key, self.catalog = request, key, catalog
         self.ahead = timedelta(0)
         self.wrote = False
+        self.crossed: list[Entry] = []
         self._now, self._throttle_within, self._sold, self._fixed = now, throttle_within, sold, fixed
         self._found, self._salt = found, ""
 
@@ -121,13 +122,15 @@ class Hearing:
         """Return the verdict; the second half. Raises Unfixed where `$catalog` must be written first."""
         verdict = decide(self.case.counting(state.counters), state.prior)
         if verdict.batch is not None:
-            self._check_fixed()
+            self._check_fixed(verdict.batch)
         self.wrote = verdict.batch is not None
+        self.crossed = [line for line in verdict.batch.entries if line.kind == "crossed"] if verdict.batch else []
         return verdict
 
-    def _check_fixed(self) -> None:
+    def _check_fixed(self, batch: Batch) -> None:
+        granting = [f"credit:{entry.subject}" for entry in batch.entries if entry.kind == "plan_credits_set"]
         fixes: dict[str, Mapping[str, Any]] = {}
-        for subject in self._relied_on():
+        for subject in (*self._relied_on(), *granting):
             data = fixed_by(self.catalog, subject)
             if data is not None and self._fixed.get(subject) != data:
                 fixes[subject] = data
@@ -139,7 +142,7 @@ class Hearing:
         if self._pins():
             return tuple(f"feature:{key}" for key in flatten(self.catalog, self.request.values["plan"]))
         feature, credit = self.request.values.get("feature"), self.request.values.get("credit")
-        kept = self.request.verb not in CHANGES or self.request.verb == "override"
+        kept = self.request.verb not in CHANGES or self.request.verb in {"override", "set_budget"}
         features = (f"feature:{feature}",) if kept and feature in self.catalog.features else ()
         return (*features, f"credit:{credit}") if credit in self.catalog.credits else features
 

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Any, cast
 
 import attrs
 
 from .amounts import MAX_UNITS, exact, from_units, to_units
+from .budgeting import Load, Use, caps, crossings, loads
+from .budgeting import lines as budget_lines
 from .cases import Case, verdict
-from .decisions import Decision, Receipt, stored
+from .catalog.model import EMPTY
+from .charging import bill_for, judged, price_asked, receipted, use_of
+from .decisions import Code, Decision, Receipt, stored
 from .errors import AmountError, HoldClosed, HoldExpired, UnknownHold
 from .granting import freed
 from .judging import judge, unknown_feature
-from .ledger.blocks import Late, OpenHold
+from .ledger.blocks import HeldBudget, Late, OpenHold
 from .ledger.crediting import Books
 from .ledger.due import release as give_back
 from .ledger.entries import Batch, Entry, Verdict
@@ -26,6 +30,7 @@ from .metering import Meter
 from .requests import Request
 from .spending import (
     Charge,
+    Payment,
     available,
     charge_of,
     credit_decision,
@@ -37,13 +42,15 @@ from .spending import (
     post,
     purpose_of,
     refused,
+    refused_under,
     remembered,
     seq_after,
     settled,
     unknown_credit,
+    use_of_credits,
 )
 from .upgrades import with_upgrade
-from .using import asked, counted_after
+from .using import asked, standing_after
 
 CLOSED = {"settle": "settled", "release": "released"}
 
@@ -55,17 +62,21 @@ def reserve_credits(case: Case) -> Verdict[Decision]:
         return Verdict(refusal)
     charge, books, late = charge_of(case), case.books(), is_late(case)
     before, payment = available(books, charge), payment_of(books, charge)
+    under = loads(case, use_of_credits(charge, payment))
+    refusal = refused_under(case, charge, under)
+    if refusal is not None:
+        return Verdict(refusal)
     if not passes(charge, payment):
         return Verdict(insufficient(case, charge, before))
     slices = tuple(payment.burned.items())
     pinned = sum(units for _, units in slices)
-    hold = OpenHold(case.key, charge.credit.key, pinned, charge.purpose, _ends(case), _late(case), slices)
-    lines = [Entry("reserved", case.at, hold.subject, data={"hold": hold})]
-    lines += [
-        Entry("held", case.at, hold.subject, amount=units, block=block, data={"hold": hold.id})
-        for block, units in slices
+    terms = (charge.purpose, _ends(case), _late(case), slices, (), _held_budgets(under))
+    hold = OpenHold(case.key, charge.credit.key, pinned, *terms)
+    entries = [
+        *_opened(case, books, hold, charge.credit.key),
+        *budget_lines(case, under, "budget_held"),
+        *crossings(case, under),
     ]
-    entries = [post(books, line) for line in lines]
     scale = charge.credit.scale
     receipt = Receipt(
         case.key,
@@ -76,6 +87,7 @@ def reserve_credits(case: Case) -> Verdict[Decision]:
     )
     overage = charge.units - pinned
     decision = credit_decision(case, charge, before=before, taken=pinned, overage=overage, receipt=receipt)
+    decision = attrs.evolve(decision, budgets=caps(under, booked=True))
     return verdict(case, entries, decision, stored(decision))
 
 
@@ -87,18 +99,44 @@ def reserve(case: Case) -> Verdict[Decision]:
     feature = question.feature
     if feature.aggregate != "sum":
         raise ValueError(f"feature {feature.key!r} counts {feature.aggregate}; only sums can be held")
-    late = is_late(case)
-    decision, metered, fits = judge(question, case.entitlements, case.head, case.counters)
-    if not decision:
-        return Verdict(with_upgrade(decision, question, case))
-    counters = tuple((*meter.counter, fits) for meter in metered.values())
-    hold = OpenHold(case.key, feature.key, fits, purpose_of(case), _ends(case), _late(case), (), counters)
-    entries = [
-        Entry("reserved", case.at, feature.key, data={"hold": hold}),
-        *_counted(case, feature.key, metered.values(), "usage_held", fits),
+    late, books = is_late(case), case.books()
+    judgement = judged(case, question, books)
+    if not judgement.decision:
+        return Verdict(with_upgrade(judgement.decision, question, case))
+    fits, bill, under = judgement.fits, judgement.bill, judgement.under
+    slices = () if bill is None else tuple(bill.payment.burned.items())
+    counters = tuple((*meter.counter, fits) for meter in judgement.metered.values())
+    terms = (purpose_of(case), _ends(case), _late(case), slices, counters, _held_budgets(under), True)
+    hold = OpenHold(case.key, feature.key, fits, *terms, tuple((question.dimensions or EMPTY).items()))
+    first, *held = _opened(case, books, hold, "" if bill is None else bill.charge.credit.key)
+    usage = list(_counted(case, feature.key, judgement.metered.values(), "usage_held", fits))
+    beside = [*held, *budget_lines(case, under, "budget_held"), *crossings(case, under)]
+    shown: dict[str, Any] = {"overage": judgement.decision.overage, "budgets": caps(under, booked=True)}
+    entries, decision = standing_after(case, question, [first, *usage], fits, beside=beside, **shown)
+    if bill is None and not late:
+        return verdict(case, entries, decision, stored(decision))
+    receipt = cast("Receipt", decision.receipt)
+    if bill is not None:
+        receipt = attrs.evolve(receipted(receipt, bill, books), burned={}, unpaid=exact(0, bill.charge.credit.scale))
+    return _flagged(case, entries, attrs.evolve(decision, receipt=receipt), late=late)
+
+
+def _opened(case: Case, books: Books, hold: OpenHold, credit: str) -> list[Entry]:
+    """Return the lines that open a hold and pin its parts of blocks, posted."""
+    lines = [Entry("reserved", case.at, hold.subject, data={"hold": hold})]
+    lines += [
+        Entry("held", case.at, credit, amount=units, block=block, data={"hold": hold.id})
+        for block, units in hold.slices
     ]
-    answered = counted_after(case, question, entries, fits, overage=decision.overage)
-    return _flagged(case, entries, answered.result, late=late) if late else answered
+    return [post(books, line) for line in lines]
+
+
+def _held_budgets(under: Iterable[Load]) -> tuple[HeldBudget, ...]:
+    return tuple(
+        HeldBudget(*load.counter, load.units, "credit" if load.budget.feature is None else "usage")
+        for load in under
+        if load.units
+    )
 
 
 def settle(case: Case) -> Verdict[Decision]:
@@ -113,7 +151,7 @@ def settle(case: Case) -> Verdict[Decision]:
         hold = _lapsed(case)
         if hold.late == "refuse":
             raise HoldExpired(f"hold {hold.id!r} ended at {hold.ends_at}; it refuses late settling")
-    if hold.counters:
+    if hold.usage:
         return _settle_usage(case, books, hold, lapsed=lapsed)
     return _settle_credits(case, books, hold, lapsed=lapsed)
 
@@ -173,21 +211,70 @@ def _settle_credits(case: Case, books: Books, hold: OpenHold, *, lapsed: bool) -
     units = to_units(case.value("amount"), credit.scale)
     charge = Charge(credit, units, hold.purpose, credit.depletion, case.at)
     before = available(books, charge) + (0 if lapsed else hold.units)
-    used, rest = ({}, ()) if lapsed else _split(hold, units)
+    drawn = _draw(case, books, hold, charge, lapsed=lapsed)
+    use = Use(credit=credit.key, charged=drawn.payment.taken, scope=dict(hold.purpose.scope))
+    under = _settled_loads(hold, loads(case, use), lapsed=lapsed)
+    entries = [*drawn.entries, *_beyond(case, under), *crossings(case, under)]
+    if not lapsed:
+        left = attrs.evolve(hold, slices=drawn.rest, budgets=_unused(hold, 0, drawn.payment.taken))
+        entries += give_back(books, left, case.at, why="settled")
+    entries += pay(books, *drawn.more)
+    entries += freed(books, tuple(block for block, _ in drawn.rest), case.at)
+    entries = entries or [Entry("nothing", case.at, credit.key)]
+    after = available(books, charge)
+    return settled(case, charge, entries, drawn.payment, before, after, late=lapsed, budgets=caps(under, booked=True))
+
+
+@attrs.frozen
+class Draw:
+    """What a hold pays of a charge: its lines, who pays in all, what is left of it, and what is paid beyond."""
+
+    entries: list[Entry]
+    payment: Payment
+    rest: tuple[tuple[str, int], ...]
+    more: tuple[Charge, Payment]
+
+
+def _draw(case: Case, books: Books, hold: OpenHold, charge: Charge, *, lapsed: bool) -> Draw:
+    """Return how a charge is paid out of a hold and beyond it; what is settled is posted.
+
+    Where anything is left of the hold nothing is paid beyond it, so that what is left may return later.
+    """
+    mine = not lapsed and all(books.blocks[block].credit == charge.credit.key for block, _ in hold.slices)
+    used, rest = _split(hold, charge.units) if mine else ({}, () if lapsed else hold.slices)
     entries = [
-        post(books, Entry("settled", case.at, hold.subject, amount=amount, block=block, data={"hold": hold.id}))
+        post(books, Entry("settled", case.at, charge.credit.key, amount=amount, block=block, data={"hold": hold.id}))
         for block, amount in used.items()
     ]
-    if not lapsed:
-        entries += give_back(books, attrs.evolve(hold, slices=rest), case.at, why="settled")
-    more = attrs.evolve(charge, units=units - sum(used.values()))
+    more = attrs.evolve(charge, units=charge.units - sum(used.values()))
     payment = payment_of(books, more)
-    entries += pay(books, more, payment)
-    entries += freed(books, tuple(block for block, _ in rest), case.at)
     burned = {block: used.get(block, 0) + payment.burned.get(block, 0) for block in (*used, *payment.burned)}
-    whole = attrs.evolve(payment, burned=burned)
-    entries = entries or [Entry("nothing", case.at, credit.key)]
-    return settled(case, charge, entries, whole, before, available(books, charge), late=lapsed)
+    return Draw(entries, attrs.evolve(payment, burned=burned), rest, (more, payment))
+
+
+def _unused(hold: OpenHold, usage: int, credits_: int) -> tuple[HeldBudget, ...]:
+    """Return what a hold counts in budgets beyond what it came to, in units of usage and of credits."""
+    came_to = {"usage": usage, "credit": credits_}
+    return tuple(
+        held._replace(units=held.units - came_to[held.of]) for held in hold.budgets if held.units > came_to[held.of]
+    )
+
+
+def _settled_loads(hold: OpenHold, under: Iterable[Load], *, lapsed: bool) -> tuple[Load, ...]:
+    """Return the budgets under a settled charge as they are after it: what its hold counts there is a part of it."""
+    held = {} if lapsed else {known.id: known for known in hold.budgets}
+    return tuple(_settled_load(load, held.get(load.budget.id)) for load in under)
+
+
+def _settled_load(load: Load, held: HeldBudget | None) -> Load:
+    more = load.units - (held.units if held is not None else 0)
+    same = held is not None and held.start == load.counter[1]
+    return attrs.evolve(load, after=load.used + (more if same else max(0, more)))
+
+
+def _beyond(case: Case, under: Iterable[Load]) -> Iterator[Entry]:
+    """Yield what a settled charge counts in budgets beyond what its hold counts there already."""
+    return budget_lines(case, (load for load in under if load.units > 0))
 
 
 def _split(hold: OpenHold, units: int) -> tuple[dict[str, int], tuple[tuple[str, int], ...]]:
@@ -209,19 +296,38 @@ def _settle_usage(case: Case, books: Books, hold: OpenHold, *, lapsed: bool) -> 
         return Verdict(unknown_feature(case.catalog, case.customer, hold.subject, case.at))
     question = asked(attrs.evolve(case, request=_as_use(case, hold)))
     units, held = question.requested, 0 if lapsed else hold.units
-    entries: list[Entry] = []
+    price = price_asked(case, question, units)
+    bill = None if price is None else bill_for(case, question, price, books)
+    drawn = None if bill is None else _draw(case, books, hold, bill.charge, lapsed=lapsed)
+    charged = 0 if drawn is None else drawn.payment.taken
+    under = _settled_loads(hold, loads(case, use_of(case, question, units, charged)), lapsed=lapsed)
+    entries: list[Entry] = [] if drawn is None else [*drawn.entries]
+    if bill is not None:
+        entries.append(bill.stamp(case, question))
+    entries += [*_beyond(case, under), *crossings(case, under)]
     if not lapsed:
         back = tuple((name, start, amount - units) for name, start, amount in hold.counters if amount > units)
-        entries += give_back(books, attrs.evolve(hold, counters=back), case.at, why="settled")
+        rest = hold.slices if drawn is None else drawn.rest
+        left = attrs.evolve(hold, slices=rest, counters=back, budgets=_unused(hold, units, charged))
+        entries += give_back(books, left, case.at, why="settled")
+        entries += freed(books, tuple(block for block, _ in rest), case.at)
+    if drawn is not None:
+        entries += pay(books, *drawn.more)
     allowed, overage = True, from_units(0, question.feature.scale)
     if units > held:
-        more = attrs.evolve(question, requested=units - held)
+        more = attrs.evolve(question, requested=units - held, kinds=None)
         decision, metered, _ = judge(more, case.entitlements, case.head, case.counters)
         allowed, overage = decision.allowed, more.number if decision.limit is None else decision.overage
         entries += _counted(case, hold.subject, metered.values(), "recorded", more.requested)
     entries = entries or [Entry("nothing", case.at, hold.subject)]
-    answered = counted_after(case, question, entries, units, overage=overage)
-    return _flagged(case, entries, answered.result, allowed=allowed, late=lapsed)
+    told: dict[str, Any] = {"overage": overage, "budgets": caps(under, booked=True)}
+    entries, answered = standing_after(case, question, entries, units, **told)
+    code: Code | None = None if allowed else "limit_reached"
+    if bill is not None and drawn is not None:
+        bill = attrs.evolve(bill, payment=drawn.payment)
+        answered = attrs.evolve(answered, receipt=receipted(cast("Receipt", answered.receipt), bill, books))
+        code = code or ("insufficient_credits" if drawn.payment.short else None)
+    return _flagged(case, entries, answered, code=code, late=lapsed)
 
 
 def _counted(case: Case, feature: str, metered: Iterable[Meter], kind: str, units: int) -> Iterator[Entry]:
@@ -235,16 +341,17 @@ def _counted(case: Case, feature: str, metered: Iterable[Meter], kind: str, unit
 
 
 def _as_use(case: Case, hold: OpenHold) -> Request:
-    return attrs.evolve(case.request, values={**case.request.values, "feature": hold.subject})
+    told = {"feature": hold.subject, "scope": dict(hold.purpose.scope), "dimensions": dict(hold.dimensions)}
+    return attrs.evolve(case.request, values={**case.request.values, **told})
 
 
 def _flagged(
-    case: Case, entries: Sequence[Entry], decision: Decision, *, allowed: bool = True, late: bool = False
+    case: Case, entries: Sequence[Entry], decision: Decision, *, code: Code | None = None, late: bool = False
 ) -> Verdict[Decision]:
     receipt = attrs.evolve(cast("Receipt", decision.receipt), late=late)
     flagged = attrs.evolve(decision, receipt=receipt)
-    if not allowed:
-        flagged = attrs.evolve(flagged, allowed=False, code="limit_reached", outcome="block")
+    if code is not None:
+        flagged = attrs.evolve(flagged, allowed=False, code=code, outcome="block")
     return verdict(case, entries, flagged, remembered(flagged))
 
 

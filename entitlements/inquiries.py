@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from itertools import chain, takewhile
 from typing import TYPE_CHECKING, cast
 
 from . import steps
+from .amounts import exact, to_units
 from .balances import Balance, balance
 from .desk import Desk
-from .errors import UnknownCredit
+from .errors import UnknownCredit, UnknownFeature
 from .ledger.audit import Problem, audit
 from .ledger.entries import Batch
+from .rates import price_of
 from .requests import Request, identifier, request, text
 from .steps import Steps
+from .usage_tree import UsageTree, usage_tree
 from .versions import CATALOG_LOG
 
 if TYPE_CHECKING:
@@ -38,6 +42,27 @@ def balance_of(desk: Desk, asked: Request, as_of: int | None) -> Steps[Balance]:
         by_then = yield from steps.log(asked.customer, partial(_last_seq, by=case.at))
         case = yield from desk.case(asked, "", as_of=min(case.head.seq, by_then))
     return balance(case)
+
+
+def estimate_of(desk: Desk, asked: Request) -> Steps[Decimal]:
+    """Return what a use of a feature would cost in credits; raises UnknownFeature, UnknownPrice, AmountError."""
+    yield from desk.refresh()
+    catalog, key, amount = desk.offering.catalog, asked.values["feature"], asked.values["amount"]
+    if key not in catalog.features:
+        raise UnknownFeature(key, catalog.features)
+    feature = catalog.features[key]
+    units = (
+        {kind: to_units(each, feature.scale) for kind, each in amount.items()}
+        if isinstance(amount, Mapping)
+        else to_units(amount, feature.scale)
+    )
+    price = price_of(catalog, feature, units, asked.values.get("dimensions"))
+    return exact(0, 0) if price is None else exact(price.units, catalog.credits[price.credit].scale)
+
+
+def tree_of(desk: Desk, asked: Request) -> Steps[UsageTree]:
+    """Return what is used, held and left of every budget and allocation of a customer."""
+    return usage_tree((yield from desk.case(asked, None)))
 
 
 def statement_of(desk: Desk, customer: str, credit: str, start: datetime, end: datetime) -> Steps[Statement]:

@@ -26,6 +26,7 @@ class Question:
     """What is asked: may `customer` have `requested` smallest units of `feature`, or this `value` of it.
 
     `depletion` replaces the limits' own for this question; `occurred_at` picks the window of late usage.
+    `dimensions` and `kinds`, which add up to `requested`, say what it costs.
     """
 
     customer: str
@@ -37,6 +38,8 @@ class Question:
     scope: Scope | None = None
     occurred_at: datetime | None = None
     throttle_within: timedelta = timedelta(hours=1)
+    dimensions: Mapping[str, str] | None = None
+    kinds: Mapping[str, int] | None = None
 
     @property
     def number(self) -> Number:

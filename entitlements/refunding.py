@@ -21,19 +21,30 @@ from .spending import Charge, available, post, remembered, seq_after, unknown_cr
 
 TAKEN = frozenset({"burned", "settled", "overdrawn"})
 USED = frozenset({"used", "recorded"})
+COUNTED = USED | {"usage_held", "budgeted", "budget_held"}
+_HELD = {"usage_held": "usage_released", "budget_held": "budget_released"}
 
 
 @attrs.frozen
 class Taking:
-    """The lines by which a batch took credits or usage, and the key of that batch."""
+    """The lines by which a batch took credits or usage, and the key of that batch.
+
+    What it took is counted in credits where it took any, else in usage; the rest goes back in proportion.
+    """
 
     key: str
     lines: tuple[Entry, ...]
 
     @property
+    def credits(self) -> list[Entry]:
+        """The lines that took credits."""
+        return [line for line in self.lines if line.kind in TAKEN]
+
+    @property
     def subject(self) -> str:
-        """The credit or the feature that was taken."""
-        return self.lines[0].subject
+        """The credit, or else the feature, that was taken."""
+        first = next((line for line in self.lines if line.kind in TAKEN), None)
+        return (first or self._usage[0]).subject
 
     @property
     def counter(self) -> CounterKey:
@@ -43,14 +54,30 @@ class Taking:
     @property
     def whole(self) -> int:
         """All units that were taken; usage counted in several periods was taken once."""
-        return max(sum(line.amount for line in lines) for lines in self.by_counter().values())
+        if self.credits:
+            return sum(line.amount for line in self.credits)
+        sums: dict[str, int] = {}
+        for line in self._usage:
+            sums[line.counter] = sums.get(line.counter, 0) + line.amount
+        return max(sums.values())
 
-    def by_counter(self) -> Mapping[str, Sequence[Entry]]:
-        """Return the lines by the counter they count in; credits count in none."""
+    @property
+    def takes(self) -> bool:
+        """Whether anything was taken: credits or usage."""
+        return bool(self.credits or self._usage)
+
+    @property
+    def counters(self) -> Mapping[str, Sequence[Entry]]:
+        """The lines that counted usage, in its meters and in budgets, by counter."""
         found: dict[str, list[Entry]] = {}
         for line in self.lines:
-            found.setdefault(line.counter, []).append(line)
+            if line.kind in COUNTED:
+                found.setdefault(line.counter, []).append(line)
         return found
+
+    @property
+    def _usage(self) -> list[Entry]:
+        return [line for line in self.lines if line.kind in USED or line.kind == "usage_held"]
 
 
 def refund(case: Case) -> Verdict[Decision]:
@@ -65,7 +92,7 @@ def refund(case: Case) -> Verdict[Decision]:
         key = shown(case.value("batch_key"))
         raise LookupError(f"no batch with key {key} took anything from {case.customer}; nothing to refund")
     subject, known = taking.subject, case.catalog
-    if any(line.kind in TAKEN for line in taking.lines):
+    if taking.credits:
         credit = known.credits.get(subject)
         return _refund_credits(case, taking, credit) if credit else Verdict(unknown_credit(case, subject))
     feature = known.features.get(subject)
@@ -84,12 +111,13 @@ def taking_of(case: Case) -> Taking | None:
     lines = _taken(closed or opened)
     if closed is not None and _settled_in_life(closed, key):
         lines = (*_kept(opened, closed, key), *lines)
-    return Taking(closed.key if closed is not None else key, lines) if lines else None
+    taking = Taking(closed.key if closed is not None else key, lines)
+    return taking if taking.takes else None
 
 
 def _taken(batch: Batch | None) -> tuple[Entry, ...]:
     lines = batch.entries if batch is not None else ()
-    return tuple(line for line in lines if line.kind in TAKEN | USED and line.amount)
+    return tuple(line for line in lines if line.kind in TAKEN | USED | {"budgeted"} and line.amount)
 
 
 def _settled_in_life(closed: Batch, hold: str) -> bool:
@@ -99,15 +127,16 @@ def _settled_in_life(closed: Batch, hold: str) -> bool:
 
 
 def _kept(opened: Batch | None, closed: Batch, hold: str) -> Iterator[Entry]:
-    """Yield the usage a hold had set aside, less what settling gave back."""
+    """Yield what a hold had set aside in counters, less what settling gave back."""
     back = {
-        line.counter: -line.amount
+        (line.counter, line.window): -line.amount
         for line in closed.entries
-        if line.kind == "usage_released" and line.data.get("hold") == hold
+        if line.kind in _HELD.values() and line.data.get("hold") == hold
     }
     for line in opened.entries if opened is not None else ():
-        if line.kind == "usage_held" and line.amount > back.get(line.counter, 0):
-            yield attrs.evolve(line, amount=line.amount - back.get(line.counter, 0))
+        left = line.amount - back.get((line.counter, line.window), 0)
+        if line.kind in _HELD and left > 0:
+            yield attrs.evolve(line, amount=left)
 
 
 def _refund_credits(case: Case, taking: Taking, credit: Credit) -> Verdict[Decision]:
@@ -115,13 +144,14 @@ def _refund_credits(case: Case, taking: Taking, credit: Credit) -> Verdict[Decis
     books = case.books()
     entries = [Entry("refund", case.at, credit.key, *taking.counter, units, data={"of": taking.key})]
     back: dict[str, int] = {}
-    for line, amount in _parts(taking.lines, before, units):
+    for line, amount in _parts(taking.credits, before, units):
         returned = list(_give_back(case, books, line, amount))
         entries += returned
         for entry in returned:
             if entry.kind in {"refunded", "granted"}:
                 back[entry.block] = back.get(entry.block, 0) + entry.amount
     check_bound(books, credit.key)
+    entries += _uncounted(case, taking, before, units)
     entries += freed(books, tuple(back), case.at)
     left = available(books, Charge(credit, units, Purpose(), credit.depletion, case.at))
     receipt = Receipt(
@@ -139,16 +169,30 @@ def _refund_usage(case: Case, taking: Taking, feature: Feature) -> Verdict[Decis
         raise ValueError(f"feature {feature.key!r} counts {feature.aggregate}; only sums can be refunded")
     units, before = _asked(case, taking, feature.scale)
     entries = [Entry("refund", case.at, feature.key, *taking.counter, units, data={"of": taking.key})]
-    free: dict[CounterKey, int] = {}
-    for lines in taking.by_counter().values():
-        for line, amount in _parts(lines, before, units):
-            counter = (line.counter, line.window or EPOCH)
-            left = free.get(counter, max(0, case.counters.get(counter, 0) - case.held(counter)))
-            back = min(amount, left)
-            free[counter] = left - back
-            entries.append(Entry("usage_refunded", case.at, feature.key, *counter, -back))
+    entries += _uncounted(case, taking, before, units)
     receipt = Receipt(case.key, seq_after(case, entries), booked=from_units(units, feature.scale))
     return _refunded(case, feature.key, entries, receipt)
+
+
+def _uncounted(case: Case, taking: Taking, before: int, units: int) -> Iterator[Entry]:
+    """Yield the lines that take usage out of its counters, in proportion to what is refunded.
+
+    The parts of several refunds sum to the whole exactly. What only sums can undo is left as it is.
+    """
+    free: dict[CounterKey, int] = {}
+    for lines in taking.counters.values():
+        feature = case.catalog.features.get(lines[0].subject)
+        if feature is None or feature.aggregate == "sum" or lines[0].kind.startswith("budget"):
+            total = sum(line.amount for line in lines)
+            share = total * (before + units) // taking.whole - total * before // taking.whole
+            skip = total * before // taking.whole
+            for line, amount in _parts(lines, skip, share):
+                counter = (line.counter, line.window or EPOCH)
+                left = free.get(counter, max(0, case.counters.get(counter, 0) - case.held(counter)))
+                back = min(amount, left)
+                free[counter] = left - back
+                kind = "budget_refunded" if line.kind.startswith("budget") else "usage_refunded"
+                yield Entry(kind, case.at, line.subject, *counter, -back)
 
 
 def _asked(case: Case, taking: Taking, scale: int) -> tuple[int, int]:

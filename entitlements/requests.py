@@ -16,13 +16,16 @@ from urllib.parse import unquote
 
 import attrs
 
-from .amounts import UNLIMITED, Unlimited, canonical
+from .amounts import UNLIMITED, Unlimited, canonical, to_units
 from .errors import AmountError, did_you_mean, shown
+from .ledger.plan_grants import begins_of
 from .periods import calendar_anchor
+from .usage import TokenUsage
 
 DEPLETIONS = ("hard", "partial", "soft")
 MODES = ("grant", "add", "set", "deny")
 STATUSES = ("active", "past_due", "paused")
+EVERY = ("none", "hour", "day", "week", "month", "quarter", "year")
 CATEGORIES = ("paid", "promotional")
 ID_LENGTH = 255
 MOST_SECONDS = 100 * 366 * 86_400
@@ -31,7 +34,7 @@ DEEPEST = 8
 _NEEDED = frozenset(
     {
         "plan", "addon", "promotion", "feature", "amount", "requested", "quantity", "status", "usage", "mode", "zone",
-        "credit", "hold", "block", "batch_key",
+        "credit", "hold", "block", "batch_key", "limit", "every",
     }
 )  # fmt: skip
 
@@ -297,12 +300,45 @@ def _positive_or_zero(value: object, what: str) -> Decimal:
 
 
 def _amount(value: object, what: str = "amount") -> str:
-    if isinstance(value, Mapping):
-        raise AmountError(f"{what} is a mapping of kinds; only a feature with a rate by kind takes one")
     exact = canonical(value, what=what)
     if exact.startswith("-"):
         raise AmountError(f"{what} is {exact[:60]}; an amount is zero or more")
     return exact
+
+
+def _amount_or_kinds(value: object) -> str | Mapping[str, str]:
+    """Return an amount, or one for each kind, as a mapping or as a `TokenUsage` says them."""
+    kinds = value.kinds if isinstance(value, TokenUsage) else value
+    if not isinstance(kinds, Mapping):
+        return _amount(kinds)
+    return {identifier(kind, "kind"): _amount(units, f"amount of {kind}") for kind, units in kinds.items()}
+
+
+def _block_id(value: object) -> str:
+    """Return the id of a block: a key, or the id of one that nobody asked for, which starts with `$`."""
+    named = text(value, "block")
+    return named if begins_of(named) is not None else identifier(named, "block")
+
+
+def _period(value: object) -> tuple[str, int, str]:
+    """Return a period of a budget as its parts; by itself it follows the calendar."""
+    written = {"every": value} if isinstance(value, str) else value
+    if not isinstance(written, Mapping) or "every" not in written or written.keys() - {"every", "count", "align"}:
+        raise TypeError("every is a period such as 'month', or {'every': 'month', 'count': 1, 'align': 'anniversary'}")
+    every, number = _word(EVERY, "every", written["every"]), _positive(written.get("count", 1), "count")
+    if every == "none":
+        return ("none", 1, "anniversary")
+    return (every, number, _word(("calendar", "anniversary"), "align", written.get("align", "calendar")))
+
+
+def _alerts(value: object) -> tuple[int, ...]:
+    """Return parts of a limit in tenths of a percent, the smallest first."""
+    if isinstance(value, str) or not isinstance(value, list | tuple):
+        raise TypeError("alerts is a list of parts of the limit such as ['0.8', '1']")
+    parts = {to_units(part, 3, what="alerts") for part in value}
+    if any(not 0 < part <= 10_000 for part in parts):
+        raise ValueError("alerts are parts of the limit: more than 0, and at most 10")
+    return tuple(sorted(parts))
 
 
 _CHECKS: Mapping[str, Any] = {
@@ -325,10 +361,10 @@ _CHECKS: Mapping[str, Any] = {
     "depletion": lambda value: _word(DEPLETIONS, "depletion", value),
     "value": _entitled,
     "reason": lambda value: prose(value, "reason"),
-    "amount": _amount,
+    "amount": _amount_or_kinds,
     "credit": lambda value: text(value, "credit"),
     "hold": lambda value: identifier(value, "hold"),
-    "block": lambda value: identifier(value, "block"),
+    "block": _block_id,
     "batch_key": lambda value: identifier(value, "batch_key"),
     "category": lambda value: _word(CATEGORIES, "category", value),
     "late": lambda value: _word(("charge", "refuse"), "late", value),
@@ -344,4 +380,8 @@ _CHECKS: Mapping[str, Any] = {
     "requested": lambda value: _amount(value, "requested"),
     "scope": scope_of,
     "dimensions": dimensions_of,
+    "limit": lambda value: _amount(value, "limit"),
+    "every": _period,
+    "action": lambda value: _word(("block", "notify"), "action", value),
+    "alerts": _alerts,
 }

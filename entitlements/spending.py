@@ -10,6 +10,10 @@ from typing import Any
 import attrs
 
 from .amounts import MAX_UNITS, exact, to_units
+from .budgeting import Load, Use, caps, crossings, loads
+from .budgeting import lines as budget_lines
+from .budgeting import refused as budget_refusal
+from .caps import Cap
 from .cases import Case, verdict
 from .catalog.model import Credit, Depletion
 from .decisions import Code, Decision, Receipt, stored
@@ -62,11 +66,27 @@ def consume_credits(case: Case) -> Verdict[Decision]:
     charge, books, late = charge_of(case), case.books(), is_late(case)
     blocks = _paying(books, charge)
     before, payment = _free_in(blocks), payment_of(books, charge, blocks)
+    under = loads(case, use_of_credits(charge, payment))
+    refusal = refused_under(case, charge, under)
+    if refusal is not None:
+        return Verdict(refusal)
     if not passes(charge, payment):
         return Verdict(insufficient(case, charge, before))
-    entries = lines_of(charge, payment) or [Entry("nothing", case.at, charge.credit.key)]
+    paid = lines_of(charge, payment) or [Entry("nothing", case.at, charge.credit.key)]
     after = before - sum(payment.burned.values())
-    return settled(case, charge, entries, payment, before, after, late=late)
+    entries = [*budget_lines(case, under), *crossings(case, under), *paid]
+    return settled(case, charge, entries, payment, before, after, late=late, budgets=caps(under, booked=True))
+
+
+def use_of_credits(charge: Charge, payment: Payment) -> Use:
+    """Return what a charge is counted as in budgets: what is taken, or all that is asked where it does not pass."""
+    units = payment.taken if passes(charge, payment) else charge.units
+    return Use(credit=charge.credit.key, charged=units, scope=dict(charge.purpose.scope))
+
+
+def refused_under(case: Case, charge: Charge, under: tuple[Load, ...]) -> Decision | None:
+    """Return the denial of a charge for which a budget has no room, else None."""
+    return budget_refusal(under, credit_decision(case, charge, before=0, taken=0), case) if under else None
 
 
 def refused(case: Case) -> Decision | None:
@@ -162,6 +182,7 @@ def settled(
     after: int,
     *,
     late: bool = False,
+    budgets: tuple[Cap, ...] = (),
 ) -> Verdict[Decision]:
     """Return the verdict on a charge that was paid as far as the policy allows; false where it does not allow all."""
     scale, taken = charge.credit.scale, payment.taken
@@ -175,6 +196,8 @@ def settled(
     )
     overage = payment.owed + payment.short
     decision = credit_decision(case, charge, before=before, taken=taken, overage=overage, receipt=receipt)
+    if budgets:
+        decision = attrs.evolve(decision, budgets=budgets)
     if not passes(charge, payment):
         decision = attrs.evolve(decision, allowed=False, code="insufficient_credits", outcome="block")
     return verdict(case, entries, decision, stored(decision))

@@ -127,6 +127,12 @@ def batch(customer: str, key: str) -> Steps[Batch | None]:
     return found
 
 
+def batches(customer: str, *, after: int, limit: int) -> Steps[Sequence[Batch]]:
+    """Read a page of whole batches."""
+    page: Sequence[Batch] = yield Ask("batches", (customer,), {"after": after, "limit": limit})
+    return page
+
+
 def feed(*, after: str | None, limit: int) -> Steps[FeedPage]:
     """Read a page of all customers' batches."""
     page: FeedPage = yield Ask("feed", (), {"after": after, "limit": limit})

@@ -5,22 +5,30 @@ Each checks first and then books one entry for every period in which the feature
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import attrs
 
+from .alerting import crossed
 from .amounts import MAX_UNITS, from_units, to_units
+from .budgeting import caps, loads
 from .cases import Case, verdict
-from .catalog.model import Feature, Period
+from .catalog.model import Feature
+from .charging import Judgement, booked, judged, receipted, recorded, use_of
 from .decisions import Decision, Receipt, stored
 from .errors import AmountError
 from .judging import Question, after_aggregate, judge, unknown_feature
+from .ledger.crediting import Books
 from .ledger.entries import CounterKey, Entry, Verdict
-from .ledger.state import COUNTER_KINDS, counted
+from .ledger.state import USAGE_KINDS, counted
 from .metering import Meter, meters
 from .upgrades import with_upgrade
+
+_ANY_WINDOW = frozenset({"free", "correct_usage"})
+"""Verbs that put right what was booked before, however long ago."""
 
 
 def consume(case: Case) -> Verdict[Decision]:
@@ -31,40 +39,84 @@ def consume(case: Case) -> Verdict[Decision]:
     """
     if case.value("feature") not in case.catalog.features:
         return Verdict(_unknown(case))
-    question = asked(case)
-    decision, metered, fits = judge(question, case.entitlements, case.head, case.counters)
-    if not decision:
-        return Verdict(with_upgrade(decision, question, case))
-    return _book(case, question, decision, metered, fits, "used")
+    question, books = asked(case), case.books()
+    judgement = judged(case, question, books)
+    if not judgement.decision:
+        return Verdict(with_upgrade(judgement.decision, question, case))
+    return _book(case, question, judgement, books, "used")
 
 
 def record(case: Case) -> Verdict[Decision]:
-    """Book usage that already happened, whatever the limit; the decision says how far over it is."""
+    """Book usage that already happened, whatever the limit; the decision says how far over it is.
+
+    Of a priced use what can be paid is, and the receipt says what is left unpaid.
+    """
     if case.value("feature") not in case.catalog.features:
         return Verdict(_unknown(case))
-    question = asked(case)
-    decision, metered, _ = judge(question, case.entitlements, case.head, case.counters)
-    return _book(case, question, decision, metered, question.requested, "recorded")
+    question, books = asked(case), case.books()
+    return _book(case, question, recorded(case, question, books), books, "recorded")
 
 
 def free(case: Case) -> Verdict[Decision]:
-    """Give back what is counted without windows (a seat); raises AmountError for more than is in use."""
+    """Give back usage in the window it was taken in; raises AmountError for more than is in use there.
+
+    What is counted without windows (a seat) has but one. It leaves the budgets it was counted in, too.
+    """
     if case.value("feature") not in case.catalog.features:
         return Verdict(_unknown(case))
     question = asked(case)
     feature = question.feature
-    if feature.reset.every != "none" or feature.aggregate != "sum":
-        raise ValueError(f"feature {feature.key!r} is counted per {feature.reset}; only counts without a reset go down")
+    if feature.aggregate != "sum":
+        raise ValueError(f"feature {feature.key!r} counts {feature.aggregate}; only sums go down")
     if not case.is_known:
         return Verdict(_stranger(case, question))
-    meter = meters(case.entitlements, case.head.opened, feature, case.at)[feature.reset]
-    used = case.counters.get(meter.counter, 0) - case.held(meter.counter)
+    metered = meters(case.entitlements, case.head.opened, feature, question.occurred_at or case.at)
+    used = _in_use(case, metered[feature.reset].counter)
     if question.requested > used:
-        in_use = from_units(used, feature.scale)
-        raise AmountError(f"cannot free {question.number} of {feature.key!r}: {in_use} in use")
-    return counted_after(
-        case, question, [_line("freed", feature, meter, case.at, -question.requested)], question.requested
-    )
+        raise AmountError(_not_in_use(question, used))
+    lines = []
+    for meter in metered.values():
+        back = min(question.requested, _in_use(case, meter.counter))
+        lines.append(_line("freed", feature, meter, case.at, -back))
+    under = loads(case, use_of(case, question, 0, 0))
+    beside = [
+        Entry("budget_refunded", case.at, load.budget.subject, *load.counter, -back)
+        for load in under
+        if load.budget.feature is not None and (back := min(question.requested, load.used))
+    ]
+    return counted_after(case, question, lines, question.requested, beside=beside)
+
+
+def correct_usage(case: Case) -> Verdict[Decision]:
+    """Set what is used in a window to what it truly was, up or down; what holds set aside stays beside it."""
+    if case.value("feature") not in case.catalog.features:
+        return Verdict(_unknown(case))
+    question = asked(case)
+    if not case.is_known:
+        return Verdict(_stranger(case, question))
+    feature, at = question.feature, question.occurred_at or case.at
+    metered = meters(case.entitlements, case.head.opened, feature, at)
+    reason = {"reason": case.value("reason")} if case.value("reason") else {}
+    lines = []
+    for meter in metered.values():
+        change = question.requested - _in_use(case, meter.counter)
+        if meter.fresh and change:
+            lines.append(Entry("opened", at, feature.key, *meter.counter))
+        lines.append(attrs.evolve(_line("usage_corrected", feature, meter, at, change), data=reason))
+    return counted_after(case, question, lines, question.requested)
+
+
+def _in_use(case: Case, counter: CounterKey) -> int:
+    """Return what is counted and not merely held."""
+    return case.counters.get(counter, 0) - case.held(counter)
+
+
+def _not_in_use(question: Question, used: int) -> str:
+    feature = question.feature
+    in_use = from_units(used, feature.scale)
+    said = f"cannot free {question.number} of {feature.key!r}: {in_use} in use"
+    windowed = feature.reset.every != "none" and question.occurred_at is None
+    return f"{said} since the last reset; say with occurred_at= when it was taken" if windowed else said
 
 
 def reset_usage(case: Case) -> Verdict[Decision]:
@@ -95,17 +147,34 @@ def asked(case: Case) -> Question:
         raise ValueError(
             f"feature {feature.key!r} is {feature.type}; only metered features are used up, check it instead"
         )
-    amount = case.value("amount")
+    units, kinds = _units(case, feature)
     return Question(
         case.customer,
         feature,
-        0 if amount is None else to_units(amount, feature.scale),
+        units,
         case.at,
         depletion=case.value("depletion"),
         scope=case.value("scope"),
         occurred_at=_occurred_at(case, feature),
         throttle_within=case.throttle_within,
+        dimensions=case.value("dimensions"),
+        kinds=kinds,
     )
+
+
+def _units(case: Case, feature: Feature) -> tuple[int, Mapping[str, int] | None]:
+    """Return the units a request names, and what they are by kind where it tells kinds apart."""
+    amount = case.value("amount")
+    if not isinstance(amount, Mapping):
+        return 0 if amount is None else to_units(amount, feature.scale), None
+    if feature.key not in case.catalog.rates:
+        raise AmountError(
+            f"amount is a mapping of kinds; only a feature with a rate by kind takes one, not {feature.key!r}"
+        )
+    kinds = {kind: to_units(units, feature.scale, what=f"amount of {kind}") for kind, units in amount.items()}
+    if sum(kinds.values()) > MAX_UNITS:
+        raise AmountError(f"the kinds of {feature.key!r} come to more than a counter holds")
+    return sum(kinds.values()), kinds
 
 
 def _unknown(case: Case) -> Decision:
@@ -123,6 +192,8 @@ def _occurred_at(case: Case, feature: Feature) -> datetime | None:
         return None
     if occurred_at > case.at:
         raise ValueError(f"occurred_at is {occurred_at.isoformat()}, which is still to come at {case.at.isoformat()}")
+    if case.request.verb in _ANY_WINDOW:
+        return occurred_at
     if case.at - occurred_at > feature.backdate:
         raise ValueError(
             f"occurred_at is {occurred_at.isoformat()}; feature {feature.key!r} takes usage up to "
@@ -131,12 +202,10 @@ def _occurred_at(case: Case, feature: Feature) -> datetime | None:
     return occurred_at
 
 
-def _book(
-    case: Case, question: Question, decision: Decision, metered: Mapping[Period, Meter], units: int, kind: str
-) -> Verdict[Decision]:
-    feature, at = question.feature, question.occurred_at or case.at
+def _book(case: Case, question: Question, judgement: Judgement, books: Books, kind: str) -> Verdict[Decision]:
+    feature, at, units = question.feature, question.occurred_at or case.at, judgement.fits
     lines: list[Entry] = []
-    for meter in metered.values():
+    for meter in judgement.metered.values():
         used = case.counters.get(meter.counter, 0)
         after = after_aggregate(feature, used, units)
         if after > MAX_UNITS:
@@ -144,34 +213,67 @@ def _book(
         if meter.fresh and units:
             lines.append(Entry("opened", at, feature.key, meter.counter[0], meter.counter[1]))
         lines.append(_line(kind, feature, meter, at, after - used))
+    decision = judgement.decision
     overage = decision.overage if decision.limit is not None else from_units(units, feature.scale)
-    return counted_after(case, question, lines, units, overage=overage)
+    return counted_after(case, question, lines, units, judgement=judgement, books=books, overage=overage)
 
 
 def _line(kind: str, feature: Feature, meter: Meter, at: datetime, amount: int) -> Entry:
     return Entry(kind, at, feature.key, meter.counter[0], meter.counter[1], amount)
 
 
-def counted_after(
-    case: Case, question: Question, lines: Sequence[Entry], units: int, **shown: Any
-) -> Verdict[Decision]:
-    """Append the lines and answer with what stands after them."""
-    entries = [_with_circumstances(case, line) for line in lines]
+def counted_after(case: Case, question: Question, lines: Sequence[Entry], units: int, **told: Any) -> Verdict[Decision]:
+    """Append the lines, and what a judgement books beside them, and answer with what stands after them."""
+    entries, decision = standing_after(case, question, lines, units, **told)
+    return verdict(case, entries, decision, stored(decision))
+
+
+def standing_after(
+    case: Case,
+    question: Question,
+    lines: Sequence[Entry],
+    units: int,
+    *,
+    judgement: Judgement | None = None,
+    books: Books | None = None,
+    beside: Sequence[Entry] = (),
+    **shown: Any,
+) -> tuple[list[Entry], Decision]:
+    """Return the lines with what a judgement books beside them, and the decision on what stands after them."""
+    entries = [*(_with_circumstances(case, line) for line in lines), *beside]
+    if judgement is not None and books is not None:
+        entries += booked(case, question, judgement, books)
+        shown["budgets"] = caps(judgement.under, booked=True)
     after, opened = _counters_after(case, lines)
     head = attrs.evolve(case.head, opened=opened, batches=case.head.batches + 1)
     standing, _, _ = judge(attrs.evolve(question, requested=0), case.entitlements, head, after)
-    booked = from_units(units, question.feature.scale)
+    entries += _crossings(case, question, standing)
     late = question.occurred_at is not None
-    receipt = Receipt(case.key, case.head.seq + len(case.due) + len(entries), late=late, booked=booked)
+    counts = from_units(units, question.feature.scale)
+    receipt = Receipt(case.key, case.head.seq + len(case.due) + len(entries), late=late, booked=counts)
+    if judgement is not None and judgement.bill is not None and books is not None:
+        receipt = receipted(receipt, judgement.bill, books)
     decision = attrs.evolve(
         standing, allowed=True, code="ok", outcome="allow", requested=question.number, receipt=receipt, **shown
     )
-    return verdict(case, entries, decision, stored(decision))
+    return entries, decision
+
+
+def _crossings(case: Case, question: Question, standing: Decision) -> Iterator[Entry]:
+    """Yield the lines that tell where usage comes up to a threshold of the limit that is shown."""
+    feature = question.feature
+    if not feature.alerts or standing.used is None or not isinstance(standing.limit, int | Decimal):
+        return
+    before, _, _ = judge(attrs.evolve(question, requested=0), case.entitlements, case.head, case.counters)
+    same = before.limit == standing.limit and before.window_start == standing.window_start
+    if before.used is not None and (same or before.window_start is None):
+        numbers = (standing.limit, before.used if same else 0, standing.used)
+        yield from crossed("limit", feature.key, feature.alerts, numbers, case.at)
 
 
 def _with_circumstances(case: Case, line: Entry) -> Entry:
     told = {name: dict(case.value(name)) for name in ("scope", "dimensions") if case.value(name)}
-    return attrs.evolve(line, data={**line.data, **told}) if told and line.kind in COUNTER_KINDS else line
+    return attrs.evolve(line, data={**line.data, **told}) if told and line.kind in USAGE_KINDS else line
 
 
 def _counters_after(case: Case, lines: Sequence[Entry]) -> tuple[dict[CounterKey, int], dict[str, datetime]]:
@@ -187,4 +289,5 @@ USES: Mapping[str, Callable[[Case], Verdict[Decision]]] = {
     "record": record,
     "free": free,
     "reset_usage": reset_usage,
+    "correct_usage": correct_usage,
 }

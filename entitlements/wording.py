@@ -122,6 +122,14 @@ def _insufficient_credits(decision: Decision) -> str:
     return f"{number(decision.requested)} {credit} asked for, {number(decision.remaining)} left"
 
 
+def _budget_exceeded(decision: Decision) -> str:
+    first = next(cap for cap in decision.budgets if not cap.passes)
+    whose = (decision.source or "").removeprefix("budget:")
+    left = f"{number(first.requested)} {first.credit or first.feature} asked for, {number(first.remaining)} left of"
+    per = "" if first.every == "none" else f" per {first.every.removesuffix(' (calendar)')}"
+    return f"{left} {number(first.limit)}{per} in the budget of {decision.customer if whose == 'all' else whose}"
+
+
 def _plainly(decision: Decision) -> str:
     return f"{decision.feature} is denied: {decision.code.replace('_', ' ')}"
 
@@ -135,6 +143,7 @@ _DENIALS: Mapping[str, Callable[[Decision], str]] = {
     "no_active_subscription": _no_subscription,
     "unknown_customer": _unknown_customer,
     "insufficient_credits": _insufficient_credits,
+    "budget_exceeded": _budget_exceeded,
 }
 _DEAD_ENDS: Mapping[str, str] = {
     "denied_by_override": "remove the override to restore it",
@@ -142,5 +151,6 @@ _DEAD_ENDS: Mapping[str, str] = {
     "no_active_subscription": "subscribe the customer to a plan",
     "storage_unavailable": "try again shortly",
     "insufficient_credits": "grant more credits, or wait for the next grant",
+    "budget_exceeded": "raise the budget, or ask for less",
     "unknown_credit": "declare the credit in the catalog",
 }

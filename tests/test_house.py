@@ -28,6 +28,7 @@ MODULES = {str(path.relative_to(PACKAGE).with_suffix("")).replace("/", "."): pat
 PURE = re.compile(
     r"amounts|errors|periods|catalog\..+|ledger\..+|resolution|metering|judging|using|changing|upgrades|cases|deciding"
     r"|consuming|spending|granting|holding|refunding|balances"
+    r"|rates|usage|charging|budgeting|capping|caps|usage_tree|plan_credits|alerting"
     r"|decisions|contest|requests|wording|snapshots|reports\..+"
 )
 READS_FILES = {"catalog.loading", "catalog.pricing2yaml"}
@@ -39,14 +40,17 @@ IMPURE_CALLS = {"now", "utcnow", "today", "open", "print", "input", "monotonic",
 
 # A module may import from the layers below its own, and from its own.
 LAYERS = [
-    r"errors|amounts|periods|wording",
+    r"errors|amounts|periods|wording|usage",
     r"catalog\..+",
-    r"ledger\..+|decisions|snapshots",
-    r"requests|consuming|resolution|metering|judging|contest",
-    r"cases|changing|upgrades|using|spending|granting|holding|refunding|balances|deciding|hearing",
+    r"ledger\..+|decisions|snapshots|caps",
+    r"requests|consuming|resolution|metering|judging|contest|rates|plan_credits|alerting",
+    (
+        r"cases|changing|upgrades|using|spending|granting|holding|refunding|balances|deciding|hearing"
+        r"|charging|budgeting|capping|usage_tree"
+    ),
     r"storage\..+",
-    r"steps|cache|offering|versions|freshness|telling|desk|inquiries|reports\..+",
-    r"holds|credit_verbs|audit_verbs|engine|joined|bound|bound_credits",
+    r"steps|cache|offering|locating|versions|freshness|telling|desk|inquiries|reports\..+",
+    r"holds|credit_verbs|usage_verbs|audit_verbs|engine|joined|bound|bound_credits|bound_usage",
     r"aio\.(?!gating).+",
     r"gating",
     r"aio.gating",

@@ -59,6 +59,7 @@ def test_a_clock_that_goes_back_does_not_bring_back_what_has_ended(engine, clock
 
 def test_a_clock_that_goes_back_does_not_reopen_a_window(engine, clock):
     engine.subscribe("acme", "pro")
+    engine.grant_credits("acme", "ai", 100, key="to pay for so many")
     engine.consume("acme", "chat", 150)
     clock.advance(DAY)
     engine.consume("acme", "chat", 120)
@@ -182,11 +183,12 @@ def test_at_is_the_same_for_a_check_a_snapshot_and_an_explanation(engine, clock)
 
 def test_as_of_answers_with_the_knowledge_of_an_entry(engine, clock):
     engine.subscribe("acme", "pro")
+    subscribed = engine.entries("acme")[-1].seq
     first = engine.consume("acme", "chat", 3).receipt.seq
     second = engine.consume("acme", "chat", 4).receipt.seq
     engine.override("acme", "chat", 5)
     seen = [(engine.check("acme", "chat", as_of=seq).used, engine.check("acme", "chat", as_of=seq).limit)
-            for seq in (0, 1, first, second, second + 1)]  # fmt: skip
+            for seq in (0, subscribed, first, second, second + 1)]  # fmt: skip
     assert seen == [(None, None), (0, 200), (3, 200), (7, 200), (7, 5)]
     assert engine.explain("acme", "chat", as_of=first).decision.used == 3
 
@@ -208,8 +210,9 @@ def test_as_of_knows_no_part_of_a_batch(engine, clock):
     clock.advance(HOUR)
     engine.change_plan("acme", "pro", usage="reset", key="reset")
     batch = [entry.seq for entry in engine.entries("acme") if entry.key == "reset"]
-    assert len(batch) == 3
-    assert [engine.check("acme", "seats", as_of=seq).used for seq in (batch[0] - 1, *batch)] == [5, 5, 5, 0]
+    assert len(batch) > 2
+    used = [engine.check("acme", "seats", as_of=seq).used for seq in (batch[0] - 1, *batch)]
+    assert used == [5] * len(batch) + [0]
 
 
 def test_as_of_before_the_first_entry_knows_nothing(engine):
@@ -232,5 +235,5 @@ def test_a_cancellation_in_the_past_takes_effect_from_then_on(engine, clock):
     engine.cancel("acme", at=START + 2 * DAY)
     allowed = [engine.check("acme", "exports", at=START + days * DAY).allowed for days in (1, 2, 5)]
     assert allowed == [True, False, False]
-    entry = engine.entries("acme")[-1]
+    (entry,) = [entry for entry in engine.entries("acme") if entry.kind == "canceled"]
     assert (entry.at, entry.recorded_at) == (START + 2 * DAY, START + 5 * DAY)

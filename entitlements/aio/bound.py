@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -15,6 +15,7 @@ from ..ledger.entries import Entry
 from ..ledger.facts import HeldAddOn, Override, PromotionRun, Status, Subscription, Trial
 from ..snapshots import Snapshot
 from .bound_credits import AsyncCustomerAudit, AsyncCustomerCredits
+from .bound_usage import AsyncCustomerUsage
 
 if TYPE_CHECKING:
     from ..reports.explain import Explanation
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen
-class AsyncCustomer(AsyncCustomerCredits, AsyncCustomerAudit):
+class AsyncCustomer(AsyncCustomerCredits, AsyncCustomerUsage, AsyncCustomerAudit):
     """All verbs of an engine for one customer; each does what the engine's verb of that name does."""
 
     _engine: AsyncEntitlements
@@ -168,9 +169,19 @@ class AsyncCustomer(AsyncCustomerCredits, AsyncCustomerAudit):
             self.id, feature, amount, key=key, scope=scope, dimensions=dimensions, occurred_at=occurred_at
         )
 
-    async def free(self, feature: str, amount: Amount = 1, *, key: str | None = None) -> Decision:
-        """Give back what is counted without windows, such as a seat. Raises AmountError beyond what is in use."""
-        return await self._engine.free(self.id, feature, amount, key=key)
+    async def free(
+        self,
+        feature: str,
+        amount: Amount = 1,
+        *,
+        key: str | None = None,
+        scope: object = None,
+        dimensions: Mapping[str, str] | None = None,
+        occurred_at: datetime | None = None,
+    ) -> Decision:
+        """Give back usage, such as a seat, in the window it was taken in."""
+        told: dict[str, Any] = {"scope": scope, "dimensions": dimensions, "occurred_at": occurred_at}
+        return await self._engine.free(self.id, feature, amount, key=key, **told)
 
     async def reset_usage(self, feature: str, *, key: str | None = None) -> Decision:
         """Start a feature's usage again from zero in every open window."""

@@ -35,6 +35,7 @@ from .audit_verbs import AsyncAuditVerbs
 from .bound import AsyncCustomer
 from .credit_verbs import AsyncCreditVerbs
 from .driving import driver_of
+from .usage_verbs import AsyncUsageVerbs
 
 if TYPE_CHECKING:
     from ..reports.explain import Explanation
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 _ONE: Amount = 1
 
 
-class AsyncEntitlements(AsyncCreditVerbs, AsyncAuditVerbs):
+class AsyncEntitlements(AsyncCreditVerbs, AsyncUsageVerbs, AsyncAuditVerbs):
     """Decides what customers may do and how much of it, and keeps the log of what they did; every verb is awaited.
 
     Takes the arguments of `Entitlements`; `storage` may be an AsyncStorage, too. With a storage that
@@ -350,14 +351,6 @@ class AsyncEntitlements(AsyncCreditVerbs, AsyncAuditVerbs):
         """Record usage that already happened, whatever the limit; `overage` says how much lies beyond it."""
         told = {"scope": scope, "dimensions": dimensions, "occurred_at": occurred_at}
         return cast("Decision", await self._write("record", customer, key, feature=feature, amount=amount, **told))
-
-    async def free(self, customer: str, feature: str, amount: Amount = 1, *, key: str | None = None) -> Decision:
-        """Give back what is counted without windows, such as a seat. Raises AmountError beyond what is in use."""
-        return cast("Decision", await self._write("free", customer, key, feature=feature, amount=amount))
-
-    async def reset_usage(self, customer: str, feature: str, *, key: str | None = None) -> Decision:
-        """Start a feature's usage again from zero in every open window."""
-        return cast("Decision", await self._write("reset_usage", customer, key, feature=feature))
 
     async def explain(
         self, customer: str, feature: str, *, at: datetime | None = None, as_of: int | None = None

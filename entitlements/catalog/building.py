@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeVar
 
@@ -52,7 +53,7 @@ from .written import (
 T = TypeVar("T")
 W = TypeVar("W")
 _DESCRIBED: Final = ("title", "description", "metadata")
-_METERED_ONLY: Final = ("reset", "aggregate", "scale", "backdate")
+_METERED_ONLY: Final = ("reset", "aggregate", "scale", "backdate", "alerts")
 _CONFIG_ONLY: Final = ("value", "prefer")
 
 
@@ -143,6 +144,8 @@ class _Maker:
             priority=written.priority,
             cost_basis=written.cost_basis,
             rollover=_rollover(written.rollover, credit.scale, (*path, "rollover"), findings),
+            allowance=written.allowance,
+            unused=written.unused,
         )
 
 
@@ -185,6 +188,7 @@ def _feature(key: str, written: WrittenFeature, path: Path, findings: Findings) 
         prefer=prefer,
         backdate=written.backdate or timedelta(0),
         on_unavailable=written.on_unavailable,
+        alerts=_parts(written.alerts or (), (*path, "alerts"), findings),
         **_described(written),
     )
 
@@ -207,6 +211,18 @@ def default_preference(value: ConfigType) -> Literal["max"] | None:
     return None if value in {"text", "list"} else "max"
 
 
+def _parts(alerts: Iterable[Decimal], path: Path, findings: Findings) -> tuple[int, ...]:
+    """Return parts of a limit in thousandths, the smallest first."""
+    parts = []
+    for at, part in enumerate(alerts):
+        thousandths = part * 1000
+        if not 0 < part <= 10 or thousandths != int(thousandths):
+            findings.add(Finding((*path, at), f"is {part}; write a part of the limit such as '0.8', up to 10"))
+        else:
+            parts.append(int(thousandths))
+    return tuple(sorted(set(parts)))
+
+
 def _credit(key: str, written: WrittenCredit, path: Path, findings: Findings) -> Credit | None:
     floor = None if isinstance(written.floor, Absent) else units(written.floor, written.scale, "floor", path, findings)
     if findings.unclear("credits", key):
@@ -218,6 +234,8 @@ def _credit(key: str, written: WrittenCredit, path: Path, findings: Findings) ->
         depletion=written.depletion,
         floor=floor,
         burn_order=written.burn_order,
+        alerts=tuple(units(left, written.scale, "alerts", path, findings) for left in written.alerts),
+        expiring=written.expiring,
         **_described(written),
     )
 
@@ -228,7 +246,7 @@ def _product(key: str, written: WrittenProduct, _path: Path, _findings: Findings
 
 def _rate(key: str, written: WrittenRate, _path: Path, _findings: Findings) -> Rate:
     cases = tuple(RateCase(case.match, case.price) for case in written.when)
-    return Rate(key, written.credit, written.price, written.per, cases)
+    return Rate(key, written.credit, written.price, written.per, cases, written.whole, written.round)
 
 
 def _rollover(written: WrittenRollover | None, scale: int, path: Path, findings: Findings) -> Rollover | None:

@@ -263,7 +263,8 @@ def _value_text(value: ConfigValue | None) -> str:
 
 
 def _priced(rate: Rate) -> str:
-    per = "" if rate.per == 1 else f" per {canonical(rate.per)}"
+    per = "" if rate.per == 1 and not rate.whole else f" per {'begun ' * rate.whole}{canonical(rate.per)}"
+    per += "" if rate.round == "up" else f", rounded {rate.round}"
     cases = [f"{_case_text(case)} {canonical(case.price)}" for case in rate.when]
     default = [] if rate.price is None else [canonical(rate.price)]
     return f"{', '.join([*default, *cases])} {rate.credit}{per}"

@@ -27,6 +27,9 @@ Aggregate = Literal["sum", "count", "max", "latest"]
 Depletion = Literal["hard", "partial", "soft"]
 Mode = Literal["grant", "add", "set", "deny"]
 Category = Literal["paid", "promotional"]
+AllowanceOnChange = Literal["full", "prorate", "next_period"]
+Unused = Literal["keep", "convert", "forfeit"]
+Rounding = Literal["up", "nearest", "down"]
 OnUnavailable = Literal["deny", "allow", "last_known"]
 ConfigValue: TypeAlias = bool | int | Decimal | str | tuple[str, ...]
 
@@ -84,7 +87,10 @@ class Entitlement:
 
 @attrs.frozen
 class Feature:
-    """Something a customer may have: on or off, a configured value, or an amount that is used."""
+    """Something a customer may have: on or off, a configured value, or an amount that is used.
+
+    `alerts` are the parts of a limit, in thousandths, that are told of when usage reaches them.
+    """
 
     key: str
     type: FeatureType
@@ -99,11 +105,16 @@ class Feature:
     prefer: Literal["max", "min"] | tuple[ConfigValue, ...] | None = None
     backdate: timedelta = timedelta(0)
     on_unavailable: OnUnavailable = "last_known"
+    alerts: tuple[int, ...] = ()
 
 
 @attrs.frozen
 class Credit:
-    """A kind of credit: its scale, its currency, what happens when it runs out, the order it burns in."""
+    """A kind of credit: its scale, its currency, what happens when it runs out, the order it burns in.
+
+    `alerts` are the balances, in smallest units, that are told of when what is left falls to them;
+    `expiring` is how long before its end a block is told of.
+    """
 
     key: str
     title: str = ""
@@ -114,6 +125,8 @@ class Credit:
     depletion: Depletion = "hard"
     floor: int | None = None
     burn_order: str | tuple[str, ...] = "default"
+    alerts: tuple[int, ...] = ()
+    expiring: timedelta | None = None
 
 
 @attrs.frozen
@@ -138,7 +151,11 @@ class Rollover:
 
 @attrs.frozen
 class PlanCredit:
-    """Credits a plan grants every period; `grant` and `rollover.max` are smallest units."""
+    """Credits a plan grants every period; `grant` and `rollover.max` are smallest units.
+
+    Where a customer changes to the plan within a period, `allowance` says what that period gives. Where
+    one leaves it for another plan, `unused` says what becomes of what is left.
+    """
 
     grant: int
     every: Literal["day", "week", "month", "quarter", "year"]
@@ -147,6 +164,8 @@ class PlanCredit:
     priority: int = 50
     cost_basis: Decimal | None = None
     rollover: Rollover | None = None
+    allowance: AllowanceOnChange = "full"
+    unused: Unused = "keep"
 
 
 @attrs.frozen
@@ -210,13 +229,19 @@ class RateCase:
 
 @attrs.frozen
 class Rate:
-    """The price of a feature in credits: `price` for every `per` units; the most specific case wins."""
+    """The price of a feature in credits: `price` for every `per` units; the most specific case wins.
+
+    `whole` charges every begun block of `per` units as a whole one; `round` says how a charge as a
+    whole is rounded to the credit's scale.
+    """
 
     feature: str
     credit: str
     price: Decimal | None = None
     per: Decimal = Decimal(1)
     when: tuple[RateCase, ...] = ()
+    whole: bool = False
+    round: Rounding = "up"
 
 
 @attrs.frozen(eq=False)

@@ -28,6 +28,7 @@ from . import words
 from .findings import Finding, Path, near
 from .model import (
     Aggregate,
+    AllowanceOnChange,
     Category,
     ConfigType,
     Depletion,
@@ -35,6 +36,8 @@ from .model import (
     Mode,
     OnUnavailable,
     Period,
+    Rounding,
+    Unused,
 )
 from .words import Misfit, misfit
 from .written import (
@@ -66,6 +69,9 @@ _NOUNS: Final[Mapping[Any, str]] = {
     Mode: "a mode",
     Category: "a category",
     OnUnavailable: "an on_unavailable",
+    Rounding: "a way to round",
+    AllowanceOnChange: "an allowance",
+    Unused: "a word for unused",
     Every: "a period",
     CreditEvery: "a period for credits",
     Align: "an align",

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import yaml
 
-from ..amounts import Bound, Unlimited, bound_number, canonical, from_units
+from ..amounts import Bound, Unlimited, bound_number, canonical, exact, from_units
 from .building import default_preference
 from .model import (
     DEFAULT_PRODUCT,
@@ -148,6 +148,7 @@ def _feature(feature: Feature) -> Document:
             prefer=[_value(item) for item in prefer] if isinstance(prefer, tuple) else prefer,
             backdate=_span(feature.backdate),
             on_unavailable=_unless(feature.on_unavailable, "last_known"),
+            alerts=[_number(exact(part, 3)) for part in feature.alerts],
         ),
     }
 
@@ -160,6 +161,8 @@ def _credit(credit: Credit) -> Document:
         depletion=_unless(credit.depletion, "hard"),
         floor=None if credit.floor is None else _amount(credit.floor, credit.scale),
         burn_order=list(order) if isinstance(order, tuple) else _unless(order, "default"),
+        alerts=[_amount(left, credit.scale) for left in credit.alerts],
+        expiring=_span(credit.expiring),
     )
 
 
@@ -210,6 +213,8 @@ def _plan_credit(granted: PlanCredit, credit: Credit) -> Document:
             category=_unless(granted.category, "paid"),
             priority=_unless(granted.priority, 50),
             cost_basis=None if granted.cost_basis is None else _number(granted.cost_basis),
+            allowance=_unless(granted.allowance, "full"),
+            unused=_unless(granted.unused, "keep"),
         )
         | _rollover(granted.rollover, credit.scale)
     )
@@ -248,4 +253,6 @@ def _rate(rate: Rate) -> Document:
         price=None if rate.price is None else _number(rate.price),
         per=None if rate.per == 1 else _number(rate.per),
         when=[{**case.match, "price": _number(case.price)} for case in rate.when],
+        whole=rate.whole or None,
+        round=_unless(rate.round, "up"),
     )

@@ -17,6 +17,7 @@ from .model import (
     DEFAULT_PRODUCT,
     EMPTY,
     Aggregate,
+    AllowanceOnChange,
     Category,
     ConfigType,
     Depletion,
@@ -24,7 +25,9 @@ from .model import (
     Mode,
     OnUnavailable,
     Period,
+    Rounding,
     TrialTerms,
+    Unused,
 )
 
 Metadata = NewType("Metadata", Mapping[str, Any])
@@ -68,6 +71,7 @@ class WrittenFeature:
     prefer: Any = ABSENT
     backdate: timedelta | None = None
     on_unavailable: OnUnavailable = "last_known"
+    alerts: tuple[Decimal, ...] | None = None
 
 
 @attrs.frozen
@@ -82,6 +86,8 @@ class WrittenCredit:
     depletion: Depletion = "hard"
     floor: Any = ABSENT
     burn_order: BurnOrder = "default"
+    alerts: tuple[Decimal, ...] = ()
+    expiring: timedelta | None = None
 
 
 @attrs.frozen
@@ -114,6 +120,8 @@ class WrittenPlanCredit:
     priority: int = 50
     cost_basis: Decimal | None = None
     rollover: WrittenRollover | None = None
+    allowance: AllowanceOnChange = "full"
+    unused: Unused = "keep"
 
 
 @attrs.frozen
@@ -208,6 +216,8 @@ class WrittenRate:
     price: Decimal | None = None
     per: Decimal = Decimal(1)
     when: tuple[WrittenCase, ...] = ()
+    whole: bool = False
+    round: Rounding = "up"
 
 
 @attrs.frozen

@@ -12,12 +12,12 @@ from datetime import datetime
 from decimal import Context, Decimal
 from functools import cached_property
 from operator import attrgetter
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import attrs
 
 from ..amounts import exact
-from ..catalog.model import Category
+from ..catalog.model import Category, Rollover
 from .entries import EPOCH
 
 _WIDE: Final = Context(prec=200)
@@ -32,7 +32,7 @@ class Block:
     `amount`, `remaining` and `held` are what a user reads; `free_units` and `held_units` are the same
     in smallest units. `cost_basis` is what was paid for the whole block. `number` is the order of
     granting. A restricted block pays only for its `features`, or only inside its `scope`. A `voided`
-    block pays for nothing, and nothing comes back to it.
+    block pays for nothing, and nothing comes back to it. `rollover` says how what is left of it lives on.
     """
 
     id: str
@@ -53,6 +53,7 @@ class Block:
     number: int = 0
     metadata: Mapping[str, Any] | None = None
     voided: bool = False
+    rollover: Rollover | None = None
 
     @cached_property
     def rank(self) -> tuple[Any, ...]:
@@ -101,11 +102,21 @@ class Purpose:
     scope: ScopePairs = ()
 
 
+class HeldBudget(NamedTuple):
+    """What a hold counts in a budget's window, in units of the feature or of the credit that it caps."""
+
+    id: str
+    start: datetime
+    units: int
+    of: Literal["usage", "credit"]
+
+
 @attrs.frozen(weakref_slot=False)
 class OpenHold:
-    """Credits or usage set aside: `slices` pins parts of blocks, `counters` usage in its windows.
+    """Credits or usage set aside: `slices` pins parts of blocks, `counters` and `budgets` usage in its windows.
 
-    It lapses at `ends_at` (None: never); settling after that charges anew or is refused, as `late` says.
+    `units` are those of its subject: a feature where it is of `usage`, else a credit. It lapses at
+    `ends_at` (None: never); settling after that charges anew or is refused, as `late` says.
     """
 
     id: str
@@ -116,6 +127,9 @@ class OpenHold:
     late: Late
     slices: tuple[tuple[str, int], ...] = ()
     counters: tuple[tuple[str, datetime, int], ...] = ()
+    budgets: tuple[HeldBudget, ...] = ()
+    usage: bool = False
+    dimensions: ScopePairs = ()
 
 
 @attrs.frozen(weakref_slot=False)

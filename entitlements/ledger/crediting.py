@@ -7,6 +7,7 @@ could only come from a broken decision or a changed log.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
@@ -16,19 +17,25 @@ from ..amounts import MAX_UNITS
 from ..errors import LogCorrupt
 from .blocks import Block, Debt, OpenHold, Purpose, empty
 from .entries import Entry
+from .plan_grants import Grants, PlanGrant, plan_of
 
 
 @attrs.define
 class Books:
-    """Blocks, holds and debt of one customer while entries are posted to them.
+    """Blocks, holds, debt and plan grants of one customer while entries are posted to them.
 
-    `in_order` says that the blocks stand in the default burn order, as those of a head do.
+    `granted` is when the last period ends for which a plan granted a credit; `number` is that of the
+    batch that is being made. `in_order` says that the blocks stand in the default burn order, as those of
+    a head do.
     """
 
-    blocks: dict[str, Block]
-    holds: dict[str, OpenHold]
-    debts: dict[tuple[str, Purpose], Debt]
+    blocks: dict[str, Block] = attrs.field(factory=dict)
+    holds: dict[str, OpenHold] = attrs.field(factory=dict)
+    debts: dict[tuple[str, Purpose], Debt] = attrs.field(factory=dict)
     in_order: bool = False
+    grants: dict[str, Grants] = attrs.field(factory=dict)
+    granted: dict[str, datetime] = attrs.field(factory=dict)
+    number: int = 0
 
     def post(self, entry: Entry) -> None:
         """Post one credit entry; raises LogCorrupt for a line the books cannot bear."""
@@ -39,6 +46,9 @@ class Books:
         if block.id in self.blocks or not entry.amount == block.units == block.free_units or block.held_units:
             raise LogCorrupt(f"entry {entry.seq}: block {block.id!r} was granted before, or in another amount")
         self.blocks[block.id], self.in_order = block, False
+        plan = plan_of(block)
+        if plan is not None and block.expires_at is not None:
+            self.granted[f"{plan}/{block.credit}"] = block.expires_at
 
     def _reopened(self, entry: Entry) -> None:
         block: Block = entry.data["block"]
@@ -85,10 +95,39 @@ class Books:
         if self.holds.pop(entry.data["hold"], None) is None:
             raise LogCorrupt(f"entry {entry.seq}: hold {entry.data['hold']!r} is not open")
 
+    def _set_grants(self, entry: Entry) -> None:
+        """Let grants be what the entry says from its instant on; one that is left stands until that is due."""
+        key = entry.data["source"]
+        ended = [row for row in self.grants.get(key, ()) if row.since <= entry.at and leaves(row, entry)]
+        rows = (*(attrs.evolve(row, until=entry.at, left=True) for row in ended), *entry.data["rows"])
+        self._keep_grants(key, rows)
+
+    def _left(self, entry: Entry) -> None:
+        key = entry.data["source"]
+        rows = self.grants.get(key, ())
+        self._keep_grants(key, tuple(row for row in rows if row.until is None or row.until > entry.at))
+
+    def _keep_grants(self, key: str, rows: Grants) -> None:
+        if rows:
+            self.grants[key] = rows
+        else:
+            self.grants.pop(key, None)
+
+    def copied(self) -> Books:
+        """Return books that say the same, to post other entries to."""
+        credits_ = (dict(self.blocks), dict(self.holds), dict(self.debts), self.in_order)
+        return Books(*credits_, dict(self.grants), dict(self.granted), self.number)
+
     def swept(self) -> Books:
         """Return the books without blocks that nothing is left of; voided ones stay, as a refund must know them."""
         kept = {key: block for key, block in self.blocks.items() if not finished(block)}
-        return Books(kept, self.holds, self.debts, self.in_order)
+        return Books(kept, self.holds, self.debts, self.in_order, self.grants, self.granted, self.number)
+
+
+def leaves(grant: PlanGrant, entry: Entry) -> bool:
+    """Tell whether setting grants leaves one for another plan in a way that something becomes of what is unused."""
+    in_force = grant.until is None or grant.until > entry.at
+    return in_force and bool(entry.data.get("left")) and grant.terms.unused != "keep"
 
 
 def finished(block: Block) -> bool:
@@ -106,12 +145,15 @@ _POSTINGS: Final[Mapping[str, Callable[[Books, Entry], None]]] = MappingProxyTyp
         "released": lambda books, entry: books._move(entry, +1, -1),
         "refunded": lambda books, entry: books._move(entry, +1, 0),
         "expired": lambda books, entry: books._move(entry, -1, 0),
+        "rolled": lambda books, entry: books._move(entry, -1, 0),
         "voided": Books._voided,
         "repaid": Books._repaid,
         "overdrawn": lambda books, entry: books._owe(entry, +1),
         "forgiven": lambda books, entry: books._owe(entry, -1),
         "reserved": Books._reserved,
         "hold_closed": Books._closed,
+        "plan_credits_set": Books._set_grants,
+        "plan_left": Books._left,
     }
 )
 CREDIT_KINDS: Final = frozenset(_POSTINGS)

@@ -15,7 +15,17 @@ import attrs
 from ..amounts import UNLIMITED, Bound, Unlimited
 from ..catalog.model import ConfigValue, Entitlement, Limit, Period
 from .blocks import Block, OpenHold
-from .credit_encoding import decode_credit_data, decode_debt, encode_credit_data, encode_debt
+from .budgets import Budget, Rows, budgets_of
+from .credit_encoding import (
+    decode_credit_data,
+    decode_debt,
+    decode_grants,
+    encode_credit_data,
+    encode_debt,
+    encode_grants,
+    from_pairs,
+    to_pairs,
+)
 from .crediting import CREDIT_KINDS
 from .entries import Entry
 from .facts import SECTIONS, Fact, Facts, HeldAddOn, Override, PromotionRun, Subscription, Trial
@@ -53,11 +63,20 @@ def encode_head(head: Head) -> dict[str, Any]:
         encoded["noted"] = {subject: dict(data) for subject, data in head.noted.items()}
     if head.debts:
         encoded["debts"] = [encode_debt(debt) for debt in head.debts.values()]
+    if head.grants:
+        encoded["grants"] = {key: encode_grants(rows) for key, rows in head.grants.items()}
+    if head.granted:
+        encoded["granted"] = {name: from_instant(end) for name, end in head.granted.items()}
     return encoded
 
 
 def decode_head(
-    encoded: Mapping[str, Any], head: Head, *, blocks: Iterable[Block] = (), holds: Iterable[OpenHold] = ()
+    encoded: Mapping[str, Any],
+    head: Head,
+    *,
+    blocks: Iterable[Block] = (),
+    holds: Iterable[OpenHold] = (),
+    budgets: Iterable[tuple[str, Rows]] = (),
 ) -> Head:
     """Return a head that has counts, instant, hash and salt of `head`, and what its JSON values and its rows say."""
     sections = {
@@ -74,6 +93,9 @@ def decode_head(
         blocks=in_burn_order(blocks),
         holds={hold.id: hold for hold in holds},
         debts={(debt.credit, debt.purpose): debt for debt in debts},
+        budgets=budgets_of(budgets),
+        grants={key: decode_grants(rows) for key, rows in encoded.get("grants", {}).items()},
+        granted={name: to_instant(end) for name, end in encoded.get("granted", {}).items()},
     )
 
 
@@ -146,7 +168,7 @@ def _decode_value(encoded: Any) -> ConfigValue | None:
     return tuple(encoded) if isinstance(encoded, list) else encoded
 
 
-def _span(fact: Fact) -> list[int | None]:
+def _span(fact: Fact | Budget) -> list[int | None]:
     return [from_instant(fact.since), None if fact.until is None else from_instant(fact.until)]
 
 
@@ -187,12 +209,45 @@ def _decode_override(encoded: Mapping[str, Any]) -> Override:
     return Override(entitlement, number=encoded["number"], reason=reason, **_ends(encoded["span"]))
 
 
+def _encode_budget(budget: Budget) -> dict[str, Any]:
+    encoded = {name: getattr(budget, name) for name in _BUDGET_PLAIN}
+    encoded |= {"span": _span(budget), "scope": from_pairs(budget.scope), "dimensions": dict(budget.dimensions)}
+    period = [budget.period.every, budget.period.count, budget.period.align]
+    return encoded | {"period": period, "anchor": from_instant(budget.anchor), "alerts": list(budget.alerts)}
+
+
+_BUDGET_PLAIN = ("id", "feature", "credit", "units", "scale", "zone", "action")
+
+
+def _decode_budget(encoded: Mapping[str, Any]) -> Budget:
+    return Budget(
+        **{name: encoded[name] for name in _BUDGET_PLAIN},
+        scope=to_pairs(encoded["scope"]) or (),
+        dimensions=tuple(encoded["dimensions"].items()),
+        period=_period(*encoded["period"]),
+        anchor=to_instant(encoded["anchor"]),
+        alerts=tuple(encoded["alerts"]),
+        **_ends(encoded["span"]),
+    )
+
+
+def encode_budgets(rows: Rows) -> dict[str, Any]:
+    """Return the budgets of one id as JSON values."""
+    return {"rows": [_encode_budget(row) for row in rows]}
+
+
+def decode_budgets(encoded: Mapping[str, Any]) -> Rows:
+    """Return the budgets of one id from JSON values."""
+    return tuple(_decode_budget(row) for row in encoded["rows"])
+
+
 _ENCODERS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "subscriptions": _encode_subscription,
     "trials": lambda fact: {"span": _span(fact), "plan": fact.plan, "version": fact.version},
     "addons": lambda fact: {"span": _span(fact), "addon": fact.addon, "quantity": fact.quantity},
     "promotions": lambda fact: {"span": _span(fact), "promotion": fact.promotion},
     "overrides": _encode_override,
+    "budgets": _encode_budget,
 }
 _DECODERS: Mapping[str, Callable[[Any], Any]] = {
     "subscriptions": _decode_subscription,
@@ -200,4 +255,5 @@ _DECODERS: Mapping[str, Callable[[Any], Any]] = {
     "addons": lambda data: HeldAddOn(addon=data["addon"], quantity=data["quantity"], **_ends(data["span"])),
     "promotions": lambda data: PromotionRun(promotion=data["promotion"], **_ends(data["span"])),
     "overrides": _decode_override,
+    "budgets": _decode_budget,
 }

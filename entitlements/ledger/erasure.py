@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import attrs
 
 from .blocks import Block, Debt, OpenHold, Purpose, ScopePairs
+from .budgets import Budgets, budgets_of
 from .facts import Facts, Override
 from .sealing import SEALED, Sealed, erased, is_sealed
 
@@ -34,6 +35,14 @@ def erased_debts(debts: Mapping[tuple[str, Purpose], Debt], salt: str) -> dict[t
     """Return debts without the names in their scopes."""
     left = [attrs.evolve(debt, purpose=_erased_purpose(debt.purpose, salt)) for debt in debts.values()]
     return {(debt.credit, debt.purpose): debt for debt in left}
+
+
+def erased_budgets(budgets: Budgets, salt: str) -> Budgets:
+    """Return budgets without the names in their scopes; their counts go on under the same ids."""
+    return budgets_of(
+        (key, tuple(attrs.evolve(row, scope=_erased_scope(row.scope, salt)) for row in rows))
+        for key, rows in budgets.rows.items()
+    )
 
 
 def _erased_override(fact: Override, salt: str) -> Override:

@@ -17,12 +17,14 @@ from ..amounts import MAX_UNITS
 from ..catalog.model import EMPTY
 from ..errors import LogCorrupt
 from .blocks import RANK, Block, Debt, OpenHold, Purpose
+from .budgets import NO_BUDGETS, Budgets
 from .crediting import CREDIT_KINDS, Books, finished
 from .entries import EPOCH, Batch, CounterKey, Entry
-from .erasure import erased_blocks, erased_debts, erased_facts, erased_holds
+from .erasure import erased_blocks, erased_budgets, erased_debts, erased_facts, erased_holds
 from .facts import NO_FACTS, Facts, current, replace
+from .plan_grants import Grants
 
-FOLD_VERSION = 1
+FOLD_VERSION = 2
 NO_COUNTERS: Mapping[CounterKey, int] = MappingProxyType({})
 
 FACT_KINDS: Mapping[str, str] = {
@@ -36,11 +38,15 @@ FACT_KINDS: Mapping[str, str] = {
     "promoted": "promotions",
     "overridden": "overrides",
     "override_removed": "overrides",
+    "budget_set": "budgets",
+    "budget_removed": "budgets",
 }
-COUNTER_KINDS = frozenset(
-    {"used", "recorded", "freed", "usage_reset", "usage_held", "usage_released", "usage_refunded", "refund"}
+USAGE_KINDS = frozenset(
+    {"used", "recorded", "freed", "usage_reset", "usage_corrected", "usage_held", "usage_released", "usage_refunded"}
 )
-PLAIN_KINDS = frozenset({"opened", "fixed", "catalog_kept", "nothing", "erased"})
+BUDGET_KINDS = frozenset({"budgeted", "budget_held", "budget_released", "budget_refunded"})
+COUNTER_KINDS = USAGE_KINDS | BUDGET_KINDS | {"refund"}
+PLAIN_KINDS = frozenset({"opened", "fixed", "catalog_kept", "nothing", "erased", "priced", "crossed"})
 NO_BLOCKS: Mapping[str, Block] = MappingProxyType({})
 NO_HOLDS: Mapping[str, OpenHold] = MappingProxyType({})
 NO_DEBTS: Mapping[tuple[str, Purpose], Debt] = MappingProxyType({})
@@ -65,6 +71,9 @@ class Head:
     blocks: Mapping[str, Block] = NO_BLOCKS
     holds: Mapping[str, OpenHold] = NO_HOLDS
     debts: Mapping[tuple[str, Purpose], Debt] = NO_DEBTS
+    budgets: Budgets = NO_BUDGETS
+    grants: Mapping[str, Grants] = EMPTY
+    granted: Mapping[str, datetime] = EMPTY
     hash: str = ""
     salt: str = ""
 
@@ -95,6 +104,7 @@ class Fold:
     def __init__(self, head: Head = EMPTY_HEAD, *, keep_ended: bool = False) -> None:
         self.seq, self.batches, self.at, self.hash, self.salt = head.seq, head.batches, head.at, head.hash, head.salt
         self._facts, self._opened, self._noted = head.facts, head.opened, head.noted
+        self._budgets = head.budgets
         self._stood, self._books = head, None if head.known else books_of(head)
         self._keep_ended = keep_ended
 
@@ -115,11 +125,13 @@ class Fold:
     @property
     def head(self) -> Head:
         """What was folded; nothing may be added afterwards."""
-        blocks, holds, debts = self._stood.blocks, self._stood.holds, self._stood.debts
-        if self._books is not None:
-            blocks, holds, debts = self._books.blocks, self._books.holds, self._books.debts
-            blocks = blocks if self._books.in_order else in_burn_order(blocks.values())
-        parts = (self._facts, self._opened, self._noted, blocks, holds, debts)
+        stood, books = self._stood, self._books
+        blocks, holds, debts = stood.blocks, stood.holds, stood.debts
+        if books is not None:
+            blocks, holds, debts = books.blocks, books.holds, books.debts
+            blocks = blocks if books.in_order else in_burn_order(blocks.values())
+        grants, granted = (stood.grants, stood.granted) if books is None else (books.grants, books.granted)
+        parts = (self._facts, self._opened, self._noted, blocks, holds, debts, self._budgets, grants, granted)
         return Head(self.seq, self.batches, self.at, *parts, self.hash, self.salt)
 
     def _check_follows(self, batch: Batch) -> None:
@@ -140,7 +152,10 @@ class Fold:
 
     def _note(self, entry: Entry, batch: Batch) -> None:
         kind = entry.kind
-        if kind in FACT_KINDS:
+        if FACT_KINDS.get(kind) == "budgets":
+            rows = entry.data["facts"]
+            self._budgets = self._budgets.replaced(entry.subject, entry.at, rows, keep_ended=self._keep_ended)
+        elif kind in FACT_KINDS:
             self._facts = _with_fact(self._facts, entry, None if self._keep_ended else batch.at)
         elif kind == "opened" and entry.window is not None:
             self._opened = {**self._opened, entry.counter: entry.window}
@@ -156,8 +171,10 @@ class Fold:
     def _erase(self) -> None:
         books = self._books or books_of(self._stood)
         blocks, holds = erased_blocks(books.blocks, self.salt), erased_holds(books.holds, self.salt)
-        self._books = Books(blocks, holds, erased_debts(books.debts, self.salt), books.in_order)
+        debts = erased_debts(books.debts, self.salt)
+        self._books = Books(blocks, holds, debts, books.in_order, books.grants, books.granted)
         self._facts = erased_facts(self._facts, self.salt)
+        self._budgets = erased_budgets(self._budgets, self.salt)
         self.salt = ""
 
     def _sweep(self, books: Books, entries: Iterable[Entry]) -> None:
@@ -173,14 +190,23 @@ def apply(head: Head, batch: Batch, *, keep_ended: bool = False) -> Head:
     return fold.head
 
 
+def facts_after(facts: Facts, entries: Iterable[Entry]) -> Facts:
+    """Return facts as they are with the entries that change them."""
+    for entry in entries:
+        if FACT_KINDS.get(entry.kind, "budgets") != "budgets":
+            facts = _with_fact(facts, entry, None)
+    return facts
+
+
 def is_erasure(batch: Batch) -> bool:
     """Tell whether a batch erases what is personal in its log."""
     return any(entry.kind == "erased" for entry in batch.entries)
 
 
 def books_of(head: Head) -> Books:
-    """Return books of a head's blocks, holds and debts, to post entries to."""
-    return Books(dict(head.blocks), dict(head.holds), dict(head.debts), in_order=True)
+    """Return books of a head's blocks, holds, debts and plan grants, to post entries to."""
+    grants, granted = dict(head.grants), dict(head.granted)
+    return Books(dict(head.blocks), dict(head.holds), dict(head.debts), True, grants, granted, head.batches + 1)
 
 
 def in_burn_order(blocks: Iterable[Block]) -> dict[str, Block]:
@@ -199,6 +225,11 @@ def touched(batch: Batch) -> tuple[set[str], set[str]]:
         elif entry.kind == "hold_closed":
             holds.add(entry.data["hold"])
     return blocks, holds
+
+
+def touched_budgets(batch: Batch) -> set[str]:
+    """Return the ids of the budgets that a batch may change."""
+    return {entry.subject for entry in batch.entries if FACT_KINDS.get(entry.kind) == "budgets"}
 
 
 def counted(entries: Iterable[Entry]) -> dict[CounterKey, int]:

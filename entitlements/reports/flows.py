@@ -19,10 +19,10 @@ from ..catalog.model import Category
 from ..ledger.blocks import Block
 from ..ledger.crediting import Books
 from ..ledger.entries import Entry
+from ..ledger.plan_grants import CENTS, deferred, places_of, smallest
 
-CENTS: Final = 2
 _COLUMNS: Final[Mapping[str, int]] = {
-    "granted": 1, "burned": 2, "settled": 2, "repaid": 2, "expired": 3, "voided": 4, "refunded": 5,
+    "granted": 1, "burned": 2, "settled": 2, "repaid": 2, "expired": 3, "voided": 4, "rolled": 4, "refunded": 5,
 }  # fmt: skip
 _SIGNS: Final = (1, 1, -1, -1, -1, 1)
 
@@ -74,14 +74,13 @@ class Tally:
     cost: int = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        basis = self.block.cost_basis
-        self.places = CENTS if basis is None else max(CENTS, -int(basis.as_tuple().exponent))
-        self.cost = _smallest(basis, self.places)
+        self.places = places_of(self.block.cost_basis)
+        self.cost = smallest(self.block.cost_basis, self.places)
 
     @property
     def deferred(self) -> int:
         """The money still deferred, in its smallest unit."""
-        return self.cost - self.cost * (self.block.units - self.left) // self.block.units
+        return deferred(self.cost, self.block.units, self.left)
 
     def move(self, entry: Entry, *, counts: bool) -> int:
         """Move what a line moves and return by how much deferred money changed; before the period nothing `counts`."""
@@ -150,11 +149,3 @@ def adds_up(flow: CreditFlow | DeferredFlow) -> bool:
 def to_texts(flow: CreditFlow | DeferredFlow) -> dict[str, Any]:
     """Return a flow as JSON values: amounts as plain decimal text."""
     return {name: f"{amount:f}" for name, amount in attrs.asdict(flow).items()}
-
-
-def _smallest(cost: Decimal | None, places: int) -> int:
-    if cost is None:
-        return 0
-    _, digits, exponent = cost.as_tuple()
-    scaled: int = int("".join(map(str, digits))) * 10 ** (int(exponent) + places)
-    return scaled

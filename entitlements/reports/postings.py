@@ -37,7 +37,7 @@ class Reading:
     """One log, read once from its beginning up to an instant; `books` is what it comes to so far."""
 
     def __init__(self, batches: Iterable[Batch], until: datetime) -> None:
-        self.books = Books({}, {}, {})
+        self.books = Books()
         self._until = until
         self._unread = self._read(batches)
         self._next: Posting | None = None
@@ -63,7 +63,7 @@ class Reading:
                 self.books = self.books.swept()
             if batch.at >= self._until:
                 return
-        books = Books(dict(self.books.blocks), dict(self.books.holds), dict(self.books.debts))
+        books = self.books.copied()
         for entry in due(books, self._until):
             if entry.kind in CREDIT_KINDS:
                 yield Posting(entry, entry.at)

@@ -22,13 +22,13 @@ from ..ledger.crediting import Books
 from ..ledger.entries import Batch, Entry
 from ..periods import Window
 from ..spending import owed_in
-from ..wording import instant, number
+from ..wording import instant, number, source
 from .flows import CreditFlow, DeferredFlow, Tallies, adds_up, to_texts, total
 from .postings import Posting, Reading, just_before
 from .tables import Cell, table, to_csv
 
 _SIGNS: Final[Mapping[str, int]] = {
-    "granted": 1, "refunded": 1, "forgiven": 1, "burned": -1, "settled": -1, "expired": -1, "voided": -1,
+    "granted": 1, "refunded": 1, "forgiven": 1, "burned": -1, "settled": -1, "expired": -1, "voided": -1, "rolled": -1,
     "overdrawn": -1, "repaid": 0, "held": 0, "released": 0,
 }  # fmt: skip
 _COLUMNS: Final = ("at", "seq", "key", "kind", "what", "block", "category", "amount", "balance", "deferred")
@@ -268,9 +268,10 @@ def _granted(posting: Posting, _: str) -> str:
     block = posting.entry.data["block"]
     if block.source == "refund":
         return f"given back for {_asked(posting, 'batch_key')}"
+    by = "" if block.source == "grant" else f" by {source(block.source)}"
     begins = f", usable from {instant(block.effective_at)}" if block.effective_at > posting.at else ""
     ends = "" if block.expires_at is None else f", until {instant(block.expires_at)}"
-    return f"granted, {block.category}{begins}{ends}"
+    return f"granted{by}, {block.category}{begins}{ends}"
 
 
 def _burned(posting: Posting, _: str) -> str:
@@ -289,6 +290,7 @@ _WORDS: Final[Mapping[str, Callable[[Posting, str], str]]] = {
     "overdrawn": _overdrawn,
     "expired": lambda *_: "expired",
     "voided": lambda *_: "voided",
+    "rolled": lambda *_: "lives on in another block",
     "refunded": lambda posting, _: f"refunded, of {_asked(posting, 'batch_key')}",
     "forgiven": lambda posting, _: f"debt forgiven, of {_asked(posting, 'batch_key')}",
     "repaid": lambda _, amount: f"{amount} of debt repaid",

@@ -28,7 +28,7 @@ _STRAY: Final = """
 _TRIGGERS: Final = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
 _GAPS: Final = "SELECT count(*), coalesce(max(position), 0) FROM batches"
 _HEADLESS: Final = "SELECT DISTINCT customer FROM {} EXCEPT SELECT customer FROM heads ORDER BY customer LIMIT 10"
-_ROWS_OF_A_HEAD: Final = ("batches", "entries", "personal", "erased", "blocks", "holds", "counters")
+_ROWS_OF_A_HEAD: Final = ("batches", "entries", "personal", "erased", "blocks", "holds", "budgets", "counters")
 _LOWEST: Final = -(2**63)
 
 

@@ -60,4 +60,5 @@ class Heads:
 
 
 def _parts(head: Head) -> int:
-    return 8 + len(head.blocks) + len(head.holds) + len(head.facts.overrides) + len(head.facts.subscriptions)
+    rows = len(head.blocks) + len(head.holds) + len(head.budgets.rows)
+    return 8 + rows + len(head.facts.overrides) + len(head.facts.subscriptions)

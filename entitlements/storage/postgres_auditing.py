@@ -34,7 +34,7 @@ _TRIGGERS: Final = """
 _HEADLESS: Final = """
     SELECT DISTINCT customer FROM {{schema}}.{0} AS t
     WHERE NOT EXISTS (SELECT 1 FROM {{schema}}.heads WHERE customer = t.customer) ORDER BY customer LIMIT 10"""
-_ROWS_OF_A_HEAD: Final = ("batches", "entries", "personal", "erased", "blocks", "holds", "counters")
+_ROWS_OF_A_HEAD: Final = ("batches", "entries", "personal", "erased", "blocks", "holds", "budgets", "counters")
 _AHEAD: Final = """
     SELECT count(*) FROM {schema}.batches WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint"""
 _LOWEST: Final = -(2**63)

@@ -7,6 +7,7 @@
     heads      what each log comes to, kept beside it
     blocks     the open blocks of each head, one row each; what is left in one has columns
     holds      the open holds of each head, likewise
+    budgets    the budgets of each head, likewise: those with one id in one row
     counters   the counters of each log, kept beside it
     versions   the steps below that were taken
 
@@ -111,6 +112,13 @@ _TABLES: Final = (
       PRIMARY KEY (customer, name, start)
     ) WITH (fillfactor = 70)""",
 )
+_BUDGETS: Final = f"""
+    CREATE TABLE {{schema}}.budgets (
+      customer {_TEXT},
+      id {_TEXT},
+      budgets text NOT NULL,
+      PRIMARY KEY (customer, id)
+    ) WITH (fillfactor = 70)"""
 _REFUSE: Final = """
     CREATE FUNCTION {schema}.refuse() RETURNS trigger LANGUAGE plpgsql AS $body$
     BEGIN
@@ -217,6 +225,7 @@ _STEPS: Final = {
             for name, (table, events, action) in TRIGGERS.items()
         ),
     ),
+    "0002_budgets": (_BUDGETS,),
 }
 _LOCK: Final = "SELECT pg_advisory_xact_lock($1)"
 _ENCODING: Final = "SELECT current_setting('server_encoding')"

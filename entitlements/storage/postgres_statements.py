@@ -13,12 +13,22 @@ from typing import Any, Final
 import attrs
 
 from ..ledger.credit_encoding import encode_block, encode_hold
-from ..ledger.encoding import encode_head
+from ..ledger.encoding import encode_budgets, encode_head
 from ..ledger.entries import Batch, CounterKey, Verdict
 from ..ledger.instants import from_instant, to_instant
 from ..ledger.records import Record, recorded
 from ..ledger.sealing import sealed_text
-from ..ledger.state import EMPTY_HEAD, FOLD_VERSION, Head, State, counted, fold, is_erasure, touched
+from ..ledger.state import (
+    EMPTY_HEAD,
+    FOLD_VERSION,
+    Head,
+    State,
+    counted,
+    fold,
+    is_erasure,
+    touched,
+    touched_budgets,
+)
 from .base import Call, Outcome, Reads
 from .heads import Heads
 from .keeping import follow
@@ -33,6 +43,7 @@ _SHOWN: Final = "SELECT * FROM {schema}.shown($1, $2, $3, $4, $5)"
 _SALT: Final = "SELECT salt FROM {schema}.personal WHERE customer = $1 LIMIT 1"
 _BLOCKS: Final = "SELECT id, block, free_units, held_units FROM {schema}.blocks WHERE customer = $1"
 _HOLDS: Final = "SELECT id, hold FROM {schema}.holds WHERE customer = $1"
+_BUDGETS: Final = "SELECT id, budgets FROM {schema}.budgets WHERE customer = $1"
 _COUNTERS: Final = """
     SELECT name, start, amount FROM {schema}.counters
     WHERE customer = $1 AND (name, start) IN (SELECT * FROM unnest($2::text[], $3::bigint[]))"""
@@ -62,6 +73,9 @@ _SET_BLOCK: Final = """
 _SET_HOLD: Final = """
     INSERT INTO {schema}.holds (customer, id, hold) VALUES ($1, $2, $3)
     ON CONFLICT (customer, id) DO UPDATE SET hold = excluded.hold"""
+_SET_BUDGETS: Final = """
+    INSERT INTO {schema}.budgets (customer, id, budgets) VALUES ($1, $2, $3)
+    ON CONFLICT (customer, id) DO UPDATE SET budgets = excluded.budgets"""
 _DROP_BLOCK: Final = "DELETE FROM {schema}.blocks WHERE customer = $1 AND id = $2"
 _DROP_HOLD: Final = "DELETE FROM {schema}.holds WHERE customer = $1 AND id = $2"
 _SET_COUNTER: Final = """
@@ -69,7 +83,7 @@ _SET_COUNTER: Final = """
     ON CONFLICT (customer, name, start) DO UPDATE SET amount = excluded.amount"""
 _DROP_ALL: Final = tuple(
     f"DELETE FROM {{schema}}.{table} WHERE customer = $1"  # noqa: S608
-    for table in ("counters", "blocks", "holds")
+    for table in ("counters", "blocks", "holds", "budgets")
 )
 _KEEP_DIGESTS: Final = """
     INSERT INTO {schema}.erased (customer, digest, number)
@@ -97,6 +111,7 @@ class Log:
     changed: dict[CounterKey, int] = attrs.Factory(dict)
     blocks: set[str] = attrs.Factory(set)
     holds: set[str] = attrs.Factory(set)
+    budgets: set[str] = attrs.Factory(set)
     erases: bool = False
 
     def append(self, key: str, state: State, batch: Batch, record: Record | None) -> None:
@@ -108,6 +123,7 @@ class Log:
         self.changed.update(changed)
         self.blocks |= blocks
         self.holds |= holds
+        self.budgets |= touched_budgets(batch)
         self.priors[key] = batch
         self.lines = _record(kept)
         if is_erasure(batch):
@@ -269,6 +285,7 @@ def _state(log: Log) -> list[Statement]:
         statements += [(drop, (customer,)) for drop in _DROP_ALL]
     statements += [_block(customer, head, key) for key in sorted(log.blocks)]
     statements += [_hold(customer, head, key) for key in sorted(log.holds)]
+    statements += [_budgets(customer, head, key) for key in sorted(log.budgets)]
     return statements + [(_SET_COUNTER, (customer, name, from_instant(at), n)) for (name, at), n in changed.items()]
 
 
@@ -287,6 +304,10 @@ def _hold(customer: str, head: Head, key: str) -> Statement:
     return _SET_HOLD, (customer, key, sealed_text(encode_hold(hold), head.salt, {}))
 
 
+def _budgets(customer: str, head: Head, key: str) -> Statement:
+    return _SET_BUDGETS, (customer, key, sealed_text(encode_budgets(head.budgets.rows[key]), head.salt, {}))
+
+
 def _record(record: Record) -> list[Statement]:
     customer, number, key, at, first, last, request, result, digest, lines, secrets = record[:11]
     batch = (customer, number, key, at, first, last, request, result, digest)
@@ -303,13 +324,13 @@ def _refolded(customer: str) -> Steps[Log]:
     if not head.known:
         return Log(customer, (), EMPTY_HEAD, EMPTY_HEAD)
     log = Log(customer, (), EMPTY_HEAD, head, refolded=True)
-    log.blocks, log.holds = set(head.blocks), set(head.holds)
+    log.blocks, log.holds, log.budgets = set(head.blocks), set(head.holds), set(head.budgets.rows)
     log.counters, log.changed = dict(counters), dict(counters)
     return log
 
 
 def _parts(customer: str) -> list[Statement]:
-    return [(_HEAD, (customer, "")), *((sql, (customer,)) for sql in (_BLOCKS, _HOLDS, _SALT))]
+    return [(_HEAD, (customer, "")), *((sql, (customer,)) for sql in (_BLOCKS, _HOLDS, _BUDGETS, _SALT))]
 
 
 def _shown(customer: str, mark: Row, names: Iterable[CounterKey], keys: Iterable[str]) -> Statement:
@@ -322,14 +343,14 @@ def _places(names: Iterable[CounterKey]) -> tuple[str, str]:
 
 def _decoded(heads: Heads | None, customer: str, parts: Sequence[list[Row]]) -> Steps[Head]:
     """Return the head its rows say, from memory where it was decoded before, and remember it."""
-    rows, blocks, holds, salts = parts
+    rows, blocks, holds, budgets, salts = parts
     row = one(rows)
     head = None if heads is None else heads.get(customer, _mark(row))
     if head is not None:
         return head
     salt = salts[0][0] if salts else ""
-    known = (yield from secrets_of(customer, digests_of_head(row, blocks, holds))) if salts else {}
-    head = head_from(customer, row[:6], blocks, holds, salt, known)
+    known = (yield from secrets_of(customer, digests_of_head(row, blocks, holds, budgets))) if salts else {}
+    head = head_from(customer, row[:6], blocks, holds, budgets, salt, known)
     if heads is not None:
         heads.put(customer, _mark(row), head)
     return head

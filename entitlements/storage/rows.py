@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from ..errors import LogCorrupt
 from ..ledger.blocks import Block, OpenHold
 from ..ledger.credit_encoding import decode_block, decode_hold
-from ..ledger.encoding import decode_head
+from ..ledger.encoding import decode_budgets, decode_head
 from ..ledger.entries import Entry
 from ..ledger.instants import to_instant
 from ..ledger.records import Line, Record, digests_of, entry_of
@@ -91,9 +91,15 @@ def is_current(row: Sequence[Any]) -> bool:
 
 
 def head_from(
-    customer: str, row: Sequence[Any], blocks: Rows, holds: Rows, salt: str, known: Mapping[str, Secret]
+    customer: str,
+    row: Sequence[Any],
+    blocks: Rows,
+    holds: Rows,
+    budgets: Rows,
+    salt: str,
+    known: Mapping[str, Secret],
 ) -> Head:
-    """Return the head that its row (counts, instant, fold, hash, text), its blocks and its holds say."""
+    """Return the head that its row (counts, instant, fold, hash, text), its blocks, holds and budgets say."""
     seq, batches, at, _, digest, text = row
     with readable(customer):
         counts = Head(seq, batches, to_instant(at), hash=digest, salt=salt)
@@ -102,18 +108,20 @@ def head_from(
             counts,
             blocks=[_named(key, decode_block(opened_value(said, known))).holding(*left) for key, said, *left in blocks],
             holds=[_named(key, decode_hold(opened_value(said, known))) for key, said in holds],
+            budgets=[(key, decode_budgets(opened_value(said, known))) for key, said in budgets],
         )
 
 
-def digests_of_head(row: Sequence[Any], blocks: Rows, holds: Rows) -> set[str]:
+def digests_of_head(row: Sequence[Any], *parts: Rows) -> set[str]:
     """Return the digests that stand in the texts of a head."""
-    texts = (row[5], *(each[1] for each in blocks), *(each[1] for each in holds))
+    texts = (row[5], *(each[1] for rows in parts for each in rows))
     return {digest for text in texts for digest in digests_in(text)}
 
 
 def same_parts(before: Head, head: Head) -> bool:
-    """Tell whether the text of a head is that of another: facts, opened windows, notes and debts."""
+    """Tell whether the text of a head is that of another: facts, opened windows, notes, plan credits and debts."""
     same = before.facts is head.facts and before.opened == head.opened and before.noted == head.noted
+    same = same and before.grants == head.grants and before.granted == head.granted
     return same and [*before.debts.values()] == [*head.debts.values()]
 
 

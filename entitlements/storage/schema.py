@@ -8,6 +8,7 @@
     blocks     the open blocks of each head, one row each, so that a write touches only those it changes;
                what is left in one has columns, `block` says what never changes of it
     holds      the open holds of each head, likewise
+    budgets    the budgets of each head, likewise: those with one id in one row
     counters   the counters of each log, kept beside it
 
 `batches`, `entries`, `personal` and `erased` can only be added to: triggers refuse the rest on every
@@ -109,6 +110,13 @@ TABLES: Final = (
       PRIMARY KEY (customer, name, start)
     ) WITHOUT ROWID""",
 )
+BUDGETS: Final = """
+    CREATE TABLE budgets (
+      customer TEXT NOT NULL,
+      id TEXT NOT NULL,
+      budgets TEXT NOT NULL,
+      PRIMARY KEY (customer, id)
+    ) WITHOUT ROWID"""
 _SAME_ROW: Final = {
     "batches": """EXISTS (SELECT 1 FROM batches
       WHERE position = NEW.position OR (customer = NEW.customer AND (key = NEW.key OR number = NEW.number)))""",
@@ -191,4 +199,5 @@ LOG: Final = ("batches", "entries", "personal", "erased")
 TRIGGERS: Final = {table: _triggers(table) for table in LOG}
 _STEPS: Final = {
     "0001_the_log": (*map(_strict, TABLES), *(trigger for table in LOG for trigger in TRIGGERS[table])),
+    "0002_budgets": (_strict(BUDGETS),),
 }

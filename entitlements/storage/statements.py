@@ -12,12 +12,12 @@ import attrs
 
 from ..errors import LogCorrupt
 from ..ledger.credit_encoding import encode_block, encode_hold
-from ..ledger.encoding import encode_head
+from ..ledger.encoding import encode_budgets, encode_head
 from ..ledger.entries import CounterKey, Verdict
 from ..ledger.instants import from_instant
 from ..ledger.records import Record, recorded
 from ..ledger.sealing import sealed_text
-from ..ledger.state import EMPTY_HEAD, FOLD_VERSION, Head, State, counted, fold, touched
+from ..ledger.state import EMPTY_HEAD, FOLD_VERSION, Head, State, counted, fold, touched, touched_budgets
 from .base import Reads
 from .connection import Connection
 from .heads import Heads, Row
@@ -54,10 +54,13 @@ _MOVE_BLOCK: Final = "UPDATE blocks SET free_units = ?, held_units = ? WHERE cus
 _SET_HOLD: Final = "REPLACE INTO holds (customer, id, hold) VALUES (?, ?, ?)"
 _DROP_BLOCK: Final = "DELETE FROM blocks WHERE customer = ? AND id = ?"
 _DROP_HOLD: Final = "DELETE FROM holds WHERE customer = ? AND id = ?"
+_BUDGETS: Final = "SELECT id, budgets FROM budgets WHERE customer = ?"
+_SET_BUDGETS: Final = "REPLACE INTO budgets (customer, id, budgets) VALUES (?, ?, ?)"
 _SET_COUNTER: Final = """
     INSERT INTO counters (customer, name, start, amount) VALUES (?, ?, ?, ?)
     ON CONFLICT (customer, name, start) DO UPDATE SET amount = excluded.amount"""
-_DROP_ALL: Final = tuple(f"DELETE FROM {table} WHERE customer = ?" for table in ("counters", "blocks", "holds"))  # noqa: S608
+_PARTS: Final = ("counters", "blocks", "holds", "budgets")
+_DROP_ALL: Final = tuple(f"DELETE FROM {table} WHERE customer = ?" for table in _PARTS)  # noqa: S608
 
 
 @attrs.frozen
@@ -106,6 +109,7 @@ def append(connection: Connection, customer: str, key: str, found: Found, verdic
     blocks, holds = touched(batch)
     _write_blocks(connection, customer, state.head, head, blocks)
     _write_holds(connection, customer, head, holds)
+    _write_budgets(connection, customer, head, touched_budgets(batch))
     _write_counters(connection, customer, changed)
     return row, head
 
@@ -130,10 +134,11 @@ def head_of(connection: Connection, heads: Heads, customer: str, row: Row, *, ke
 
 def _decoded(connection: Connection, customer: str, row: Row) -> Head:
     blocks, holds = connection.rows(_BLOCKS, (customer,)), connection.rows(_HOLDS, (customer,))
+    budgets = connection.rows(_BUDGETS, (customer,))
     salted = one(connection.rows(_SALT, (customer,)))
     with readable(customer):
-        known = secrets_of(connection, customer, digests_of_head(row, blocks, holds)) if salted else {}
-    return head_from(customer, row, blocks, holds, salted[0] if salted else "", known)
+        known = secrets_of(connection, customer, digests_of_head(row, blocks, holds, budgets)) if salted else {}
+    return head_from(customer, row, blocks, holds, budgets, salted[0] if salted else "", known)
 
 
 def _refold(connection: Connection, customer: str) -> bool:
@@ -144,6 +149,7 @@ def _refold(connection: Connection, customer: str) -> bool:
         _write_head(connection, customer, (), EMPTY_HEAD, head)
         _write_blocks(connection, customer, EMPTY_HEAD, head, head.blocks)
         _write_holds(connection, customer, head, head.holds)
+        _write_budgets(connection, customer, head, head.budgets.rows)
         _write_counters(connection, customer, counters)
     return head.known
 
@@ -195,6 +201,12 @@ def _write_holds(connection: Connection, customer: str, head: Head, keys: Iterab
             connection.run(_DROP_HOLD, (customer, key))
         else:
             connection.run(_SET_HOLD, (customer, key, sealed_text(encode_hold(hold), head.salt, {})))
+
+
+def _write_budgets(connection: Connection, customer: str, head: Head, keys: Iterable[str]) -> None:
+    for key in keys:
+        said = sealed_text(encode_budgets(head.budgets.rows[key]), head.salt, {})
+        connection.run(_SET_BUDGETS, (customer, key, said))
 
 
 def _write_counters(connection: Connection, customer: str, counters: Mapping[CounterKey, int]) -> None:

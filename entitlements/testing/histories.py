@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import attrs
 
 from ..amounts import MAX_UNITS, UNLIMITED
-from ..catalog.model import Entitlement, Limit, Period
-from ..ledger.blocks import Block, OpenHold, Purpose
+from ..catalog.model import Entitlement, Limit, Period, PlanCredit, Rollover
+from ..ledger.blocks import Block, HeldBudget, OpenHold, Purpose
+from ..ledger.budgets import Budget
 from ..ledger.chain import chain
 from ..ledger.entries import EPOCH, NOTHING, Batch, CounterKey, Entry, Verdict, numbered
 from ..ledger.facts import Fact, HeldAddOn, Override, PromotionRun, Subscription, Trial
+from ..ledger.plan_grants import PlanGrant
 from ..ledger.state import FACT_KINDS, Head, State, counted
 from ..storage.base import Call, Reads, Storage
 
@@ -36,7 +38,7 @@ def used(amount: int = 1, counter: CounterKey = CALLS, *, kind: str = "used") ->
     return Entry(kind, START, name, name, window, amount)
 
 
-def fact(kind: str, *facts: Fact, at: datetime = START) -> Entry:
+def fact(kind: str, *facts: Fact | Budget, at: datetime = START) -> Entry:
     """Return a line after which exactly these facts hold for their key."""
     return Entry(kind, at, facts[0].key, data={"facts": facts})
 
@@ -133,6 +135,11 @@ def every_kind() -> tuple[Entry, ...]:
         Entry("opened", START, "calls", "calls first_use", START + timedelta(microseconds=1)),
         Entry("catalog_kept", START, "v1", data={"document": {"plans": [1, None, True, "1.0", {"é": []}]}}),
         Entry("fixed", START, "calls", data={"scale": 2}),
+        fact("budget_set", _budget("b", START), attrs.evolve(_budget("b", later), scope=(), feature="calls")),
+        Entry("budget_removed", later, "b", data={"facts": ()}),
+        used(3, ("b", START), kind="budgeted"), used(2, ("b", START), kind="budget_held"),
+        used(-1, ("b", START), kind="budget_released"), used(-1, ("b", START), kind="budget_refunded"),
+        Entry("priced", START, "calls", amount=3, data={"credit": "ai", "parts": [[None, "2", "1.50"]]}),
     )  # fmt: skip
 
 
@@ -143,6 +150,12 @@ def credit_kinds() -> tuple[Entry, ...]:
     free = attrs.evolve(paid, id="free", category="promotional", cost_basis=None, expires_at=None, scope=None)
     told = attrs.evolve(free, id="told", units=5, free_units=5, features=("calls",), metadata={"note": ["é", 1, None]})
     hold = OpenHold("hold", "ai", 30, Purpose("calls", team), later, "refuse", (("paid", 30),), (("calls", START, 2),))
+    usage = attrs.evolve(hold, id="usage", usage=True, budgets=(HeldBudget("b", START, 30, "credit"),))
+    usage = attrs.evolve(usage, dimensions=(("model", "large"),))
+    rollover = Rollover(250, Decimal("0.5"), timedelta(days=45, microseconds=1), 2)
+    terms = PlanCredit(500, "month", 2, "promotional", 40, Decimal("9.00"), rollover, "prorate", "convert")
+    grant = PlanGrant("app-1", "pro", "ai", 2, START, later, terms, START, "Europe/Berlin", changed=True, left=True)
+    plan = attrs.evolve(free, id="$plan:pro/ai@1", source="plan:pro", expires_at=later, rollover=rollover)
     owed, named = {"purpose": Purpose(None, team)}, {"hold": "hold"}
     return (
         *(Entry("granted", START, "ai", amount=b.units, block=b.id, data={"block": b}) for b in (paid, free, told)),
@@ -163,6 +176,16 @@ def credit_kinds() -> tuple[Entry, ...]:
         Entry("refunded", START, "ai", amount=5, block="told"),
         Entry("voided", START, "ai", amount=5, block="told"),
         Entry("nothing", START, "ai"),
+        Entry("reserved", START, "calls", data={"hold": usage}),
+        Entry(
+            "plan_credits_set",
+            START,
+            "ai",
+            data={"source": "app-1/ai", "rows": (grant, attrs.evolve(grant, until=None))},
+        ),
+        Entry("granted", START, "ai", amount=plan.units, block=plan.id, data={"block": plan}),
+        Entry("rolled", later, "ai", amount=3, block=plan.id, data={"into": "$plan:pro/ai@1+2"}),
+        Entry("plan_left", later, "ai", data={"source": "app-1/ai"}),
     )
 
 
@@ -249,10 +272,19 @@ def _never_below_zero(history: list[list[Entry]]) -> list[list[Entry]]:
     return [[bounded(entry) for entry in entries] for entries in history]
 
 
+def _budget(name: str, since: datetime) -> Budget:
+    period = Period("month", 2, "calendar")
+    scope = (("team", name), ("user", "é"))
+    return Budget(
+        name, scope, None, "ai", (("model", "b"),), 10, 2, since, None, period, START, "Europe/Berlin", "notify"
+    )
+
+
 _MAKE: Final[Mapping[str, Callable[[str, datetime], Any]]] = {
     "subscriptions": lambda name, since: Subscription(name, name, "pro", since, None, since, since),
     "trials": lambda name, since: Trial(name, since, None),
     "addons": lambda name, since: HeldAddOn(name, 2, since, None),
     "promotions": lambda name, since: PromotionRun(name, since, None),
     "overrides": lambda name, since: Override(Entitlement(name, "grant", Decimal("1.50")), since, None, 1, name),
+    "budgets": _budget,
 }

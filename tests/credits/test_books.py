@@ -29,7 +29,7 @@ def line(kind, amount=1, *, block="b", subject="plain", **data):
     ("kind", "free", "held"),
     [
         ("burned", 5, 3), ("held", 5, 4), ("settled", 6, 2), ("released", 7, 2), ("refunded", 7, 3), ("expired", 5, 3),
-        ("voided", 5, 3),
+        ("voided", 5, 3), ("rolled", 5, 3),
     ],
 )  # fmt: skip
 def test_each_kind_moves_one_way_within_its_block(kind, free, held):
@@ -133,8 +133,9 @@ def test_sweeping_lets_go_of_what_is_empty_and_keeps_what_was_voided():
 
 
 def test_every_kind_has_its_test():
-    moved, owed = "burned held settled released refunded expired voided", "overdrawn repaid forgiven"
-    assert {*moved.split(), *owed.split(), "granted", "reopened", "reserved", "hold_closed"} == CREDIT_KINDS
+    moved, owed = "burned held settled released refunded expired voided rolled", "overdrawn repaid forgiven"
+    opened, granting = "granted reopened reserved hold_closed", "plan_credits_set plan_left"
+    assert {*moved.split(), *owed.split(), *opened.split(), *granting.split()} == CREDIT_KINDS
 
 
 def test_a_block_is_live_from_its_first_instant_to_just_before_its_end():

@@ -189,6 +189,8 @@ def test_json_of_allowances_and_receipts():
         "booked": "1.50",
         "burned": {"b1": "0.50"},
         "balance_after": "9.00",
+        "price": None,
+        "unpaid": 0,
     }
 
 

@@ -191,7 +191,7 @@ def test_a_scope_keeps_its_order():
         ("zone", "Europe/Berln", ValueError, "did you mean 'Europe/Berlin'?"),
         ("zone", 7, TypeError, "zone is of type int; it is text"),
         ("amount", -1, AmountError, "amount is -1; an amount is zero or more"),
-        ("amount", {"input": 3}, AmountError, "amount is a mapping of kinds; only a feature with a rate by kind"),
+        ("amount", {"input": -3}, AmountError, "amount of input is -3; an amount is zero or more"),
         ("dimensions", "model:large", TypeError, "dimensions is a mapping such as"),
         ("dimensions", {"model": 4}, TypeError, "dimension is of type int; it is text"),
         ("value", 1.5, AmountError, "value is the float 1.5; floats are not exact"),

@@ -1,0 +1,123 @@
+"""Alerting: the lines that a batch writes where it crosses a threshold, once for each crossing.
+
+Nothing is remembered for it: a threshold is crossed where what was lies before it and what is lies at
+it or beyond, so that going back arms it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, cast
+
+import attrs
+
+from .amounts import Number, canonical, exact
+from .catalog.model import EMPTY, Catalog, Credit
+from .decisions import json_number
+from .ledger.blocks import live
+from .ledger.crediting import CREDIT_KINDS, Books
+from .ledger.entries import Entry
+from .ledger.state import Head, books_of
+
+THOUSAND = 1000
+
+
+@attrs.frozen
+class Alert:
+    """A threshold that was crossed: of a limit, a budget or a balance, or the coming end of a block.
+
+    `threshold` is a part of the limit, an amount that is left, or the instant at which a block ends;
+    `value` is what it has come to.
+    """
+
+    customer: str
+    of: str
+    subject: str
+    threshold: str
+    value: str
+    at: datetime
+    limit: str | None = None
+    scope: Mapping[str, str] | None = None
+    block: str = ""
+    key: str = ""
+    seq: int = 0
+
+
+def alert_of(customer: str, entry: Entry) -> Alert:
+    """Return what a line of kind "crossed" tells."""
+    data = entry.data
+    told = (data["of"], entry.subject, data["threshold"], data["value"], entry.at)
+    return Alert(customer, *told, data.get("limit"), data.get("scope"), entry.block, entry.key, entry.seq)
+
+
+def crossed(
+    of: str,
+    subject: str,
+    parts: Iterable[int],
+    numbers: tuple[Number, Number, Number],
+    at: datetime,
+    more: Mapping[str, Any] = EMPTY,
+) -> Iterator[Entry]:
+    """Yield a line for each part of a limit, in thousandths, that usage came up to or passed.
+
+    `numbers` are the limit, what was used before, and what is used after.
+    """
+    limit, before, after = numbers
+    for part in parts:
+        if before * THOUSAND < limit * part <= after * THOUSAND:
+            told = {"threshold": canonical(exact(part, 3)), "value": _text(after), "limit": _text(limit)}
+            yield Entry("crossed", at, subject, data={"of": of, **told, **more})
+
+
+def credit_alerts(catalog: Catalog, head: Head, at: datetime, entries: Iterable[Entry]) -> list[Entry]:
+    """Return the lines for balances that fell to a threshold from a head to a batch, and for blocks about to end."""
+    watched = _watched(catalog)
+    if not watched:
+        return []
+    books = books_of(head)
+    before = {credit.key: _available(books, credit.key, head.at) for credit in watched}
+    for entry in entries:
+        if entry.kind in CREDIT_KINDS:
+            books.post(entry)
+    found: list[Entry] = []
+    for credit in watched:
+        found += _fallen(credit, before[credit.key], _available(books, credit.key, at), at)
+        found += _ending(credit, head, books, at)
+    return found
+
+
+def _watched(catalog: Catalog) -> tuple[Credit, ...]:
+    memo = catalog.combined.get("watched credits")
+    if memo is None:
+        found = (credit for credit in catalog.credits.values() if credit.alerts or credit.expiring is not None)
+        memo = catalog.combined["watched credits"] = {"credits": tuple(found)}
+    return cast("tuple[Credit, ...]", memo["credits"])
+
+
+def _available(books: Books, credit: str, at: datetime) -> int:
+    return sum(block.free_units for block in books.blocks.values() if block.credit == credit and live(block, at))
+
+
+def _fallen(credit: Credit, before: int, after: int, at: datetime) -> Iterator[Entry]:
+    for threshold in credit.alerts:
+        if after <= threshold < before:
+            told = {"threshold": _text(exact(threshold, credit.scale)), "value": _text(exact(after, credit.scale))}
+            yield Entry("crossed", at, credit.key, data={"of": "balance", **told})
+
+
+def _ending(credit: Credit, head: Head, books: Books, at: datetime) -> Iterator[Entry]:
+    """Yield a line for each block that has come within the credit's notice of its end since the last batch."""
+    if credit.expiring is None:
+        return
+    for block in head.blocks.values():
+        left = books.blocks.get(block.id)
+        if block.credit != credit.key or block.expires_at is None or left is None or not left.free_units:
+            continue
+        if head.at < block.expires_at - credit.expiring <= at < block.expires_at:
+            told = {"threshold": block.expires_at.isoformat(), "value": _text(left.remaining)}
+            yield Entry("crossed", at, credit.key, data={"of": "expiry", **told}, block=block.id)
+
+
+def _text(number: Number) -> str:
+    return str(json_number(number))

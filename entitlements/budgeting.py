@@ -1,0 +1,221 @@
+"""Budgeting: the budgets that a charge falls under, what is counted in them, and which have no room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+
+import attrs
+
+from .alerting import crossed
+from .amounts import MAX_UNITS, from_units
+from .caps import Cap
+from .cases import Case
+from .catalog.model import EMPTY, Feature
+from .decisions import Decision
+from .errors import AmountError
+from .judging import after_aggregate
+from .ledger.blocks import ScopePairs
+from .ledger.budgets import Budget, Rows, in_force_of, is_about
+from .ledger.entries import EPOCH, CounterKey, Entry
+from .periods import Window, window
+
+
+@attrs.frozen
+class Use:
+    """What a charge is counted as: units of a feature, units of a credit, or both, and where it was made.
+
+    `at` is when the feature was used; credits are used now.
+    """
+
+    feature: Feature | None = None
+    units: int = 0
+    credit: str | None = None
+    charged: int = 0
+    scope: Mapping[str, str] = EMPTY
+    dimensions: Mapping[str, str] = EMPTY
+    at: datetime | None = None
+
+
+@attrs.frozen
+class Load:
+    """One budget under a charge: its counter, what is used, and what would be after the charge."""
+
+    budget: Budget
+    counter: CounterKey
+    span: Window | None
+    used: int
+    after: int
+    asked: int
+
+    @property
+    def passes(self) -> bool:
+        """Whether the budget lets the charge pass; using nothing always passes."""
+        return self.after <= self.budget.units or self.budget.action == "notify" or self.after <= self.used
+
+    @property
+    def units(self) -> int:
+        """What the charge adds to the counter."""
+        return self.after - self.used
+
+    def cap(self, *, booked: bool = False) -> Cap:
+        """Return the budget as a decision shows it, before the charge or with it."""
+        budget, span = self.budget, self.span
+        used = self.after if booked else self.used
+        return Cap(
+            dict(budget.scope),
+            budget.feature,
+            budget.credit,
+            dict(budget.dimensions),
+            from_units(budget.units, budget.scale),
+            from_units(used, budget.scale),
+            from_units(self.asked, budget.scale),
+            self.passes,
+            budget.action,
+            str(budget.period),
+            None if span is None else span.start,
+            None if span is None else span.end,
+        )
+
+
+def loads(case: Case, use: Use) -> tuple[Load, ...]:
+    """Return every budget a use falls under, from the root down; raises AmountError beyond what a counter holds."""
+    if not case.head.budgets:
+        return ()
+    found = [_load(case, use, budget) for budget in _under(case, use)]
+    order = {kind: at for at, kind in enumerate(use.scope)}
+    return tuple(sorted(found, key=lambda load: _depth(load.budget, order)))
+
+
+def counters_under(case: Case, use: Use) -> tuple[CounterKey, ...]:
+    """Return the counters of the budgets a use falls under."""
+    if not case.head.budgets:
+        return ()
+    return tuple(_counter(case, use, budget)[0] for budget in _under(case, use))
+
+
+def lines(case: Case, found: Iterable[Load], kind: str = "budgeted") -> Iterator[Entry]:
+    """Yield the lines that count a charge in each budget."""
+    for load in found:
+        if load.units:
+            yield Entry(kind, case.at, load.budget.subject, *load.counter, load.units)
+
+
+def crossings(case: Case, found: Iterable[Load]) -> Iterator[Entry]:
+    """Yield the lines that tell where a booked charge comes up to a threshold of a budget."""
+    for load in found:
+        budget = load.budget
+        if budget.alerts and load.after > load.used:
+            limit, before, after = (from_units(units, budget.scale) for units in (budget.units, load.used, load.after))
+            more = {"budget": budget.id, **({"scope": dict(budget.scope)} if budget.scope else {})}
+            yield from crossed("budget", budget.subject, budget.alerts, (limit, before, after), case.at, more)
+
+
+def refused(found: Sequence[Load], decision: Decision, case: Case) -> Decision | None:
+    """Return the denial where a budget has no room, telling of the first from the root; None where all have."""
+    failing = [load for load in found if not load.passes]
+    if not failing:
+        return None
+    first = failing[0].cap()
+    lifted = _lifted_at(failing)
+    soon = lifted is not None and lifted - case.at <= case.throttle_within
+    return Decision(
+        False,
+        "budget_exceeded",
+        case.customer,
+        decision.feature,
+        "throttle" if soon else "block",
+        limit=first.limit,
+        used=first.used,
+        requested=first.requested,
+        source=first.label,
+        window_start=first.window_start,
+        resets_at=first.resets_at,
+        lifted_at=lifted,
+        valid_until=decision.valid_until,
+        catalog_version=case.catalog.version,
+        scope=decision.scope,
+        budgets=caps(found),
+        at=case.at,
+        every=first.every,
+    )
+
+
+def caps(found: Iterable[Load], *, booked: bool = False) -> tuple[Cap, ...]:
+    """Return budgets as a decision shows them, before the charge or with it."""
+    return tuple(load.cap(booked=booked) for load in found)
+
+
+def changes_after(case: Case, use: Use) -> datetime | None:
+    """Return the first instant to come at which time alone changes what a budget says of a use."""
+    if not case.head.budgets:
+        return None
+    edges: list[datetime | None] = []
+    for rows in case.head.budgets.on(use.scope):
+        edges += [edge for row in rows for edge in (row.since, row.until)]
+        budget = in_force_of(rows, case.at)
+        span = None if budget is None else span_of(case, budget, case.at)
+        edges.append(None if span is None else span.end)
+    return min((edge for edge in edges if edge is not None and edge > case.at), default=None)
+
+
+def span_of(case: Case, budget: Budget, at: datetime) -> Window | None:
+    """Return the window of a budget at an instant, None where its count never starts again."""
+    period = budget.period
+    if period.every == "none":
+        return None
+    memo, known = case.entitlements.windows, (period, budget.anchor, budget.zone)
+    span = memo.get(known)
+    if span is None or not span.start <= at < span.end:
+        span = memo[known] = window(budget.anchor, period.every, at, count=period.count, zone=budget.zone)
+    return span
+
+
+def counter_of(budget: Budget, span: Window | None) -> CounterKey:
+    """Return the counter of a budget in a window."""
+    return budget.id, EPOCH if span is None else span.start
+
+
+def _under(case: Case, use: Use) -> Iterator[Budget]:
+    feature = None if use.feature is None else use.feature.key
+    for rows in case.head.budgets.on(use.scope):
+        if _may_cap(rows, feature, use):
+            budget = in_force_of(rows, case.at)
+            if budget is not None:
+                yield budget
+
+
+def _may_cap(rows: Rows, feature: str | None, use: Use) -> bool:
+    return bool(rows) and is_about(rows[0], feature, use.credit, use.dimensions)
+
+
+def _load(case: Case, use: Use, budget: Budget) -> Load:
+    counter, span = _counter(case, use, budget)
+    used = case.counters.get(counter, 0)
+    if budget.feature is None or use.feature is None:
+        asked, after = use.charged, used + use.charged
+    else:
+        asked, after = use.units, after_aggregate(use.feature, used, use.units)
+    if after > MAX_UNITS:
+        raise AmountError(f"the budget of {budget.subject!r} would come to more than a counter holds")
+    return Load(budget, counter, span, used, after, asked)
+
+
+def _counter(case: Case, use: Use, budget: Budget) -> tuple[CounterKey, Window | None]:
+    late = use.at if budget.feature is not None else None
+    span = span_of(case, budget, late or case.at)
+    return counter_of(budget, span), span
+
+
+def _depth(budget: Budget, order: Mapping[str, int]) -> tuple[int, int, ScopePairs, str, ScopePairs, str]:
+    """Order budgets from the root: by the last of their kinds in the charge's scope, then by how many; never a tie."""
+    deepest = max((order.get(kind, -1) for kind, _ in budget.scope), default=-1)
+    narrower = len(budget.scope) + len(budget.dimensions)
+    scope, dimensions = tuple(sorted(budget.scope)), tuple(sorted(budget.dimensions))
+    return deepest, narrower, scope, budget.subject, dimensions, str(budget.period)
+
+
+def _lifted_at(failing: Sequence[Load]) -> datetime | None:
+    """Return when resets alone would give every failing budget room, None if they never do."""
+    ends = [load.span.end for load in failing if load.span is not None and load.asked <= load.budget.units]
+    return max(ends) if len(ends) == len(failing) else None

@@ -1,0 +1,96 @@
+"""Caps: what a decision says of each budget that a charge falls under."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, cast
+
+import attrs
+
+from .amounts import Number
+from .catalog.model import EMPTY
+from .decisions import json_instant, json_number, left_of
+from .ledger.sealing import is_sealed
+
+
+@attrs.frozen
+class Cap:
+    """A budget as a decision found it: `used` of `limit`, and the `requested` part of this charge.
+
+    What was booked is a part of `used`, what was only asked is not. It caps `feature` or `credit` inside
+    `scope`, which is empty for the whole customer. One whose `action` is "notify" stops nothing.
+    """
+
+    scope: Mapping[str, str]
+    feature: str | None
+    credit: str | None
+    dimensions: Mapping[str, str]
+    limit: Number
+    used: Number
+    requested: Number
+    passes: bool
+    action: str = "block"
+    every: str = "none"
+    window_start: datetime | None = None
+    resets_at: datetime | None = None
+
+    @property
+    def remaining(self) -> Number:
+        """How much is left, never less than zero."""
+        return cast("Number", left_of(self.limit, self.used))
+
+    @property
+    def label(self) -> str:
+        """Whose budget it is, as a source is written: budget:team:research/user:ann."""
+        return f"budget:{scope_text(self.scope) or 'all'}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the cap as JSON values."""
+        return {
+            "scope": dict(self.scope),
+            "feature": self.feature,
+            "credit": self.credit,
+            "dimensions": dict(self.dimensions),
+            "limit": json_number(self.limit),
+            "used": json_number(self.used),
+            "remaining": json_number(self.remaining),
+            "requested": json_number(self.requested),
+            "passes": self.passes,
+            "action": self.action,
+            "every": self.every,
+            "window_start": json_instant(self.window_start),
+            "resets_at": json_instant(self.resets_at),
+        }
+
+
+def scope_text(scope: Mapping[str, str]) -> str:
+    """Return a scope in its shorthand, root first: team:research/user:ann."""
+    from urllib.parse import quote  # noqa: PLC0415  (only where a scope is spelled out)
+
+    return "/".join(f"{quote(kind, safe=' ')}:{quote(name, safe=' ')}" for kind, name in scope.items())
+
+
+def stored_cap(cap: Cap) -> list[Any]:
+    """Return what a log keeps of a cap; of its scope the kinds, as the charge's own says the rest."""
+    told = [*cap.scope], cap.feature, cap.credit, dict(cap.dimensions)
+    numbers = [json_number(number) for number in (cap.limit, cap.used, cap.requested)]
+    ends = json_instant(cap.window_start), json_instant(cap.resets_at)
+    return [*told, *numbers, cap.passes, cap.action, cap.every, *ends]
+
+
+def restored_cap(kept: list[Any], scope: Mapping[str, str] | None) -> Cap:
+    """Return a cap from what a log keeps of it and the scope of its charge, which may have been erased."""
+    kinds, feature, credit, dimensions, *numbers = kept[:7]
+    passes, action, every, start, resets = kept[7:]
+    whole = scope or EMPTY
+    own = whole if is_sealed(whole) else {kind: whole[kind] for kind in kinds}
+    limit, used, requested = map(_number, numbers)
+    ends = (None if at is None else datetime.fromisoformat(at) for at in (start, resets))
+    return Cap(own, feature, credit, dimensions, limit, used, requested, passes, action, every, *ends)
+
+
+def _number(kept: int | str) -> Number:
+    from decimal import Decimal  # noqa: PLC0415
+
+    return Decimal(kept) if isinstance(kept, str) else kept

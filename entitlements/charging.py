@@ -1,0 +1,150 @@
+"""Charging: one decision over what is granted, its limits, every budget, and the credits that a use costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import attrs
+
+from .amounts import exact
+from .balances import changes_at
+from .budgeting import Load, Use, caps, changes_after, crossings, loads, refused
+from .budgeting import lines as budget_lines
+from .cases import Case
+from .catalog.model import EMPTY, Period
+from .decisions import Decision, Receipt
+from .judging import Question, judge
+from .ledger.blocks import Purpose
+from .ledger.crediting import Books
+from .ledger.entries import Entry
+from .metering import Meter
+from .rates import Price, has_price, price_of
+from .spending import Charge, Payment, available, insufficient, passes, pay, payment_of
+
+
+@attrs.frozen
+class Bill:
+    """What a priced use costs, who would pay it, and how much there was `before` to pay with."""
+
+    price: Price
+    charge: Charge
+    payment: Payment
+    before: int
+
+    def stamp(self, case: Case, question: Question) -> Entry:
+        """Return the line that states the price and how it came about."""
+        feature = question.feature
+        told = dict(question.dimensions or EMPTY)
+        data = {**self.price.to_dict(feature), **({"dimensions": told} if told else {})}
+        return Entry("priced", case.at, feature.key, amount=self.price.units, data=data)
+
+
+@attrs.frozen
+class Judgement:
+    """The decision on a use, the meters it would be counted in, the units that would be, and what it falls under."""
+
+    decision: Decision
+    metered: Mapping[Period, Meter]
+    fits: int
+    bill: Bill | None = None
+    under: tuple[Load, ...] = ()
+
+
+def judged(case: Case, question: Question, books: Books | None = None) -> Judgement:
+    """Return the whole judgement on a question: what is granted and its limits, then budgets, then credits.
+
+    Raises UnknownPrice for what has no price; a question that names no dimensions may leave that open.
+    """
+    decision, metered, fits = judge(question, case.entitlements, case.head, case.counters)
+    if not decision or not (case.head.budgets or question.feature.key in case.catalog.rates):
+        return Judgement(decision, metered, fits)
+    if question.kinds is not None and fits < question.requested:
+        return Judgement(_not_in_part(decision), metered, 0)
+    price = None if _is_open(case, question) else price_asked(case, question, fits)
+    use = use_of(case, question, fits, 0 if price is None else price.units)
+    under = loads(case, use)
+    decision = attrs.evolve(decision, valid_until=_soonest(decision, changes_after(case, use)), budgets=caps(under))
+    refusal = refused(under, decision, case)
+    if refusal is not None:
+        return Judgement(refusal, metered, 0, None, under)
+    if price is None:
+        return Judgement(decision, metered, fits, None, under)
+    bill = bill_for(case, question, price, books or case.books())
+    until = _soonest(decision, changes_at(case))
+    if not passes(bill.charge, bill.payment):
+        refusal = attrs.evolve(
+            insufficient(case, bill.charge, bill.before), valid_until=until, budgets=decision.budgets
+        )
+        return Judgement(refusal, metered, 0, bill, under)
+    return Judgement(attrs.evolve(decision, valid_until=until), metered, fits, bill, under)
+
+
+def recorded(case: Case, question: Question, books: Books) -> Judgement:
+    """Return the judgement on a use that already happened: all of it counts, and what can be paid is."""
+    decision, metered, _ = judge(question, case.entitlements, case.head, case.counters)
+    price = price_asked(case, question, question.requested)
+    bill = None if price is None else bill_for(case, question, price, books)
+    under = loads(case, use_of(case, question, question.requested, 0 if bill is None else bill.payment.taken))
+    return Judgement(decision, metered, question.requested, bill, under)
+
+
+def use_of(case: Case, question: Question, units: int, charged: int) -> Use:
+    """Return what units of the feature asked for, and the credits they cost, are counted as in budgets."""
+    rate = case.catalog.rates.get(question.feature.key)
+    terms = (question.scope or EMPTY, question.dimensions or EMPTY, question.occurred_at)
+    return Use(question.feature, units, None if rate is None else rate.credit, charged, *terms)
+
+
+def bill_for(case: Case, question: Question, price: Price, books: Books) -> Bill:
+    """Return who would pay a price. A use is paid in full or not at all, so a partial credit counts as a hard one."""
+    credit = case.catalog.credits[price.credit]
+    policy = question.depletion or credit.depletion
+    purpose = Purpose(question.feature.key, tuple((question.scope or EMPTY).items()))
+    charge = Charge(credit, price.units, purpose, "hard" if policy == "partial" else policy, case.at)
+    return Bill(price, charge, payment_of(books, charge), available(books, charge))
+
+
+def booked(case: Case, question: Question, judgement: Judgement, books: Books) -> list[Entry]:
+    """Return the lines beside those of usage: what counts in budgets, the price, and who pays it."""
+    entries = [*budget_lines(case, judgement.under), *crossings(case, judgement.under)]
+    bill = judgement.bill
+    if bill is not None:
+        entries += [bill.stamp(case, question), *pay(books, bill.charge, bill.payment)]
+    return entries
+
+
+def receipted(receipt: Receipt, bill: Bill | None, books: Books) -> Receipt:
+    """Return a receipt that says, for a priced use, what it cost and who paid."""
+    if bill is None:
+        return receipt
+    scale = bill.charge.credit.scale
+    return attrs.evolve(
+        receipt,
+        price=bill.charge.amount,
+        unpaid=exact(bill.payment.short, scale),
+        burned={block: exact(units, scale) for block, units in bill.payment.burned.items()},
+        balance_after=exact(available(books, bill.charge), scale),
+    )
+
+
+def price_asked(case: Case, question: Question, units: int) -> Price | None:
+    """Return what units of the feature asked for cost, by their kinds where it tells them, None without a rate."""
+    asked = question.kinds if question.kinds is not None else units
+    return price_of(case.catalog, question.feature, asked, question.dimensions)
+
+
+def _is_open(case: Case, question: Question) -> bool:
+    """Tell whether a mere question says too little for a price: it names no dimensions, and there is no default."""
+    looks = case.request.verb not in {"consume", "record", "reserve", "settle"}
+    return looks and not question.dimensions and not has_price(case.catalog, question.feature, None)
+
+
+def _not_in_part(decision: Decision) -> Decision:
+    """Return the denial of a use by kinds of which only a part fits: nobody can tell which part."""
+    return attrs.evolve(decision, allowed=False, code="limit_reached", outcome="block")
+
+
+def _soonest(decision: Decision, edge: datetime | None) -> datetime | None:
+    edges = [known for known in (decision.valid_until, edge) if known is not None]
+    return min(edges) if edges else None

@@ -1,0 +1,200 @@
+"""Plan grants: the credits that what a customer holds grants every period, and the blocks they come to.
+
+A plan grant says all that its blocks need, so that no catalog is read to tell what fell due. A plan
+grants a credit once for a period, whoever comes first and however often it is left and taken again:
+the next block begins no sooner than the period of the last one is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Final, Literal, TypeAlias
+
+import attrs
+
+from ..amounts import exact
+from ..catalog.model import PlanCredit, Rollover
+from ..periods import Window, window
+from .blocks import Block
+from .instants import from_instant
+
+CENTS: Final = 2
+_GRANTED: Final = "$plan:"
+Grants: TypeAlias = "tuple[PlanGrant, ...]"
+
+
+@attrs.frozen(weakref_slot=False)
+class PlanGrant:
+    """Credits that a plan grants in each period, in force in `[since, until)`.
+
+    `source` is what grants them: a subscription, a trial, or the default plan. Periods are laid out
+    from `anchor` in the wall-clock time of `zone`. `changed` says that it began by a change of plan,
+    `left` that it ends by one, `lent` that what it grants ends with it.
+    """
+
+    source: str
+    plan: str
+    credit: str
+    scale: int
+    since: datetime
+    until: datetime | None
+    terms: PlanCredit
+    anchor: datetime
+    zone: str = "UTC"
+    changed: bool = False
+    left: bool = False
+    lent: bool = False
+
+    @property
+    def key(self) -> str:
+        """What tells it from other grants: what grants it, and the credit."""
+        return f"{self.source}/{self.credit}"
+
+    @property
+    def counts_as(self) -> str:
+        """The plan and the credit, of which there is one block for a period."""
+        return f"{self.plan}/{self.credit}"
+
+    def period(self, at: datetime) -> Window:
+        """Return the period an instant lies in."""
+        return window(self.anchor, self.terms.every, at, count=self.terms.count, zone=self.zone)
+
+
+def next_grant(grant: PlanGrant, granted: Mapping[str, datetime]) -> datetime | None:
+    """Return when a plan grants next, None for never; `granted` is when the last periods end."""
+    last = granted.get(grant.counts_as)
+    at = grant.since if last is None else max(grant.since, last)
+    if grant.changed and at == grant.since and grant.terms.allowance == "next_period":
+        span = grant.period(at)
+        at = at if span.start == at else span.end
+    return at if grant.until is None or at < grant.until else None
+
+
+def block_of(grant: PlanGrant, at: datetime, number: int) -> Block:
+    """Return the block a plan grants at an instant, for what is left of the period; `number` orders it among others."""
+    terms, span = grant.terms, grant.period(at)
+    ends = span.end if not grant.lent or grant.until is None else min(span.end, grant.until)
+    units = terms.grant
+    if grant.changed and at == grant.since and terms.allowance == "prorate":
+        units = -(-terms.grant * (span.end - at) // (span.end - span.start))
+    return Block(
+        f"{_GRANTED}{grant.counts_as}@{from_instant(at)}",
+        grant.credit,
+        grant.scale,
+        units,
+        units,
+        0,
+        terms.category,
+        terms.priority,
+        _share(terms.cost_basis, units, terms.grant),
+        at,
+        ends,
+        source=f"plan:{grant.plan}",
+        number=number,
+        rollover=terms.rollover,
+    )
+
+
+def rolled(block: Block, grant: PlanGrant, at: datetime, number: int) -> Block | None:
+    """Return the block in which what is left of one lives on past its end, None where nothing does."""
+    rollover = block.rollover
+    if rollover is None or not block.free_units:
+        return None
+    part = Fraction(block.free_units) * Fraction(rollover.fraction)
+    units = part.numerator // part.denominator
+    units = units if rollover.max is None else min(units, rollover.max)
+    if not units:
+        return None
+    again = attrs.evolve(rollover, times=rollover.times - 1) if rollover.times > 1 else None
+    ends = grant.period(at).end if rollover.expires_after is None else at + rollover.expires_after
+    return _moved(block, units, at, ends, "rollover", again, number)
+
+
+def converted(block: Block, at: datetime, number: int) -> Block:
+    """Return the block without an end into which what is left of one is turned when its plan is left."""
+    return _moved(block, block.free_units, at, None, "converted", None, number)
+
+
+def begins_of(block: str) -> int | None:
+    """Return when a block that nobody asked for began, in microseconds since 1970, None for any other."""
+    began = block.rpartition("@")[2].rpartition("+")[2]
+    return int(began) if block.startswith(_GRANTED) and began.removeprefix("-").isdecimal() else None
+
+
+def is_of_plan(block: Block, plan: str) -> bool:
+    """Tell whether a block was granted by a plan, or lives on from one that was, until its own end."""
+    return block.source in {f"plan:{plan}", f"rollover:{plan}"}
+
+
+def plan_of(block: Block) -> str | None:
+    """Return the plan that granted a block by itself, None for any other block."""
+    kind, _, plan = block.source.partition(":")
+    return plan if kind == "plan" else None
+
+
+def in_force(grants: Iterable[Grants], credit: str, at: datetime) -> Iterator[PlanGrant]:
+    """Yield the grants of a credit that are in force at an instant."""
+    for rows in grants:
+        for grant in rows:
+            if grant.credit == credit and grant.since <= at and (grant.until is None or at < grant.until):
+                yield grant
+
+
+def deferred(cost: int, units: int, left: int) -> int:
+    """Return the money that is still deferred for what is left of a block, in the smallest unit of its cost.
+
+    Whatever order the parts of a block go in, they sum to its cost exactly.
+    """
+    return cost - cost * (units - left) // units
+
+
+def places_of(cost: Decimal | None) -> int:
+    """Return the decimal places in which the parts of a cost are told: its own, and at least cents."""
+    return CENTS if cost is None else max(CENTS, -int(cost.as_tuple().exponent))
+
+
+def smallest(cost: Decimal | None, places: int) -> int:
+    """Return a cost in its smallest unit."""
+    if cost is None:
+        return 0
+    _, digits, exponent = cost.as_tuple()
+    scaled: int = int("".join(map(str, digits))) * 10 ** (int(exponent) + places)
+    return scaled
+
+
+def _moved(
+    block: Block,
+    units: int,
+    at: datetime,
+    ends: datetime | None,
+    kind: Literal["rollover", "converted"],
+    again: Rollover | None,
+    number: int,
+) -> Block:
+    places = places_of(block.cost_basis)
+    cost, left = smallest(block.cost_basis, places), block.free_units + block.held_units
+    moved = deferred(cost, block.units, left) - deferred(cost, block.units, left - units)
+    return attrs.evolve(
+        block,
+        id=f"{block.id.partition('+')[0]}+{from_instant(at)}",
+        units=units,
+        free_units=units,
+        held_units=0,
+        cost_basis=None if block.cost_basis is None else exact(moved, places),
+        effective_at=at,
+        expires_at=ends,
+        source=f"{kind}:{block.source.partition(':')[2]}",
+        number=number,
+        rollover=again,
+    )
+
+
+def _share(cost: Decimal | None, units: int, whole: int) -> Decimal | None:
+    """Return the part of a cost that a part of a grant bears."""
+    if cost is None or units == whole:
+        return cost
+    places = places_of(cost)
+    return exact(smallest(cost, places) * units // whole, places)

@@ -1,0 +1,40 @@
+"""Locating: in which batch a block was granted that nobody asked for, and that so has no key of its own."""
+
+from __future__ import annotations
+
+from . import steps
+from .ledger.entries import Batch
+from .ledger.instants import to_instant
+from .ledger.plan_grants import begins_of
+from .steps import Steps
+
+
+def granting_batch(customer: str, block: str) -> Steps[Batch | None]:
+    """Return the batch that granted a block, None where none did; reads as many batches as the log's length has digits.
+
+    What falls due is booked by the first batch at or after its instant. A block's id tells when it began.
+    """
+    began = begins_of(block)
+    if began is None:
+        return (yield from steps.batch(customer, block))
+    at = to_instant(began)
+    before, last = 0, (yield from steps.state(customer)).head.batches
+    while before < last:
+        middle = (before + last) // 2
+        (batch,) = yield from steps.batches(customer, after=middle, limit=1)
+        before, last = (before, middle) if batch.at >= at else (middle + 1, last)
+    return (yield from _first_granting(customer, block, before))
+
+
+def _first_granting(customer: str, block: str, after: int) -> Steps[Batch | None]:
+    """Return the batch that granted a block among those of the instant of the one that follows `after`."""
+    first: Batch | None = None
+    while page := (yield from steps.batches(customer, after=after, limit=10)):
+        for batch in page:
+            first = first or batch
+            if batch.at != first.at:
+                return None
+            if any(entry.kind == "granted" and entry.block == block for entry in batch.entries):
+                return batch
+        after = page[-1].number
+    return None

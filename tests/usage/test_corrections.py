@@ -1,0 +1,95 @@
+"""Usage put right: freed in the window it was taken in, and corrected to what it truly was."""
+
+from datetime import timedelta
+
+import pytest
+
+from entitlements.errors import AmountError
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def ent(opened):
+    features = {
+        "slots": {"type": "metered", "reset": {"every": "day", "align": "calendar"}},
+        "peak": {"type": "metered", "aggregate": "max", "reset": "month"},
+        "latest": {"type": "metered", "aggregate": "latest"},
+        "sso": {"type": "boolean"},
+    }
+    limits = {"slots": {"limits": [{"limit": 5}, {"limit": 20, "reset": "month"}]}, "peak": 10, "latest": 10, "sso": True}
+    engine = opened({"version": 1, "features": features, "plans": {"pro": {"entitlements": limits}}})
+    engine.subscribe("acme", "pro")
+    return engine
+
+
+def counts(ent):
+    allowance = ent.check("acme", "slots", requested=0).allowances[0]
+    return [limit.used for limit in allowance.limits]
+
+
+def test_what_is_freed_goes_back_to_the_window_it_was_taken_in(ent, clock):
+    ent.consume("acme", "slots", 4)
+    taken = clock()
+    clock.advance(DAY)
+    ent.consume("acme", "slots", 2)
+    freed = ent.free("acme", "slots", 3, occurred_at=taken, key="f")
+    assert freed.receipt.late
+    assert counts(ent) == [2, 3]
+    with pytest.raises(AmountError, match="cannot free 2 of 'slots': 1 in use"):
+        ent.free("acme", "slots", 2, occurred_at=taken)
+    with pytest.raises(AmountError, match="2 in use since the last reset; say with occurred_at="):
+        ent.free("acme", "slots", 3)
+    assert ent.free("acme", "slots", 3, occurred_at=taken, key="f").receipt.replayed
+    assert counts(ent) == [2, 3]
+
+
+def test_what_is_freed_leaves_the_budgets_of_its_scope(ent):
+    ent.set_budget("acme", "team:x", feature="slots", limit=3, every="day")
+    ent.consume("acme", "slots", 3, scope="team:x")
+    ent.free("acme", "slots", 2, scope="team:x")
+    assert ent.usage_tree("acme")["team:x"].budgets[0].used == 1
+    assert ent.verify("acme") == ()
+
+
+def test_a_hold_gives_back_in_the_window_it_was_taken_in(ent, clock):
+    hold = ent.reserve("acme", "slots", 4, key="h", ttl=None)
+    clock.advance(DAY)
+    ent.consume("acme", "slots", 2)
+    hold.release()
+    assert counts(ent) == [2, 2]
+
+
+@pytest.mark.parametrize(("feature", "first", "right"), [("slots", 4, 1), ("slots", 1, 4), ("peak", 9, 3), ("latest", 2, 7)])
+def test_usage_is_corrected_up_and_down_whatever_it_counts(ent, feature, first, right):
+    ent.consume("acme", feature, first)
+    corrected = ent.correct_usage("acme", feature, right, key="c", reason="counted twice by ann")
+    assert (corrected.used, corrected.receipt.booked) == (right, right)
+    assert ent.check("acme", feature, requested=0).used == right
+    lines = [entry for entry in ent.entries("acme") if entry.kind == "usage_corrected"]
+    assert {line.amount for line in lines} == {right - first}
+    assert lines[0].data == {"reason": "counted twice by ann"}
+    ent.erase("acme")
+    assert "ann" not in repr(ent.entries("acme"))
+    assert ent.verify("acme") == ()
+
+
+def test_a_correction_leaves_what_is_held_and_reaches_any_window(ent, clock):
+    ent.consume("acme", "slots", 3)
+    ent.reserve("acme", "slots", 1, key="h", ttl=None)
+    then = clock()
+    clock.advance(40 * DAY)
+    ent.correct_usage("acme", "slots", 0, key="c", occurred_at=then)
+    assert ent.check("acme", "slots", requested=0, at=then).used == 1
+    ent.release("acme", "h")
+    assert ent.check("acme", "slots", requested=0, at=then).used == 0
+    assert ent.verify("acme") == ()
+
+
+def test_what_cannot_be_corrected(ent):
+    assert ent.correct_usage("acme", "slot", 1, key=None).code == "unknown_feature"
+    assert ent.correct_usage("nobody", "slots", 1, key=None).code == "unknown_customer"
+    with pytest.raises(ValueError, match="only metered features"):
+        ent.correct_usage("acme", "sso", 1, key=None)
+    with pytest.raises(AmountError):
+        ent.correct_usage("acme", "slots", -1, key=None)
