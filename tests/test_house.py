@@ -35,8 +35,10 @@ LAYERS = [
     r"catalog\..+",
     r"ledger\..+|decisions|snapshots|caps",
     r"requests|resolution|metering|judging|contest|rates|plan_credits|alerting",
-    r"cases|changing|upgrades|using|spending|granting|holding|refunding|balances|deciding|hearing"
-    r"|charging|budgeting|capping|usage_tree",
+    (
+        r"cases|changing|upgrades|using|spending|granting|holding|refunding|balances|deciding|hearing"
+        r"|charging|budgeting|capping|usage_tree"
+    ),
     r"storage\..+",
     r"cache|offering|locating|desk|holds|credit_verbs|usage_verbs|audit_verbs|engine|bound|bound_credits|bound_usage|reports\..+",
     r"gating",
