@@ -56,6 +56,8 @@ from entitlements import (
     errors,
     gating,
 )
+from entitlements.alerting import Alert
+from entitlements.caps import Cap
 from entitlements.catalog import written
 from entitlements.contest import Candidate
 from entitlements.credit_verbs import CreditVerbs
@@ -63,6 +65,8 @@ from entitlements.ledger.burn import KEYS, POLICIES
 from entitlements.reports.flows import CreditFlow, DeferredFlow
 from entitlements.reports.revenue import RevenueRow, RevenueTotal
 from entitlements.reports.statement import Flows, Standing, StatementLine
+from entitlements.usage import TokenUsage
+from entitlements.usage_verbs import UsageVerbs
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -295,7 +299,8 @@ FUNCTIONS = [value for value in map(entitlements.__getattr__, entitlements.__all
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
 def test_every_verb_is_documented_as_it_is(verb: FunctionType) -> None:
-    home = "credits.md" if verb.__name__ in vars(CreditVerbs) else "engine.md"
+    homes = {"credits.md": CreditVerbs, "usage.md": UsageVerbs}
+    home = next((page for page, verbs in homes.items() if verb.__name__ in vars(verbs)), "engine.md")
     assert signature(verb) in headings_of(REFERENCE / home)
 
 
@@ -373,6 +378,15 @@ def test_every_field_of_an_answer_is_documented(kind: type[Any]) -> None:
 @pytest.mark.parametrize("kind", CREDIT_ANSWERS, ids=lambda kind: kind.__name__)
 def test_every_field_of_what_credit_verbs_return_is_documented(kind: type[Any]) -> None:
     assert shown_in("credits.md", kind) == public(kind)
+
+
+@pytest.mark.parametrize("kind", [Alert, Cap], ids=lambda kind: kind.__name__)
+def test_every_field_of_what_usage_tells_is_documented(kind: type[Any]) -> None:
+    assert shown_in("usage.md", kind) == public(kind)
+
+
+def test_every_field_of_a_token_usage_is_documented() -> None:
+    assert shown_in("usage.md", TokenUsage) == public(TokenUsage) | {"of"}
 
 
 def test_every_field_of_a_block_is_documented() -> None:

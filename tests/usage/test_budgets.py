@@ -236,7 +236,7 @@ def test_the_tree_shows_used_held_and_left_and_what_was_allocated(ent):
     assert ent.customer("acme").usage_tree() == tree
 
 
-def test_an_allocation_pays_only_inside_its_scope_and_before_what_is_shared(ent):
+def test_an_allocation_pays_only_inside_its_scope_and_on_equal_terms_before_what_is_shared(ent):
     ent.grant_credits("acme", "ai", 8, key="alloc", scope="team:x")
     assert use(ent, 4, "team:y", "chat").receipt.burned == {"paid": 6}
     assert use(ent, 6, "team:x/user:ann", "chat").receipt.burned == {"alloc": 8, "paid": 1}

@@ -408,7 +408,7 @@ def test_a_block_granted_at_an_instant_that_several_batches_share_is_found(ent, 
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_whoever_sweeps_when_and_how_often_the_answers_are_the_same(data):
+def test_whoever_sweeps_when_and_how_often_the_answers_are_the_same(data):  # noqa: C901
     """Two engines hear the same story; one is swept at instants of its own, the other never."""
     plans = catalog(
         free=plan(10, every="week"),
