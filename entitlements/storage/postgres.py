@@ -7,11 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
 import attrs
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from ..errors import StorageError, StorageUnavailable
@@ -24,7 +25,18 @@ from .grouping import Take, Turns
 from .heads import Heads
 from .keeping import MOST_TOLD, bounded, patience, plain
 from .postgres_auditing import auditing, counter_page, flaws_of_schema, record_page
-from .postgres_connection import IDLE_FOR, OPTIONS, Lost, Texts, failure, interruption, place_name, translated
+from .postgres_connection import (
+    IDLE_FOR,
+    OPTIONS,
+    Late,
+    Lost,
+    Texts,
+    exchange,
+    failure,
+    interruption,
+    place_name,
+    translated,
+)
 from .postgres_readings import Place, cursor_of, place_of
 from .postgres_schema import migrating, schema_name
 from .postgres_statements import looking, writing
@@ -40,6 +52,8 @@ class PostgresStorage:
     for a connection and for the customer's lock together, in seconds; `connections` how many are open at
     once. Any thread may use it; a forked child opens its own.
     """
+
+    waits: Final = True
 
     def __init__(
         self, conninfo: str, *, schema: str = "entitlements", write_timeout: float = 5.0, connections: int = 10
@@ -63,7 +77,7 @@ class PostgresStorage:
         migrate(conninfo, self.schema, self.where, self._texts, self._write_timeout)
         self._pool = ConnectionPool(
             conninfo,
-            kwargs={**OPTIONS, "cursor_factory": psycopg.RawCursor},
+            kwargs=OPTIONS,
             min_size=0,
             max_size=connections,
             max_idle=IDLE_FOR,
@@ -86,10 +100,10 @@ class PostgresStorage:
         plain(*(text for call in calls for text in (call.customer, call.key)))
         return self._carry_out(self._deadline(), lambda: calls) if calls else []
 
-    def state(self, customer: str, reads: Reads) -> State:
+    def state(self, customer: str, reads: Reads, *, within: float | None = None) -> State:
         """Return the last committed head and the counters `reads` names, of one instant; takes no lock."""
         plain(customer)
-        return self._run(lambda _: looking(self._heads, customer, reads))
+        return self._run(lambda _: looking(self._heads, customer, reads), within=within)
 
     def entries(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
         """Return entries in order of seq, which counts from 1 without gaps."""
@@ -128,19 +142,19 @@ class PostgresStorage:
         """Return what is wrong with the schema as a whole: triggers that are gone, rows of no log."""
         return self._run(lambda _: flaws_of_schema(self.schema))
 
-    def pulse(self) -> int:
+    def pulse(self, *, within: float | None = None) -> int:
         """Return how many batches have come to light since it was first asked, whoever wrote them."""
         with self._beat:
-            counted, place = self._beaten or (0, self._run(lambda _: readings.reading_last()))
-            new, settled, last = self._run(lambda _: readings.reading_new(place))
+            counted, place = self._beaten or (0, self._run(lambda _: readings.reading_last(), within=within))
+            new, settled, last = self._run(lambda _: readings.reading_new(place), within=within)
             self._beaten = (counted + settled, last)
             return counted + new
 
-    def written(self, *, after: str | None) -> Written:
+    def written(self, *, after: str | None, within: float | None = None) -> Written:
         """Return whose logs have grown since a cursor; without one nobody's, and the cursor of the present."""
         if after is None:
-            return Written({}, cursor_of(self._run(lambda _: readings.reading_last())))
-        grown, place = self._run(lambda _: readings.reading_grown(place_of(after), MOST_TOLD))
+            return Written({}, cursor_of(self._run(lambda _: readings.reading_last(), within=within)))
+        grown, place = self._run(lambda _: readings.reading_grown(place_of(after), MOST_TOLD), within=within)
         return Written(grown, cursor_of(place))
 
     def close(self) -> None:
@@ -167,15 +181,21 @@ class PostgresStorage:
         finally:
             self._deciding.discard(me)
 
-    def _run(self, steps: Callable[[float], Steps[R]], deadline: float | None = None) -> R:
-        """Run a procedure on a connection, and on another where one was lost before anything was committed."""
+    def _run(
+        self, steps: Callable[[float], Steps[R]], deadline: float | None = None, *, within: float | None = None
+    ) -> R:
+        """Run a procedure on a connection, and on another where one was lost before anything was committed.
+
+        `within` bounds all of it, the answer too, in seconds.
+        """
         self._check_usable()
-        deadline, tries = deadline or self._deadline(), self._tries
+        until = None if within is None else time.monotonic() + within
+        deadline, tries = deadline or until or self._deadline(), self._tries
         while True:
             tries -= 1
             try:
                 with self._connection(deadline) as connection:
-                    return self._driven(connection, steps(deadline - time.monotonic()))
+                    return self._driven(connection, steps(deadline - time.monotonic()), until)
             except Lost:
                 if not tries or time.monotonic() >= deadline:
                     raise
@@ -201,8 +221,8 @@ class PostgresStorage:
             yield from rows
             last = rows[-1]
 
-    def _driven(self, connection: psycopg.Connection[Any], steps: Steps[R]) -> R:
-        return drive(connection, steps, self._texts, self.where)
+    def _driven(self, connection: psycopg.Connection[Any], steps: Steps[R], until: float | None = None) -> R:
+        return drive(connection, steps, self._texts, self.where, until)
 
     def _turns_of(self, customer: str) -> Turns:
         with self._guard:
@@ -228,8 +248,7 @@ class PostgresStorage:
 def migrate(conninfo: str, schema: str, where: str, texts: Texts, wait: float) -> None:
     """Bring the tables up to date, on a connection of its own."""
     try:
-        options: dict[str, Any] = {**OPTIONS, "cursor_factory": psycopg.RawCursor}
-        connection = psycopg.connect(conninfo, **options)
+        connection = psycopg.connect(conninfo, **OPTIONS)
     except psycopg.Error as error:
         raise translated(error, where) from error
     try:
@@ -238,12 +257,17 @@ def migrate(conninfo: str, schema: str, where: str, texts: Texts, wait: float) -
         connection.close()
 
 
-def drive(connection: psycopg.Connection[Any], steps: Steps[R], texts: Texts, where: str) -> R:
-    """Run a procedure on a connection, one trip after another, and return what it comes to."""
+def drive(
+    connection: psycopg.Connection[Any], steps: Steps[R], texts: Texts, where: str, until: float | None = None
+) -> R:
+    """Run a procedure on a connection, one trip after another, and return what it comes to.
+
+    Raises StorageUnavailable where the server has not answered `until` an instant of the monotonic clock.
+    """
     try:
         trip = next(steps)
         while True:
-            trip = steps.send(_sent(connection, trip, texts, where))
+            trip = steps.send(_sent(connection, trip, texts, where, until))
     except StopIteration as done:
         result: R = done.value
         return result
@@ -252,19 +276,21 @@ def drive(connection: psycopg.Connection[Any], steps: Steps[R], texts: Texts, wh
 def end(connection: psycopg.Connection[Any]) -> None:
     """Undo what is still open; a connection on which that fails is closed, and what was open is undone with it."""
     try:
-        connection.rollback()
+        if connection.pgconn.transaction_status != TransactionStatus.IDLE:
+            connection.rollback()
     except psycopg.Error:
         connection.close()
 
 
-def _sent(connection: psycopg.Connection[Any], trip: Trip, texts: Texts, where: str) -> list[list[Row]]:
+def _sent(
+    connection: psycopg.Connection[Any], trip: Trip, texts: Texts, where: str, until: float | None
+) -> list[list[Row]]:
+    interval = 0.1 if until is None else max(0.001, min(0.1, until - time.monotonic()))
     try:
-        if len(trip.statements) == 1:
-            ((text, values),) = trip.statements
-            return [_rows(connection.execute(texts[text], values))]
-        with connection.pipeline():
-            cursors = [connection.execute(texts[text], values) for text, values in trip.statements]
-        return [_rows(cursor) for cursor in cursors]
+        return connection.wait(exchange(connection.pgconn, trip, texts, until), interval=interval)
+    except Late:
+        connection.close()
+        raise StorageUnavailable(f"{where}: the server did not answer in time; nothing was written") from None
     except psycopg.Error as error:
         interrupt = interruption(error)
         if interrupt is not None:
@@ -275,7 +301,3 @@ def _sent(connection: psycopg.Connection[Any], trip: Trip, texts: Texts, where: 
     except BaseException:
         connection.close()  # what it was doing when it was broken off is not known
         raise
-
-
-def _rows(cursor: psycopg.Cursor[Any]) -> list[Row]:
-    return cursor.fetchall() if cursor.description else []

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from ..errors import StorageError, StorageUnavailable
@@ -22,7 +23,7 @@ from .heads import Heads
 from .keeping import MOST_TOLD, bounded, patience, plain
 from .postgres import migrate
 from .postgres_auditing import auditing_at_once, flaws_of_schema
-from .postgres_connection import IDLE_FOR, OPTIONS, Lost, Texts, failure, interruption, place_name
+from .postgres_connection import IDLE_FOR, OPTIONS, Lost, Texts, exchange, failure, interruption, place_name
 from .postgres_readings import Place, cursor_of, place_of
 from .postgres_schema import schema_name
 from .postgres_statements import looking, writing
@@ -175,7 +176,7 @@ class AsyncPostgresStorage:
         if self._pool is None:
             self._pool = AsyncConnectionPool(
                 self._conninfo,
-                kwargs={**OPTIONS, "cursor_factory": psycopg.AsyncRawCursor},
+                kwargs=OPTIONS,
                 min_size=0,
                 max_size=self._connections,
                 max_idle=IDLE_FOR,
@@ -204,7 +205,8 @@ class AsyncPostgresStorage:
 async def _given_back(pool: Pool, connection: Connection) -> None:
     """Undo what is still open, and give the connection back; one on which that fails is closed."""
     try:
-        await connection.rollback()
+        if connection.pgconn.transaction_status != TransactionStatus.IDLE:
+            await connection.rollback()
     except psycopg.Error:
         await connection.close()
     await pool.putconn(connection)
@@ -212,12 +214,7 @@ async def _given_back(pool: Pool, connection: Connection) -> None:
 
 async def _sent(connection: Connection, trip: Trip, texts: Texts, where: str) -> list[list[Row]]:
     try:
-        if len(trip.statements) == 1:
-            ((text, values),) = trip.statements
-            return [await _rows(await connection.execute(texts[text], values))]
-        async with connection.pipeline():
-            cursors = [await connection.execute(texts[text], values) for text, values in trip.statements]
-        return [await _rows(cursor) for cursor in cursors]
+        return await connection.wait(exchange(connection.pgconn, trip, texts))
     except psycopg.Error as error:
         interrupt = interruption(error)
         if interrupt is not None:
@@ -228,7 +225,3 @@ async def _sent(connection: Connection, trip: Trip, texts: Texts, where: str) ->
     except BaseException:
         await connection.close()  # what it was doing when it was broken off is not known
         raise
-
-
-async def _rows(cursor: psycopg.AsyncCursor[Any]) -> list[Row]:
-    return await cursor.fetchall() if cursor.description else []

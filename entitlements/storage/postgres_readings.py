@@ -17,7 +17,7 @@ from ..ledger.entries import Batch, Entry
 from ..ledger.records import Line, Record, batch_of
 from ..ledger.sealing import Secret, digests_in
 from .base import MOST_BEHIND
-from .postgres_trips import COMMIT, Row, Statement, Steps, Trip, begin_reading
+from .postgres_trips import COMMIT, Row, Statement, Steps, Trip, array_of, begin_reading
 from .rows import complete, consecutive, digests_by_customer, entries_from, knowing, readable
 
 Place: TypeAlias = tuple[int, int]
@@ -180,11 +180,11 @@ def with_secrets(records: Sequence[Record], *, erased: bool = False) -> Steps[li
 
 def secrets_of(customer: str, digests: Iterable[str], *, erased: bool = False) -> Steps[dict[str, Secret]]:
     """Return the secrets of a customer that are known, by digest."""
-    wanted = list(digests)
+    wanted = sorted(digests)
     if not wanted:
         return {}
     asked = (_ERASED, _SECRETS) if erased else (_SECRETS,)
-    found = yield Trip([(sql, (customer, wanted)) for sql in asked])
+    found = yield Trip([(sql, (customer, array_of(wanted))) for sql in asked])
     return {digest: Secret(salt, text, number) for rows in found for digest, salt, text, number in rows}
 
 

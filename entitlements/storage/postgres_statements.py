@@ -293,7 +293,7 @@ def _record(record: Record) -> list[Statement]:
     if len(lines) == 1:
         statements: list[Statement] = [(_ADD_BATCH_OF_ONE, (*batch, *lines[0][2:]))]
     else:
-        statements = [(_ADD_BATCH, batch), (_ADD_ENTRIES, (customer, *map(list, zip(*lines, strict=True))))]
+        statements = [(_ADD_BATCH, batch), (_ADD_ENTRIES, (customer, *map(array_of, zip(*lines, strict=True))))]
     return statements + [(_SEAL, (customer, sealed, *secret)) for sealed, secret in secrets.items()]
 
 

@@ -17,7 +17,7 @@ import attrs
 R = TypeVar("R")
 
 Row: TypeAlias = tuple[Any, ...]
-Statement: TypeAlias = tuple[str, Sequence[Any]]
+Statement: TypeAlias = tuple[str, Sequence["str | int | None"]]
 """SQL in which `{schema}` stands for the schema and `$1` for a value, and the values."""
 
 
@@ -87,9 +87,9 @@ def within(statement: Statement) -> Statement | None:
     return None if text in {_BEGIN_WRITING[0], _BEGIN_READING[0], _SETTINGS, COMMIT[0]} else statement
 
 
-def array_of(values: Iterable[int | str]) -> str:
+def array_of(values: Iterable[int | str | None]) -> str:
     """Return an array as PostgreSQL reads it."""
-    return f"{{{','.join([_quoted(value) if isinstance(value, str) else str(value) for value in values])}}}"
+    return f"{{{','.join([_quoted(value) if isinstance(value, str) else _plain(value) for value in values])}}}"
 
 
 def lock_of(schema: str, name: str, kind: Literal["customer", "migration"] = "customer") -> int:
@@ -101,6 +101,10 @@ def lock_of(schema: str, name: str, kind: Literal["customer", "migration"] = "cu
 def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+def _plain(number: int | None) -> str:
+    return "NULL" if number is None else str(number)
 
 
 def _milliseconds(wait: float) -> tuple[str, str]:
