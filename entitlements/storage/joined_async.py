@@ -53,19 +53,20 @@ class AsyncJoinedPostgres:
 
     async def state(self, customer: str, reads: Reads) -> State:
         """Return the head as the host's transaction sees it, and the counters `reads` names."""
-        return await self._run(looking(Heads(), customer, reads))
+        lock = None if customer.startswith("$") else customer  # what all share is one row, and read at once
+        return await self._run(looking(Heads(), customer, reads), lock)
 
     async def entries(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
         """Return entries in order of seq, those not committed yet among them."""
-        return await self._run(readings.reading_entries(customer, bounded(after), bounded(limit)))
+        return await self._run(readings.reading_entries(customer, bounded(after), bounded(limit)), customer)
 
     async def batches(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Batch]:
         """Return whole batches in order of number, those not committed yet among them."""
-        return await self._run(readings.reading_batches(customer, bounded(after), bounded(limit)))
+        return await self._run(readings.reading_batches(customer, bounded(after), bounded(limit)), customer)
 
     async def batch(self, customer: str, key: str) -> Batch | None:
         """Return the batch of a key, None where there is none."""
-        return await self._run(readings.reading_batch(customer, key))
+        return await self._run(readings.reading_batch(customer, key), customer)
 
     async def customers(self, *, after: str | None = None, limit: int = 1000) -> Sequence[str]:
         """Return customer ids in order, those after `after`."""
@@ -74,7 +75,7 @@ class AsyncJoinedPostgres:
     @asynccontextmanager
     async def kept(self, customer: str) -> AsyncIterator[Kept]:
         """Show all that is kept of a customer, for an audit: read already."""
-        yield await self._run(auditing_at_once(customer))
+        yield await self._run(auditing_at_once(customer), customer)
 
     async def flaws(self) -> Sequence[str]:
         """Return what is wrong with the schema as a whole."""
@@ -95,11 +96,11 @@ class AsyncJoinedPostgres:
     async def close(self) -> None:
         """Do nothing: the connection is the host's."""
 
-    async def _run(self, steps: Steps[R]) -> R:
-        return await seen_through(self._taken(check_open(self._host()), steps))
+    async def _run(self, steps: Steps[R], customer: str | None = None) -> R:
+        taken = inside(steps, self._schema, self._write_timeout, customer)
+        return await seen_through(self._taken(check_open(self._host()), taken))
 
-    async def _taken(self, connection: psycopg.AsyncConnection[Any], steps: Steps[R]) -> R:
-        taken = inside(steps, self._schema, self._write_timeout)
+    async def _taken(self, connection: psycopg.AsyncConnection[Any], taken: Steps[R]) -> R:
         try:
             trip = next(taken)
             while True:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final, TypeVar
 
 from ..errors import StorageError
-from .postgres_trips import Row, Statement, Steps, Trip, within
+from .postgres_trips import Row, Statement, Steps, Trip, lock_of, locking, within
 
 R = TypeVar("R")
 
@@ -22,9 +22,11 @@ _LOOK: Final = """
 _PATIENCE: Final = "SELECT set_config('lock_timeout', $1, true)"
 
 
-def inside(steps: Steps[R], schema: str, wait: float) -> Steps[R]:
+def inside(steps: Steps[R], schema: str, wait: float, customer: str | None = None) -> Steps[R]:
     """Take a procedure inside a transaction that is open already, waiting for a lock `wait` seconds at most.
 
+    Where it is about a customer, that one's lock is taken first, and held until the host commits: at READ
+    COMMITTED every statement sees another instant, but with the lock nobody else writes between them.
     Raises ValueError at another isolation level than READ COMMITTED, StorageError where the tables are
     not there.
     """
@@ -33,6 +35,8 @@ def inside(steps: Steps[R], schema: str, wait: float) -> Steps[R]:
     _check_tables(schema, has_tables)
     yield Trip([_SAVEPOINT, _patience(f"{max(1, int(wait * 1000))}ms")])
     try:
+        if customer is not None:
+            yield Trip([locking(lock_of(schema, customer))])
         result = yield from _inner(steps)
     except BaseException:
         yield Trip([_UNDO, _RELEASE, _patience(lock_timeout)])

@@ -63,6 +63,11 @@ def begin_writing(locks: Iterable[int], wait: float) -> list[Statement]:
     return [_BEGIN_WRITING, (_LOCK, (array_of(sorted({*locks})), longest, patience))]
 
 
+def locking(lock: int) -> Statement:
+    """Return what takes a lock in a transaction that is open already."""
+    return _LOCK_ONLY, (array_of([lock]),)
+
+
 def begin_changing(wait: float) -> list[Statement]:
     """Return what begins a transaction that makes tables, which may not be there yet."""
     patience, longest = _milliseconds(wait)

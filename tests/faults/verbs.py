@@ -4,7 +4,7 @@ import json
 import os
 from datetime import UTC, datetime, timedelta
 
-from entitlements import Catalog, Entitlements
+from entitlements import Catalog, Entitlements, Request
 from entitlements.errors import EntitlementsError, OutcomeUnknown
 from entitlements.testing import FrozenClock
 
@@ -35,6 +35,9 @@ VERBS = {
     "override": lambda ent: ent.override("acme", "calls", 7, reason="because", key="k"),
     "remove_override": lambda ent: ent.remove_override("acme", "sso", key="k"),
     "consume": lambda ent: ent.consume("acme", "calls", 3, key="k"),
+    "consume_many": lambda ent: ent.consume_many(
+        [Request("acme", "calls", 3, key="k"), Request("new", "calls", 4, key="k")]
+    ),
     "record": lambda ent: ent.record("acme", "calls", 3, key="k"),
     "free": lambda ent: ent.free("acme", "calls", 2, key="k"),
     "reset_usage": lambda ent: ent.reset_usage("acme", "calls", key="k"),

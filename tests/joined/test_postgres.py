@@ -136,6 +136,30 @@ def test_the_customers_lock_is_held_until_the_host_commits(ent, app):
     assert [answer.code for answer in answers] == ["limit_reached"]
 
 
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda joined: joined.check("acme", "orders"),
+        lambda joined: joined.balance("acme", "ai"),
+        lambda joined: joined.snapshot("acme").etag,
+        lambda joined: joined.entries("acme"),
+        lambda joined: joined.verify("acme"),
+    ],
+)
+def test_what_is_read_inside_is_of_one_instant_and_stands_until_the_host_commits(ent, app, look):
+    """Statements at READ COMMITTED see what is committed between them; so nobody else may write."""
+    ent.consume("acme", "orders", 1, key="k1")
+    writing = threading.Thread(target=lambda: ent.consume("acme", "orders", 2, key="k2"))
+    with app.transaction():
+        first = look(ent.joined(app))
+        writing.start()
+        writing.join(0.2)
+        assert writing.is_alive()
+        assert str(look(ent.joined(app))) == str(first)
+    writing.join()
+    assert ent.check("acme", "orders", at=None).used == 3
+
+
 def test_a_lock_not_had_in_time_is_unavailable_and_the_host_goes_on_with_its_own_patience(
     ent, app, postgres_url, monkeypatch
 ):

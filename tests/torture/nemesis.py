@@ -97,8 +97,7 @@ class Nemesis:
         try:
             tracer.wait(timeout=self.draw.uniform(0.3, 1.5))
         except subprocess.TimeoutExpired:
-            tracer.terminate()  # it lets go of the worker
-            tracer.wait(timeout=10)
+            let_go(tracer)
 
     def disk_full(self):
         """Fill the disk that the database is on, and give the room back later."""
@@ -192,6 +191,16 @@ def possible(where):
     else:
         complain("no disk can be filled: mounting a tmpfs needs root")
     return groups
+
+
+def let_go(tracer):
+    """End a tracer, so that it lets go of the worker; one that hangs on a worker that was killed is killed itself."""
+    tracer.terminate()
+    try:
+        tracer.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        tracer.kill()
+        tracer.wait()
 
 
 def complain(what):
