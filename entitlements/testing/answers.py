@@ -36,7 +36,7 @@ _SAYS: Final[dict[str, tuple[Mode, ...]]] = {
 
 _used = st.integers(0, 99)
 _requested = st.integers(0, 9)
-_known = st.integers(0, 9).map(bool)
+_known = st.integers(0, 15).map(bool)
 
 
 def decisions(catalog: Catalog | None = None) -> SearchStrategy[Decision]:
@@ -45,7 +45,7 @@ def decisions(catalog: Catalog | None = None) -> SearchStrategy[Decision]:
 
 
 def _decisions(catalog: Catalog) -> SearchStrategy[Decision]:
-    asked = st.sampled_from([*sorted(catalog.features) * 4, "no such feature"])
+    asked = st.sampled_from([*sorted(catalog.features) * 8, "no such feature"])
     return _decided(catalog, facts(catalog), asked)
 
 

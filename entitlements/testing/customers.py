@@ -62,15 +62,17 @@ _SHAPES: Final = (
     Shape("seats", "metered"),
     Shape("tier", "config", prefer=("gold", "silver")),
 )
-_BEGAN: Final = (-1, -8, -20, 0, 3)
-_LASTS: Final = (None, None, 1, 5, 20, 30)
+_SPANS: Final[Sequence[Span]] = [
+    (AT + began * _STEP, None if lasts is None else AT + (began + lasts) * _STEP)
+    for began in (-1, -8, -20, 0, 3)
+    for lasts in (None, None, 1, 5, 20, 30)
+]
 _DEPLETIONS: Final[Sequence[tuple[Depletion, int | None]]] = (
     ("hard", None), ("hard", None), ("partial", None), ("soft", None), ("soft", 0), ("soft", 5),
 )  # fmt: skip
 
-_spans = st.sampled_from(
-    [(AT + b * _STEP, None if n is None else AT + (b + n) * _STEP) for b in _BEGAN for n in _LASTS]
-)
+_spans = st.sampled_from(_SPANS)
+_tried = st.sampled_from([*_SPANS, *[span for span in _SPANS if span[1] is not None and span[1] <= AT] * 3])
 _instants = st.integers(-120, 120).map(lambda steps: AT + steps * _STEP)
 _statuses = st.sampled_from(["active", "active", "active", "past_due", "paused"])
 _zones = st.sampled_from(["UTC", "UTC", "Asia/Kathmandu", "America/New_York"])
@@ -117,7 +119,7 @@ def subscriptions(catalog: Catalog | None = None) -> SearchStrategy[Subscription
 
 
 def trials(catalog: Catalog | None = None) -> SearchStrategy[Trial]:
-    """Return trials of the plans of the catalog, or of "pro" and "free"."""
+    """Return trials of the plans of the catalog, or of "pro" and "free"; many have ended."""
     return _trials(_offered(_plans(catalog)))
 
 
@@ -262,7 +264,7 @@ def _subscription(named: tuple[str, str], span: Span, status: Any, anchor: datet
 
 @lru_cache(maxsize=64)
 def _trials(plans: tuple[tuple[str, str], ...]) -> SearchStrategy[Trial]:
-    return st.tuples(st.sampled_from(plans), _spans).map(lambda drawn: Trial(drawn[0][0], *drawn[1]))
+    return st.tuples(st.sampled_from(plans), _tried).map(lambda drawn: Trial(drawn[0][0], *drawn[1]))
 
 
 @lru_cache(maxsize=64)

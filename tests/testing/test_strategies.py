@@ -22,7 +22,7 @@ from entitlements.testing import FrozenClock, strategies
 from entitlements.testing.strategies import AT, catalogs, decisions, facts, grants, instants
 
 QUICK = settings(max_examples=60, deadline=None)
-FINDING = settings(max_examples=1000, database=None, phases=[Phase.generate], deadline=None)
+FINDING = settings(max_examples=3000, database=None, phases=[Phase.generate], deadline=None)
 SHOP = Catalog.load(
     {
         "features": {
