@@ -9,7 +9,7 @@ demo: $(DEMO)/installed
 	@$(DEMO)/bin/entitlements demo
 
 test: lint types
-	$(VENV)/bin/python -m pytest --cov --cov-report=term
+	$(VENV)/bin/python -m pytest -n 2 --dist worksteal --cov --cov-report=term
 
 mutants: $(VENV)/installed
 	$(VENV)/bin/python tests/credits/mutants.py

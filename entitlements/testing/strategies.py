@@ -8,12 +8,14 @@
 
 `catalog_documents()` gives the same as mappings in the file format, before they are loaded. What takes
 a catalog draws what that catalog offers; the simplest of all comes first, so that examples shrink well.
+What does not depend on a draw is built once, for building a strategy takes longer than drawing from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from itertools import permutations
 from typing import Any, Final, TypeAlias
 
 from hypothesis import strategies as st
@@ -22,10 +24,10 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from ..catalog.checking_values import BURN_KEYS
 from ..catalog.loading import load
 from ..catalog.model import Catalog
+from .answers import decisions
 from .customers import (
     AT,
     blocks,
-    decisions,
     facts,
     grants,
     held_addons,
@@ -69,6 +71,8 @@ _ODD_KEYS: Final = ("no", "y", "1", "1e6", "12:30", "a.b", "~", "<<", "Größe",
 _EVERY: Final = ("hour", "day", "week", "month", "quarter", "year")
 _ALIGN: Final = ("anniversary", "calendar", "first_use")
 
+_told = st.booleans()
+
 
 @cache
 def keys() -> SearchStrategy[str]:
@@ -106,44 +110,75 @@ def catalog_documents(draw: Draw) -> Document:
     features = draw(_entries(_feature()))
     credits_ = draw(_entries(_credit()))
     products = draw(_entries(_described()))
-    plans = _grown(draw, lambda earlier: _plan(features, credits_, sorted(products), earlier))
-    addons = _grown(draw, lambda earlier: _addon(features, sorted(plans), earlier))
+    plans = _grown(draw, 4, lambda earlier: _plan(draw, features, credits_, sorted(products), earlier))
+    addons = _grown(draw, 4, lambda earlier: _addon(draw, features, sorted(plans), earlier))
     document: Document = {
         "features": features,
         "credits": credits_,
         "products": products,
         "plans": plans,
         "addons": addons,
-        "promotions": draw(_entries(_promotion(features))),
+        "promotions": _grown(draw, 3, lambda _: _promotion(draw, features)),
         "rates": _rates(draw, features, sorted(credits_)),
     }
-    if plans:
-        document |= draw(_options(default_plan=st.sampled_from(sorted(plans)), version=st.just(1)))
+    if draw(_told) and plans:
+        document["default_plan"] = _one_of(draw, sorted(plans))
+    if draw(_told) and plans:
+        document["version"] = 1
     return document
 
 
-def _entries(values: SearchStrategy[Any], most: int = 3) -> SearchStrategy[Document]:
-    return st.dictionaries(keys(), values, max_size=most)
+@cache
+def _entries(values: SearchStrategy[Any]) -> SearchStrategy[Document]:
+    return st.dictionaries(keys(), values, max_size=3)
 
 
-def _options(**values: SearchStrategy[Any]) -> SearchStrategy[Document]:
-    return st.fixed_dictionaries({}, optional=values)
+@st.composite
+def _options(draw: Draw, /, **values: SearchStrategy[Any]) -> Document:
+    return {name: draw(value) for name, value in values.items() if draw(_told)}
 
 
-def _grown(draw: Draw, entry: Callable[[list[str]], SearchStrategy[Document]]) -> Document:
+@cache
+def _names(most: int) -> SearchStrategy[list[str]]:
+    return st.lists(keys(), max_size=most, unique=True)
+
+
+def _grown(draw: Draw, most: int, entry: Callable[[list[str]], Document]) -> Document:
     grown: Document = {}
-    for key in draw(st.lists(keys(), max_size=4, unique=True)):
-        grown[key] = draw(entry(sorted(grown)))
+    for key in draw(_names(most)):
+        grown[key] = entry(sorted(grown))
     return grown
 
 
-def _some_of(names: Iterable[str]) -> SearchStrategy[list[str]]:
-    choices = sorted(names)
-    return st.lists(st.sampled_from(choices), unique=True, max_size=3) if choices else st.just([])
+@cache
+def _positions(count: int, most: int) -> SearchStrategy[tuple[int, ...]]:
+    """Return up to so many different positions in a list, in any order."""
+    return st.sampled_from([some for size in range(most + 1) for some in permutations(range(count), size)])
+
+
+def _some_of(draw: Draw, names: Sequence[str]) -> list[str]:
+    return [names[position] for position in draw(_positions(len(names), 3))]
+
+
+def _one_of(draw: Draw, names: Sequence[Any]) -> Any:
+    return names[draw(_below(len(names)))]
+
+
+@cache
+def _below(count: int) -> SearchStrategy[int]:
+    return st.integers(0, count - 1)
 
 
 def _described(**values: SearchStrategy[Any]) -> SearchStrategy[Document]:
-    return _options(title=texts(), description=texts(), metadata=_metadata(), **values)
+    return st.builds(lambda told, rest: {**told, **rest}, _descriptions(), _options(**values))
+
+
+@cache
+def _descriptions() -> SearchStrategy[Document]:
+    told = {"title": texts(), "description": texts(), "metadata": _metadata()}
+    return st.one_of(
+        st.just({}), *(st.fixed_dictionaries({name: value}) for name, value in told.items()), _options(**told)
+    )
 
 
 @cache
@@ -160,15 +195,14 @@ def _durations(least: int = 0) -> SearchStrategy[str]:
 
 @cache
 def _periods() -> SearchStrategy[Any]:
-    full = st.fixed_dictionaries(
-        {"every": st.sampled_from(_EVERY)}, optional={"count": st.integers(1, 12), "align": st.sampled_from(_ALIGN)}
-    )
+    full = st.builds(lambda every, more: {"every": every, **more}, st.sampled_from(_EVERY),
+                     _options(count=st.integers(1, 12), align=st.sampled_from(_ALIGN)))  # fmt: skip
     return st.one_of(st.sampled_from(_EVERY), full)
 
 
 @cache
 def _feature() -> SearchStrategy[Document]:
-    return st.one_of(_typed("boolean"), _metered(), _metered(), _config())
+    return st.one_of(_typed("boolean"), _metered(), _metered(), *(_config(kind) for kind in _CONFIG))
 
 
 def _typed(kind: str, **values: SearchStrategy[Any]) -> SearchStrategy[Document]:
@@ -188,14 +222,15 @@ def _metered() -> SearchStrategy[Document]:
     )
 
 
-@st.composite
-def _config(draw: Draw) -> Document:
-    kind = draw(st.sampled_from(["integer", "decimal", "text", "list", "boolean"]))
-    prefer = st.lists(_config_values(kind), min_size=1, max_size=3, unique_by=str)
+def _config(kind: str) -> SearchStrategy[Document]:
+    prefer: SearchStrategy[Any] = st.lists(_config_values(kind), min_size=1, max_size=3, unique_by=str)
     if kind in {"integer", "decimal", "boolean"}:
         prefer = st.one_of(st.sampled_from(["max", "min"]), prefer)
-    options = {} if kind == "list" else {"prefer": prefer}
-    return draw(_typed("config", **options)) | {"value": kind}
+    typed = _typed("config", **({} if kind == "list" else {"prefer": prefer}))
+    return typed.map(lambda entry: {**entry, "value": kind})
+
+
+_CONFIG: Final = ("integer", "decimal", "text", "list", "boolean")
 
 
 @cache
@@ -222,105 +257,138 @@ def _credit() -> SearchStrategy[Document]:
     return st.one_of(firm, soft)
 
 
-def _entitlements(features: Document, *modes: str) -> SearchStrategy[Document]:
-    each = {key: _entitlement(feature, modes) for key, feature in features.items()}
-    return st.fixed_dictionaries({}, optional=each)
+def _entitlements(draw: Draw, features: Document, *modes: str) -> Document:
+    return {key: _entitlement(draw, feature, modes) for key, feature in features.items() if draw(_told)}
 
 
-def _entitlement(feature: Document, modes: tuple[str, ...]) -> SearchStrategy[Any]:
+def _entitlement(draw: Draw, feature: Document, modes: tuple[str, ...]) -> Any:
     if feature["type"] == "metered":
-        return st.one_of(_bounds(feature), _limit_forms(feature, modes))
-    if feature["type"] == "boolean":
-        values: SearchStrategy[Any] = st.booleans()
-    elif isinstance(feature.get("prefer"), list):
-        values = st.sampled_from(feature["prefer"])
+        return draw(_bounds(feature.get("scale", 0))) if draw(_told) else _limit_forms(draw, feature, modes)
+    if isinstance(feature.get("prefer"), list):
+        value = _one_of(draw, feature["prefer"])
     else:
-        values = _config_values(feature["value"])
-    plain = st.sampled_from([mode for mode in modes if mode != "add"])
-    return st.one_of(values, st.fixed_dictionaries({"value": values}, optional={"mode": plain}))
+        value = draw(_config_values(feature.get("value", "boolean")))
+    if draw(_told):
+        return value
+    mode = [mode for mode in modes if mode != "add"]
+    return {"value": value, "mode": _one_of(draw, mode)} if draw(_told) else {"value": value}
 
 
-def _bounds(feature: Document) -> SearchStrategy[Any]:
-    return st.one_of(st.just("unlimited"), amounts(feature.get("scale", 0)))
+@cache
+def _bounds(scale: int) -> SearchStrategy[Any]:
+    return st.one_of(st.just("unlimited"), amounts(scale))
 
 
-@st.composite
 def _limit_forms(draw: Draw, feature: Document, modes: tuple[str, ...]) -> Document:
-    mode = draw(_options(mode=st.sampled_from(modes)))
-    resetting = feature.get("reset", "none") != "none"
-    if not resetting or draw(st.booleans()):
-        return draw(_limit(feature, _periods() if resetting else st.just("none"))) | mode
-    shapes = draw(st.lists(st.sampled_from(_EVERY), min_size=1, max_size=3, unique=True))
-    return {"limits": [draw(_limit(feature, None)) | {"reset": {"every": each, "count": 7}} for each in shapes]} | mode
+    mode = {"mode": _one_of(draw, modes)} if draw(_told) else {}
+    scale, resetting = feature.get("scale", 0), feature.get("reset", "none") != "none"
+    if not resetting or draw(_told):
+        reset = draw(_options(reset=_periods() if resetting else st.just("none")))
+        return _limit(draw, scale) | reset | mode
+    shapes = draw(_positions(len(_EVERY), 3)) or (0,)
+    return {"limits": [_limit(draw, scale) | {"reset": {"every": _EVERY[each], "count": 7}} for each in shapes]} | mode
 
 
-@st.composite
-def _limit(draw: Draw, feature: Document, periods: SearchStrategy[Any] | None) -> Document:
-    limit: Document = {"limit": draw(_bounds(feature))}
-    if periods is not None:
-        limit |= draw(_options(reset=periods))
-    limit |= draw(_options(depletion=st.sampled_from(["hard", "partial", "soft"])))
-    if limit.get("depletion") == "soft" and isinstance(limit["limit"], int) and draw(st.booleans()):
-        limit["ceiling"] = limit["limit"] + draw(st.integers(0, 99))
+def _limit(draw: Draw, scale: int) -> Document:
+    limit: Document = {"limit": draw(_bounds(scale))}
+    limit |= draw(_depletions())
+    if limit.get("depletion") == "soft" and isinstance(limit["limit"], int) and draw(_told):
+        limit["ceiling"] = limit["limit"] + draw(_below(100))
     return limit
 
 
-def _plan(features: Document, credits_: Document, products: list[str], earlier: list[str]) -> SearchStrategy[Document]:
-    parents: SearchStrategy[Any] = _some_of(earlier)
-    if earlier:
-        parents = st.one_of(st.sampled_from(earlier), parents)
-    granted = {key: _plan_credit(credit) for key, credit in credits_.items()}
+@cache
+def _depletions() -> SearchStrategy[Document]:
+    return _options(depletion=st.sampled_from(["hard", "partial", "soft"]))
+
+
+def _plan(draw: Draw, features: Document, credits_: Document, products: list[str], earlier: list[str]) -> Document:
+    plan = draw(_plan_terms())
+    if draw(_told):
+        plan["extends"] = _one_of(draw, earlier) if draw(_told) and earlier else _some_of(draw, earlier)
+    if draw(_told) and products:
+        plan["product"] = _one_of(draw, products)
+    if draw(_told):
+        plan["entitlements"] = _entitlements(draw, features, "grant", "set")
+        plan["credits"] = {
+            key: draw(_plan_credit(credit.get("scale", 0))) for key, credit in credits_.items() if draw(_told)
+        }
+    return plan
+
+
+@cache
+def _plan_terms() -> SearchStrategy[Document]:
     return _described(
-        extends=parents,
         version=st.sampled_from(["latest", "pinned"]),
         price=st.one_of(st.integers(0, 999), texts()),
         trial=st.fixed_dictionaries({"days": st.integers(1, 60)}),
-        entitlements=_entitlements(features, "grant", "set"),
-        credits=st.fixed_dictionaries({}, optional=granted),
-        **({"product": st.sampled_from(products)} if products else {}),
     )
 
 
-def _plan_credit(credit: Document) -> SearchStrategy[Document]:
+@cache
+def _plan_credit(scale: int) -> SearchStrategy[Document]:
     rollover = _options(
-        max=amounts(credit.get("scale", 0)),
+        max=amounts(scale),
         fraction=st.sampled_from([0, 1, "0.5", "0.125"]),
         expires_after=_durations(1),
         times=st.integers(1, 9),
     )
-    return st.fixed_dictionaries(
-        {"grant": st.integers(1, 10**6), "every": st.sampled_from(_EVERY[1:])},
-        optional={
-            "count": st.integers(1, 12),
-            "category": st.sampled_from(["paid", "promotional"]),
-            "priority": st.integers(0, 100),
-            "cost_basis": st.sampled_from([0, 9, "9.00", "0.001"]),
-            "rollover": rollover,
-        },
+    needed = st.fixed_dictionaries({"grant": st.integers(1, 10**6), "every": st.sampled_from(_EVERY[1:])})
+    more = _options(
+        count=st.integers(1, 12),
+        category=st.sampled_from(["paid", "promotional"]),
+        priority=st.integers(0, 100),
+        cost_basis=st.sampled_from([0, 9, "9.00", "0.001"]),
+        rollover=rollover,
     )
+    return st.builds(lambda one, other: {**one, **other}, needed, more)
 
 
-def _addon(features: Document, plans: list[str], earlier: list[str]) -> SearchStrategy[Document]:
-    verbs = st.sampled_from(["requires", "excludes"])
-    related = st.builds(lambda verb, names: {verb: names}, verbs, _some_of(earlier))
-    rest = _described(plans=_some_of(plans), price=texts(), entitlements=_entitlements(features, "grant", "add"))
-    return st.builds(lambda one, other: {**one, **other}, rest, related)
+def _addon(draw: Draw, features: Document, plans: list[str], earlier: list[str]) -> Document:
+    addon = draw(_addon_terms())
+    if draw(_told):
+        addon["plans"] = _some_of(draw, plans)
+    if draw(_told):
+        addon["entitlements"] = _entitlements(draw, features, "grant", "add")
+    addon[_one_of(draw, ("requires", "excludes"))] = _some_of(draw, earlier)
+    return addon
 
 
-def _promotion(features: Document) -> SearchStrategy[Document]:
-    return _described(days=st.integers(1, 90), entitlements=_entitlements(features, "grant"))
+@cache
+def _addon_terms() -> SearchStrategy[Document]:
+    return _described(price=texts())
+
+
+def _promotion(draw: Draw, features: Document) -> Document:
+    promotion = draw(_promotion_terms())
+    if draw(_told):
+        promotion["entitlements"] = _entitlements(draw, features, "grant")
+    return promotion
+
+
+@cache
+def _promotion_terms() -> SearchStrategy[Document]:
+    return _described(days=st.integers(1, 90))
 
 
 def _rates(draw: Draw, features: Document, credits_: list[str]) -> Document:
     metered = [key for key, feature in features.items() if feature["type"] == "metered"]
-    return {key: draw(_rate(credits_)) for key in draw(_some_of(metered))} if credits_ else {}
+    return {key: _rate(draw, credits_) for key in metered if draw(_told)} if credits_ else {}
 
 
-@st.composite
+@cache
+def _prices() -> SearchStrategy[Any]:
+    return st.one_of(st.integers(0, 99), st.sampled_from(["1.5", "0.0001", "4.00"]))
+
+
 def _rate(draw: Draw, credits_: list[str]) -> Document:
-    prices = st.one_of(st.integers(0, 99), st.sampled_from(["1.5", "0.0001", "4.00"]))
-    models = draw(st.lists(keys().filter(lambda key: key != "price"), max_size=3, unique=True))
-    cases = [{"model": model, "price": draw(prices)} for model in models]
-    cases += [{"model": model, "kind": "input", "price": draw(prices)} for model in models if draw(st.booleans())]
-    rate: Document = {"credit": draw(st.sampled_from(credits_)), "price": draw(prices), "when": cases}
-    return rate | draw(_options(per=st.sampled_from([1, 1000, "0.5"])))
+    models = [model for model in draw(_names(3)) if model != "price"]
+    cases = [{"model": model, "price": draw(_prices())} for model in models]
+    cases += [{"model": model, "kind": "input", "price": draw(_prices())} for model in models if draw(_told)]
+    rate: Document = {"credit": _one_of(draw, credits_), "price": draw(_prices()), "when": cases}
+    return rate | draw(_per())
+
+
+@cache
+def _per() -> SearchStrategy[Document]:
+    return _options(per=st.sampled_from([1, 1000, "0.5"]))

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from entitlements import Block, Catalog, Decision, Entitlements, Entry, Unlimited
@@ -21,8 +21,8 @@ from entitlements.resolution import resolve
 from entitlements.testing import FrozenClock, strategies
 from entitlements.testing.strategies import AT, catalogs, decisions, facts, grants, instants
 
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-FINDING = settings(max_examples=1000, database=None, phases=[Phase.generate, Phase.shrink], deadline=None)
+QUICK = settings(max_examples=60, deadline=None)
+FINDING = settings(max_examples=3000, database=None, phases=[Phase.generate], deadline=None)
 SHOP = Catalog.load(
     {
         "features": {
@@ -42,8 +42,14 @@ SHOP = Catalog.load(
 
 
 def found(strategy: st.SearchStrategy[Any], condition: Callable[[Any], object]) -> Any:
-    """The simplest that meets the condition; NoSuchExample where there is none to be had."""
+    """The first drawn that meets the condition; NoSuchExample where there is none to be had."""
     return find(strategy, lambda value: bool(condition(value)), settings=FINDING)
+
+
+def simplest(strategy: st.SearchStrategy[Any], condition: Callable[[Any], object]) -> Any:
+    """The simplest that meets the condition, as Hypothesis would show it."""
+    shrinking = settings(FINDING, phases=[Phase.generate, Phase.shrink])
+    return find(strategy, lambda value: bool(condition(value)), settings=shrinking)
 
 
 # Valid
@@ -145,7 +151,7 @@ CASES: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], object]]] = {
     "two windows at once": (strategies.windows(), lambda window: window.start < AT < window.end),
 }  # fmt: skip
 CODES = ("ok", "unknown_feature", "unknown_customer", "denied_by_override", "no_active_subscription", "trial_ended",
-         "not_in_plan", "limit_reached")  # fmt: skip
+         "not_in_plan", "value_not_allowed", "limit_reached")  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -159,36 +165,61 @@ def test_a_decision_of_every_code_that_a_check_can_have_is_drawn(code: str) -> N
     assert found(decisions(SHOP), lambda decision: decision.code == code).code == code
 
 
-@pytest.mark.parametrize("wanted", ["unlimited", "soft", "upgrade", "stale"])
+@pytest.mark.parametrize("code", CODES)
+def test_a_decision_of_every_code_is_drawn_without_a_catalog_too(code: str) -> None:
+    assert found(decisions(), lambda decision: decision.code == code).code == code
+
+
+ANSWERS: dict[str, Callable[[Decision], object]] = {
+    "unlimited": lambda decision: decision.unlimited,
+    "soft": lambda decision: decision.soft,
+    "an upgrade": lambda decision: decision.upgrade,
+    "a throttle": lambda decision: decision.outcome == "throttle",
+    "a ceiling": lambda decision: decision.ceiling is not None,
+    "a fraction": lambda decision: isinstance(decision.limit, Decimal) and decision.limit % 1,
+    "a value": lambda decision: decision.value not in {None, True, False},
+    "several limits": lambda decision: any(len(each.limits) > 1 for each in decision.allowances),
+    "several allowances": lambda decision: len(decision.allowances) > 1,
+    "an add-on": lambda decision: decision.source == "add-on:extra",
+}
+
+
+@pytest.mark.parametrize("wanted", ANSWERS)
 def test_decisions_differ_in_more_than_their_code(wanted: str) -> None:
-    if wanted == "stale":  # what was drawn was decided, not remembered
-        assert not found(decisions(SHOP), lambda decision: decision.allowed).stale
-    else:
-        assert getattr(found(decisions(SHOP), lambda decision: getattr(decision, wanted)), wanted)
+    decision = found(decisions(), ANSWERS[wanted])
+    assert ANSWERS[wanted](decision)
+    assert not decision.stale, "what was drawn was decided, not remembered"
+
+
+def test_what_is_drawn_for_one_catalog_is_built_once() -> None:
+    again = Catalog.load(SHOP.document)
+    for strategy in (facts, strategies.overrides, strategies.subscriptions, strategies.trials):
+        assert strategy(SHOP) is strategy(again)
+        assert strategy() is strategy()
 
 
 # Simple
 
 
 def test_what_fails_for_any_customer_fails_for_one_with_nothing() -> None:
-    assert found(facts(SHOP), lambda held: True) == Facts()
-    assert found(instants(), lambda at: True) == AT
+    assert simplest(facts(SHOP), lambda held: True) == Facts()
+    assert simplest(instants(), lambda at: True) == AT
 
 
 def test_a_failure_about_one_fact_shrinks_to_that_fact() -> None:
-    held = found(facts(SHOP), lambda held: held.trials)
+    held = simplest(facts(SHOP), lambda held: held.trials)
     assert attrs.evolve(held, trials=()) == Facts()
     (trial,) = held.trials
     assert (trial.plan, trial.until) == ("free", None)
 
 
 def test_a_failure_about_an_amount_shrinks_to_the_smallest_grant_that_has_it() -> None:
-    grant = found(grants(SHOP), lambda grant: grant["credit"] == "plain" and int(grant["amount"]) > 1000)
+    grant = simplest(grants(SHOP), lambda grant: grant["credit"] == "plain" and int(grant["amount"]) > 1000)
     assert grant == {"credit": "plain", "amount": 1001}
 
 
 def test_a_failure_about_plans_shrinks_to_a_catalog_of_little_else() -> None:
-    catalog = found(catalogs(), lambda catalog: len(catalog.plans) == 2)
+    catalog = simplest(catalogs(), lambda catalog: len(catalog.plans) == 2)
     sections = ("features", "credits", "addons", "promotions", "rates")
     assert {section: dict(getattr(catalog, section)) for section in sections} == {section: {} for section in sections}
 
