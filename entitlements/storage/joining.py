@@ -21,6 +21,7 @@ def join(connection: object, storage: Any) -> Storage:
     """
     host = partial(host_of, connection)
     kind = host().kind
+    _check_kind(kind, storage)
     if kind == "sqlite":
         from .joined_sqlite import JoinedSQLite  # noqa: PLC0415
 
@@ -43,6 +44,15 @@ def join_async(connection: object, storage: Any) -> Storage | AsyncStorage:
         raise TypeError("this connection blocks, and the engine is awaited; join an AsyncConnection of psycopg")
     if kind == "sqlite":
         return join(connection, storage)
+    _check_kind(kind, storage)
     from .joined_async import AsyncJoinedPostgres  # noqa: PLC0415
 
     return AsyncJoinedPostgres(host, schema=getattr(storage, "schema", SCHEMA), write_timeout=PATIENCE)
+
+
+def _check_kind(kind: str, storage: Any) -> None:
+    """Raise ValueError where the engine is known to keep its logs in a database of the other kind."""
+    if kind == "sqlite" and hasattr(storage, "schema"):
+        raise ValueError("the logs are in PostgreSQL, and this is a connection to an SQLite file")
+    if kind != "sqlite" and hasattr(storage, "path"):
+        raise ValueError(f"the logs are in the SQLite file {storage.path}, and this is a connection to PostgreSQL")

