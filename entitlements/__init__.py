@@ -9,9 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .aio.engine import AsyncEntitlements
+    from .aio.holds import AsyncHold
     from .amounts import UNLIMITED, Unlimited
     from .balances import Balance
     from .catalog.model import Catalog
+    from .consuming import Request
     from .decisions import Allowance, Decision, Receipt
     from .engine import Entitlements
     from .errors import (
@@ -53,9 +56,12 @@ if TYPE_CHECKING:
     from .snapshots import Snapshot
 
 _HOMES = {
+    "aio.engine": ("AsyncEntitlements",),
+    "aio.holds": ("AsyncHold",),
     "amounts": ("UNLIMITED", "Unlimited"),
     "balances": ("Balance",),
     "catalog.model": ("Catalog",),
+    "consuming": ("Request",),
     "decisions": ("Allowance", "Decision", "Receipt"),
     "engine": ("Entitlements",),
     "errors": (
@@ -104,6 +110,8 @@ __all__ = [
     "Allowance",
     "AlreadySubscribed",
     "AmountError",
+    "AsyncEntitlements",
+    "AsyncHold",
     "Balance",
     "Block",
     "Catalog",
@@ -123,6 +131,7 @@ __all__ = [
     "NotSubscribed",
     "OutcomeUnknown",
     "Receipt",
+    "Request",
     "Revenue",
     "Snapshot",
     "Statement",

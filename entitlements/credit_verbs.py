@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
 from .amounts import Amount
-from .balances import Balance, balance
+from .balances import Balance
 from .catalog.model import Category, Depletion
 from .decisions import Decision
-from .desk import Desk
-from .errors import UnknownCredit
+from .desk import Driven
 from .holds import Hold
+from .inquiries import balance_of, revenue_of, statement_of, sweep
 from .ledger.blocks import Block, Late
-from .ledger.entries import Batch
-from .requests import Request, identifier, request, text
+from .requests import Request, closing, given, request, voiding
 
 if TYPE_CHECKING:
     from .reports.revenue import Revenue
     from .reports.statement import Statement
 
 
-class CreditVerbs:
+class CreditVerbs(Driven):
     """What `Entitlements` does with credits. An amount is an int, a Decimal or an exact string, never a float."""
-
-    _desk: Desk
 
     def grant_credits(
         self,
@@ -57,7 +54,7 @@ class CreditVerbs:
         span = {"expires_at": expires_at, "expires_in": expires_in, "effective_at": effective_at}
         terms = {"cost_basis": cost_basis, "features": features, "scope": scope, "metadata": metadata}
         asked = request("grant_credits", customer, key, credit=credit, amount=amount, **told, **span, **terms)
-        return cast("Block", self._desk.write(asked))
+        return cast("Block", self._run(self._desk.write(asked)))
 
     def consume_credits(
         self,
@@ -75,7 +72,7 @@ class CreditVerbs:
 
         `receipt.burned` says what each block paid. Raises AmountError, IdempotencyConflict.
         """
-        told = _given(feature=feature, scope=scope, depletion=depletion, at=at)
+        told = given(feature=feature, scope=scope, depletion=depletion, at=at)
         return self._decide(request("consume_credits", customer, key, credit=credit, amount=amount, **told))
 
     def reserve_credits(
@@ -95,7 +92,7 @@ class CreditVerbs:
 
         `late` says whether settling after that is a plain "charge" or is to "refuse".
         """
-        told = _given(feature=feature, scope=scope, at=at)
+        told = given(feature=feature, scope=scope, at=at)
         asked = request("reserve_credits", customer, key, credit=credit, amount=amount, ttl=ttl, late=late, **told)
         return self._hold(asked)
 
@@ -122,11 +119,11 @@ class CreditVerbs:
         Beyond what can be paid it books all there is, closes the hold and answers falsy with `overage`.
         The same settle again replays. Raises UnknownHold, HoldClosed, HoldExpired.
         """
-        return self._close(request("settle", customer, None, hold=hold_id, amount=amount))
+        return self._decide(closing(request("settle", customer, None, hold=hold_id, amount=amount)))
 
     def release(self, customer: str, hold_id: str) -> Decision:
         """Give back all that a hold pins. Raises UnknownHold, HoldClosed where it was settled."""
-        return self._close(request("release", customer, None, hold=hold_id))
+        return self._decide(closing(request("release", customer, None, hold=hold_id)))
 
     def refund(self, customer: str, batch_key: str, amount: Amount | None = None, *, key: str | None) -> Decision:
         """Give back what a batch took, all that is left of it or an amount, to the same blocks in reverse.
@@ -134,12 +131,12 @@ class CreditVerbs:
         A hold's batch is named by the hold's id. Raises AmountError beyond what was taken, LookupError
         for a batch that took nothing.
         """
-        return self._decide(request("refund", customer, key, batch_key=batch_key, **_given(amount=amount)))
+        return self._decide(request("refund", customer, key, batch_key=batch_key, **given(amount=amount)))
 
     def void_block(self, customer: str, block_id: str) -> Block:
         """Take back what is free of a block; what was used stays used. Raises UnknownBlock."""
-        asked = request("void_block", customer, None, block=block_id)
-        return cast("Block", self._desk.write(attrs.evolve(asked, key=f"$void:{block_id}")))
+        asked = voiding(request("void_block", customer, None, block=block_id))
+        return cast("Block", self._run(self._desk.write(asked)))
 
     def balance(
         self,
@@ -156,13 +153,9 @@ class CreditVerbs:
         `at` in the past answers with what was recorded by then, so that the answer never changes.
         Raises UnknownCredit.
         """
-        told = _given(feature=feature, scope=scope, at=at)
+        told = given(feature=feature, scope=scope, at=at)
         asked = request("balance", customer, None, credit=credit, **told)
-        case = self._desk.case(asked, "", as_of=as_of)
-        if case.at < case.head.at:
-            by_then = [batch for batch in self._desk.batches(asked.customer) if batch.at <= case.at]
-            case = self._desk.case(asked, "", as_of=min(case.head.seq, _last_seq(by_then)))
-        return balance(case)
+        return self._run(balance_of(self._desk, asked, as_of))
 
     def statement(self, customer: str, credit: str, *, start: datetime, end: datetime) -> Statement:
         """Return one customer's credits of one kind in `[start, end)`, line by line, and that they add up.
@@ -170,13 +163,7 @@ class CreditVerbs:
         What falls due before `end` is in it, booked or not. Raises UnknownCredit, ValueError for an
         empty period.
         """
-        from .reports.postings import period_of  # noqa: PLC0415
-        from .reports.statement import statement  # noqa: PLC0415
-
-        during = period_of(start, end)
-        self._check_credit(credit)
-        log = self._log(identifier(customer, "customer"))
-        return statement(customer, self._desk.offering.catalog.credits[credit], log, during)
+        return self._run(statement_of(self._desk, customer, credit, start, end))
 
     def revenue(self, *, start: datetime, end: datetime, credit: str | None = None) -> Revenue:
         """Return what was sold, recognised by use, lost to expiry and is still deferred, for every block.
@@ -184,52 +171,19 @@ class CreditVerbs:
         Of all customers in `[start, end)`, in one credit or in all. A period that is over is never
         restated. Raises UnknownCredit, ValueError for an empty period.
         """
-        from .reports.postings import period_of  # noqa: PLC0415
-        from .reports.revenue import revenue  # noqa: PLC0415
-
-        during = period_of(start, end)
-        if credit is not None:
-            self._check_credit(credit)
-        logs = ((customer, self._log(customer)) for customer in self._desk.customers())
-        currencies = {key: known.currency for key, known in self._desk.offering.catalog.credits.items()}
-        return revenue(logs, during, currencies=currencies, credit=credit)
+        return self._run(revenue_of(self._desk, start, end, credit))
 
     def sweep(self, customer: str | None = None) -> int:
         """Book what fell due by time, for one customer or all, and return how many entries that was.
 
         Never needed: every read answers as if it were booked, and the next write books it.
         """
-        customers = [customer] if customer is not None else list(self._desk.customers())
-        return sum(cast("int", self._desk.write(request("sweep", each, None))) for each in customers)
-
-    def _check_credit(self, credit: str) -> None:
-        self._desk.refresh()
-        known = self._desk.offering.catalog.credits
-        if text(credit, "credit") not in known:
-            raise UnknownCredit(credit, known)
-
-    def _log(self, customer: str) -> Iterator[Batch]:
-        """Yield every batch of a customer's log in order, reading a page at a time."""
-        read = 0
-        while page := self._desk.storage.batches(customer, after=read):
-            yield from page
-            read = page[-1].number
+        return self._run(sweep(self._desk, customer))
 
     def _decide(self, asked: Request) -> Decision:
-        return cast("Decision", self._desk.write(asked))
-
-    def _close(self, asked: Request) -> Decision:
-        return self._decide(attrs.evolve(asked, key=f"$close:{asked.values['hold']}"))
+        return cast("Decision", self._run(self._desk.write(asked)))
 
     def _hold(self, asked: Request) -> Hold:
-        keyed = attrs.evolve(asked, key=asked.key or self._desk.draw())
-        decision = self._decide(keyed)
-        return Hold(cast("Any", self), keyed.customer, keyed.key or "", decision)
-
-
-def _last_seq(batches: Sequence[Batch]) -> int:
-    return batches[-1].entries[-1].seq if batches else 0
-
-
-def _given(**told: Any) -> dict[str, Any]:
-    return {name: value for name, value in told.items() if value is not None}
+        key = asked.key or self._desk.draw()
+        decision = self._decide(attrs.evolve(asked, key=key))
+        return Hold(cast("Any", self), asked.customer, key, decision)

@@ -1,103 +1,88 @@
 """The desk: where requests meet the clock, the catalog in use and the storage.
 
 Everything that decides is pure and elsewhere; here it is read, decided, written, remembered and
-told. Both facades use one desk, so they cannot differ.
+told, in steps that an engine drives with its storage. All engines use one desk, so they cannot differ.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import uuid
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import datetime, timedelta
+from itertools import takewhile
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
+from . import steps
 from .alerting import alert_of
 from .cache import Cache, Known
 from .cases import Case
 from .catalog.model import EMPTY, Catalog
-from .catalog.problems import Problem
+from .consuming import blamed
 from .deciding import check, counters_of, snapshot
-from .decisions import Decision
-from .errors import CatalogError, OutcomeUnknown, StorageUnavailable
-from .hearing import Hearing, Note, Outdated, Unfixed, Unsold
+from .decisions import Decision, stands
+from .errors import OutcomeUnknown, StorageUnavailable
+from .freshness import Clock, Freshness, system_clock
+from .hearing import Hearing, Outdated, Stopped, Unfixed, Unsold, stopping
 from .judging import without_storage
 from .ledger.entries import Batch, CounterKey
 from .ledger.state import Head, State, fold
 from .locating import granting_batch
-from .offering import Offering, fixed_by
-from .requests import Request, aware
+from .offering import Offering
+from .requests import Request, aware, count, seconds
 from .snapshots import Snapshot
-from .storage.base import Storage
+from .steps import Steps, run
+from .storage.base import Call, Storage
+from .telling import Listeners
+from .versions import Versions
 
 logger = logging.getLogger("entitlements")
+T = TypeVar("T")
 
-CATALOG_LOG = "$catalog"
-EVENTS = ("decision", "denied", "consumed", "threshold", "catalog", "stale", "clock")
-PULSE_EVERY = 0.05
-LOOK_EVERY = 1.0
-STEADY_FOR = timedelta(seconds=2 * PULSE_EVERY)
 AHEAD = timedelta(minutes=5)
 ASK_AGAIN = 2
 
-Clock = Callable[[], datetime]
-Listener = Callable[[Any], None]
-
-
-system_clock: Clock = partial(datetime.now, UTC)
-"""Returns the present instant in UTC."""
-
 
 class Desk:
-    """Holds what an engine is made of, and runs one request after another.
+    """Holds what an engine is made of, and takes one request after another through its steps.
 
-    `lost` says that the storage has not been heard of for longer than an answer may be stale.
-    Up to `fresh_until` (of the monotonic clock) nothing need be looked for; what is valid beyond
-    `steady_until` is valid until then without asking the system's clock (`is_steady`); a clock of the
-    caller's own is always asked.
+    `timeout` bounds what a check waits for the storage, and `max_stale` how old an answer from memory may
+    become while the storage is away, in seconds.
     """
 
     def __init__(
         self,
         offering: Offering,
-        storage: Storage,
         *,
         clock: Clock = system_clock,
         cache: int = 10_000,
+        timeout: float = 0.1,
         max_stale: float = 5.0,
         throttle_within: float = 3600,
     ) -> None:
-        self.storage = storage
         self.clock = clock
         self.cache = Cache(cache)
-        self.throttle_within = timedelta(seconds=throttle_within)
-        self.listeners: defaultdict[str, list[Listener]] = defaultdict(list)
-        self.telling = False
-        self.closed = False
-        self.sold: dict[str, Catalog] = {}
-        self.fixed: dict[str, Mapping[str, Any]] = {}
-        self._max_stale = max_stale
-        self._lock = threading.Lock()
+        self.listeners = Listeners()
         self.offering = offering
-        offering.accepted_by(self._accept)
-        self._pulse = storage.pulse()
-        self._told = storage.written(after=None).cursor
-        self._heard_at = monotonic()
-        self._look_at = self._heard_at + LOOK_EVERY
-        self.fresh_until = self._heard_at
-        self.lost = False
-        self.is_steady = clock is system_clock
-        self._minded_at = self.steady_until = datetime.min.replace(tzinfo=UTC)
+        self.versions = Versions(self.now)
+        self.timeout = timeout
+        self.throttle_within = timedelta(seconds=throttle_within)
+        self.closed = False
+        known = (offering, self.cache, self.listeners)
+        self.freshness = Freshness(*known, clock=clock, max_stale=max_stale, timeout=timeout)
+
+    def open(self) -> Steps[None]:
+        """Accept the catalog, and find out where the storage stands; an engine does this before anything else."""
+        yield from self.offering.accepted_by(self.versions.accept)
+        yield from self.freshness.begin()
 
     def close(self) -> None:
         """Forget everything; no question is answered from memory afterwards."""
-        self.closed, self.fresh_until = True, float("-inf")
+        self.closed = True
+        self.freshness.end()
         self.cache.forget_all()
 
     def check_open(self) -> None:
@@ -109,83 +94,135 @@ class Desk:
         """Return the clock's instant in UTC; raises TypeError for a clock that is naive."""
         return aware(self.clock(), "clock()")
 
+    def refresh(self) -> Steps[None]:
+        """Look for what has changed since it was last looked for, if that is long enough ago."""
+        if not self.freshness.has_begun:
+            yield from self.open()
+        yield from self.freshness.refresh()
+
+    def reload(self) -> Steps[Catalog]:
+        """Read the catalog again now."""
+        before = self.offering.catalog.version
+        catalog = yield from self.offering.reload()
+        if catalog.version != before:
+            self.freshness.change()
+        return catalog
+
     # Writing
 
-    def write(self, request: Request) -> Any:
+    def write(self, request: Request) -> Steps[Any]:
         """Decide a request under the storage's lock, append what it comes to, and tell who listens."""
-        self.refresh()
+        yield from self.refresh()
         key = request.key or self.draw()
-        found = self._found(request)
-        unknown = 0
-        while True:
-            hearing = self._hearing(request, key, found)
-            try:
-                result = self.storage.transact(request.customer, key, hearing.reads, hearing.decide)
-                break
-            except Unsold as missing:
-                self._fetch(missing.version)
-            except Unfixed as first:
-                self._keep(hearing.catalog, first)
-            except Outdated:
-                found = self._found(request)
-            except OutcomeUnknown:
-                unknown += 1
-                if unknown > ASK_AGAIN:
-                    raise
-        self.cache.forget(request.customer)
-        if hearing.ahead > AHEAD:
-            self._ahead(request.customer, hearing.ahead)
-        if self.telling:
-            self._tell_written(request.customer, result, hearing)
+        try:
+            result, hearing = yield from self._written(request, key)
+        finally:
+            self.cache.forget(request.customer)
+        self._tell(hearing, result)
         return result
+
+    def write_all(self, requests: Sequence[Request]) -> Steps[list[Any]]:
+        """Decide requests in their order and append what they come to in one commit; what stops one stops all."""
+        yield from self.refresh()
+        asked = [(request, request.key or self.draw()) for request in requests]
+        try:
+            results, hearings = yield from self._written_together(asked)
+        finally:
+            for customer in {request.customer for request in requests}:
+                self.cache.forget(customer)
+        for hearing, result in zip(hearings, results, strict=True):
+            self._tell(hearing, result)
+        return results
 
     def draw(self) -> str:
         """Return a key for a call that brought none."""
         return uuid.uuid4().hex
 
-    def customers(self) -> Iterator[str]:
-        """Return the id of every customer with a log, in order."""
-        after: str | None = None
-        while page := self.storage.customers(after=after):
-            yield from (customer for customer in page if not customer.startswith("$"))
-            after = page[-1]
+    def _written(self, request: Request, key: str) -> Steps[tuple[Any, Hearing]]:
+        found = yield from self._found(request)
+        unknown = 0
+        while True:
+            hearing = self._hearing(request, key, found)
+            try:
+                result = yield from steps.transact(request.customer, key, hearing.reads, hearing.decide)
+            except Unsold as missing:
+                yield from self.versions.fetch(missing.version)
+            except Unfixed as first:
+                yield from self.versions.keep(hearing.catalog, first)
+            except Outdated:
+                found = yield from self._found(request)
+            except OutcomeUnknown:
+                unknown += 1
+                if unknown > ASK_AGAIN:
+                    raise
+            else:
+                return result, hearing
 
-    def _found(self, request: Request) -> Mapping[str, Batch]:
+    def _written_together(self, asked: Sequence[tuple[Request, str]]) -> Steps[tuple[list[Any], list[Hearing]]]:
+        unknown = 0
+        while True:
+            hearings = [self._hearing(request, key) for request, key in asked]
+            try:
+                outcomes = yield from steps.transact_all([_call(number, each) for number, each in enumerate(hearings)])
+            except Stopped as stopped:
+                yield from self._mend(stopped, hearings[stopped.number].catalog)
+            except OutcomeUnknown:
+                unknown += 1
+                if unknown > ASK_AGAIN:
+                    raise
+            else:
+                return [outcome.answer() for outcome in outcomes], hearings
+
+    def _mend(self, stopped: Stopped, catalog: Catalog) -> Steps[None]:
+        """See to what several requests were stopped for; raises it where it is not for the desk to see to."""
+        if isinstance(stopped.error, Unsold):
+            yield from self.versions.fetch(stopped.error.version)
+        elif isinstance(stopped.error, Unfixed):
+            yield from self.versions.keep(catalog, stopped.error)
+        else:
+            raise blamed(stopped.error, stopped.number) from None
+
+    def _tell(self, hearing: Hearing, result: Any) -> None:
+        if hearing.ahead > AHEAD:
+            self.listeners.tell_ahead(hearing.request.customer, hearing.ahead)
+        if self.listeners.any and isinstance(result, Decision):
+            self.listeners.tell_decision(result, wrote=hearing.wrote)
+        for line in hearing.crossed if self.listeners.any else ():
+            self.listeners.tell("threshold", alert_of(hearing.request.customer, line))
+
+    def _found(self, request: Request) -> Steps[Mapping[str, Batch]]:
         """Return the batches a request names; they never change, so they may be read before the lock."""
         named = [request.values[name] for name in ("hold", "block", "batch_key") if name in request.values]
         if not named:
             return EMPTY
-        named += [f"$close:{key}" for key in named if request.verb == "refund"]
-        batches = {key: granting_batch(self.storage, request.customer, key) for key in named}
-        found = {key: batch for key, batch in batches.items() if batch is not None}
+        refunds = request.verb == "refund"
+        found = yield from _batches(request.customer, named + [f"$close:{key}" for key in named if refunds])
         blocks = {entry.block for batch in found.values() for entry in batch.entries if entry.block} - found.keys()
-        wanted = blocks if request.verb == "refund" else ()
-        granted = {block: granting_batch(self.storage, request.customer, block) for block in wanted}
-        return found | {block: batch for block, batch in granted.items() if batch is not None}
+        return found | (yield from _batches(request.customer, blocks if refunds else ()))
 
     # Looking
 
-    def look(self, request: Request, as_of: int | None = None) -> Decision:
+    def look(self, request: Request, as_of: int | None = None) -> Steps[Decision]:
         """Answer a check that names its own amount, value, scope or instant; nothing is remembered."""
         self.check_open()
-        self.refresh()
-        feature = request.values["feature"]
+        feature, until = request.values["feature"], monotonic() + self.timeout
         try:
-            decision = check(self.case(request, feature, as_of=as_of))
+            decision = check((yield from self.case(request, feature, as_of=as_of, until=until)))
         except StorageUnavailable as fault:
             return self._fallback(request.customer, feature, fault, plain=False)
-        if self.telling:
-            self.tell_decision(decision)
+        if self.listeners.any:
+            self.listeners.tell_decision(decision)
         return decision
 
-    def learn(self, request: Request) -> Decision:
+    def learn(self, request: Request) -> Steps[Decision]:
         """Answer a plain check, and remember the answer for as long as it stands."""
-        customer, feature = request.customer, request.values["feature"]
+        customer, feature, until = request.customer, request.values["feature"], monotonic() + self.timeout
         self.check_open()
-        self.refresh()
-        epoch = self.cache.epoch
         try:
-            case = self.case(request, feature, known=None if self.lost else self.cache.warm.get(customer))
+            yield from self.refresh()
+            epoch = self.cache.epoch
+            remembered = None if self.freshness.lost else self.cache.warm.get(customer)
+            case = yield from self.case(request, feature, known=remembered, until=until)
         except StorageUnavailable as fault:
             return self._fallback(customer, feature, fault)
         decision = check(case)
@@ -195,27 +232,54 @@ class Desk:
         if decision.outcome != "throttle" and decision.code != "unknown_feature":
             known.decisions[feature] = decision
         self.cache.learn(customer, known, epoch=epoch)
-        if self.telling:
-            self.tell_decision(decision)
+        if self.listeners.any:
+            self.listeners.tell_decision(decision)
         return decision
 
-    def snapshot(self, request: Request) -> Snapshot:
+    def remembered(self, customer: str, feature: str) -> Decision | None:
+        """Return the answer to a plain check that still stands, None where it must be asked for.
+
+        `Entitlements.check` does the same in place, to save the call.
+        """
+        try:
+            known = self.cache.warm.get(customer)
+            decision = known.decisions.get(feature) if known is not None else None
+        except TypeError:  # unhashable: the request says what it should be
+            return None
+        if decision is None or monotonic() >= self.freshness.until or self.listeners.any:
+            return None
+        until, fresh = decision.valid_until, self.freshness
+        if fresh.is_steady and (until is None or until > fresh.steady_until):
+            return decision
+        return decision if stands(decision, self.clock()) else None
+
+    def snapshot(self, request: Request) -> Steps[Snapshot]:
         """Return every feature's decision and every credit's balance, all of one state and one instant."""
-        self.refresh()
-        return snapshot(self.case(request, None))
+        return snapshot((yield from self.case(request, None)))
 
     def case(
-        self, request: Request, feature: str | None, *, as_of: int | None = None, known: Known | None = None
-    ) -> Case:
-        """Return the case of a question about a feature, or (None) about all, with the state it needs."""
-        self.refresh()
+        self,
+        request: Request,
+        feature: str | None,
+        *,
+        as_of: int | None = None,
+        known: Known | None = None,
+        until: float | None = None,
+    ) -> Steps[Case]:
+        """Return the case of a question about a feature, or (None) about all, with the state it needs.
+
+        `until` is the instant, of the monotonic clock, up to which the storage is waited for.
+        """
+        yield from self.refresh()
         while True:
             try:
-                return self._case(request, feature, as_of, known)
+                return (yield from self._case(request, feature, as_of, known, until))
             except Unsold as missing:
-                self._fetch(missing.version)
+                yield from self.versions.fetch(missing.version)
 
-    def _case(self, request: Request, feature: str | None, as_of: int | None, known: Known | None) -> Case:
+    def _case(
+        self, request: Request, feature: str | None, as_of: int | None, known: Known | None, until: float | None
+    ) -> Steps[Case]:
         hearing = self._hearing(request, "")
         at: datetime | None = request.values.get("at")
 
@@ -223,160 +287,26 @@ class Desk:
             return counters_of(hearing.open(head, at), feature)
 
         if as_of is not None:
-            past = self._past(request.customer, as_of, needed)
+            past = yield from _past(request.customer, as_of, needed)
             return hearing.case.looking_back().counting(past.counters)
         moment = at or max(self.now(), known.head.at) if known is not None else None
-        if known is not None and moment is not None and self._still_holds(known, hearing.catalog, moment):
+        if known is not None and moment is not None and _still_holds(known, hearing.catalog, moment):
             hearing.open(known.head, moment, known.entitlements)
             if not counters_of(hearing.case, feature):
                 return hearing.case
-        state = self.storage.state(request.customer, needed)
+        within = None if until is None else max(0.0, until - monotonic())
+        state = yield from steps.state(request.customer, needed, within=within)
         decided_at = hearing.case.at
-        if known and known.head.seq == state.head.seq and self._still_holds(known, hearing.catalog, decided_at):
+        if known and known.head.seq == state.head.seq and _still_holds(known, hearing.catalog, decided_at):
             hearing.open(known.head, decided_at, known.entitlements)
         if at is not None and at < state.head.at:
-            state = self._past(request.customer, None, needed)
+            state = yield from _past(request.customer, None, needed)
             return hearing.case.looking_back().counting(state.counters)
         return hearing.case.counting(state.counters)
 
     def _hearing(self, request: Request, key: str, found: Mapping[str, Batch] = EMPTY) -> Hearing:
-        terms = (self.throttle_within, self.sold, self.fixed, found)
+        terms = (self.throttle_within, self.versions.sold, self.versions.fixed, found)
         return Hearing(request, key, self.offering.catalog, self.now, *terms)
-
-    def _still_holds(self, known: Known, catalog: Catalog, at: datetime) -> bool:
-        was = known.entitlements
-        return was.catalog is catalog and was.at <= at and not was.changed_by(at)
-
-    def _past(self, customer: str, as_of: int | None, needed: Callable[[Head], Sequence[CounterKey]]) -> State:
-        """Return the state a log folds to with all its past, or with only what was known at `as_of`."""
-        batches = self.batches(customer)
-        if as_of is not None:
-            batches = [batch for batch in batches if batch.entries[-1].seq <= as_of]
-        head, counters = fold(batches, keep_ended=True)
-        return State(head, {counter: counters.get(counter, 0) for counter in needed(head)})
-
-    def batches(self, customer: str) -> list[Batch]:
-        """Return every batch of a customer's log."""
-        batches: list[Batch] = []
-        while page := self.storage.batches(customer, after=len(batches)):
-            batches.extend(page)
-        return batches
-
-    # Staying fresh
-
-    def refresh(self) -> None:
-        """Look for a changed catalog file once a second, and for writes of other processes every 50 ms."""
-        now = monotonic()
-        if now < self.fresh_until or not self._lock.acquire(blocking=False):
-            return
-        try:
-            if now >= self._look_at:
-                self._look_at = now + LOOK_EVERY
-                if self.offering.refresh():
-                    self._changed()
-            self._listen(now)
-            self.fresh_until = now if self.lost else now + PULSE_EVERY
-            if self.is_steady:
-                self._mind_the_clock(system_clock())
-        finally:
-            self._lock.release()
-
-    def _mind_the_clock(self, at: datetime) -> None:
-        """Forget what was decided in a future that the system's clock has taken back."""
-        if at < self._minded_at:
-            self.cache.forget_all()
-        self._minded_at, self.steady_until = at, at + STEADY_FOR
-
-    def reload(self) -> Catalog:
-        """Read the catalog again now."""
-        before = self.offering.catalog.version
-        catalog = self.offering.reload()
-        if catalog.version != before:
-            self._changed()
-        return catalog
-
-    def _listen(self, now: float) -> None:
-        """Forget the customers whose logs have grown by others' writes; all, where that cannot be told in time."""
-        try:
-            pulse = self.storage.pulse()
-            if pulse != self._pulse:
-                written = self.storage.written(after=self._told)
-                self.cache.forget_older(written.customers)
-                self._told, self._pulse = written.cursor, pulse
-        except StorageUnavailable:
-            self.lost = now - self._heard_at > self._max_stale
-            return
-        self._heard_at, self.lost = now, False
-
-    def _changed(self) -> None:
-        self.cache.forget_all()
-        self.tell("catalog", self.offering.catalog)
-
-    # Catalog versions and what first use fixes, in the log $catalog
-
-    def _accept(self, catalog: Catalog) -> None:
-        """Raise CatalogError where a catalog changes what the first use of a feature fixed for good."""
-        noted = self.storage.state(CATALOG_LOG, lambda _: ()).head.noted
-        problems = []
-        for subject, data in noted.items():
-            now = fixed_by(catalog, subject)
-            if now is not None and now != data:
-                kind, _, key = subject.partition(":")
-                fix = f"{' and '.join(data)} {'stay' if len(data) > 1 else 'stays'} as first used: name a new {kind}"
-                said = f"was first used with {dict(data)}, now says {dict(now)}; {fix}"
-                problems.append(Problem(f"{kind}s.{key}", said))
-        if problems:
-            raise CatalogError(problems)
-
-    def _keep(self, catalog: Catalog, first: Unfixed) -> None:
-        """Write down in `$catalog` what a batch is about to rely on."""
-        for subject, data in first.fixes.items():
-            self._note("fixed", subject, data)
-            self.fixed[subject] = data
-        if first.keeps:
-            self._note("catalog_kept", f"version:{catalog.version}", {"document": dict(catalog.document)})
-            self.sold[catalog.version] = catalog
-
-    def _note(self, kind: str, subject: str, data: Mapping[str, Any]) -> None:
-        note = Note(kind, subject, data, self.now)
-        self.storage.transact(CATALOG_LOG, subject, lambda _: (), note.decide)
-
-    def _fetch(self, version: str) -> None:
-        """Load a catalog version that a pinned plan was sold in."""
-        noted = self.storage.state(CATALOG_LOG, lambda _: ()).head.noted
-        place = noted.get(f"version:{version}")
-        if place is None:
-            raise CatalogError([Problem("version", f"version {version} of a pinned plan is not in this storage")])
-        entry = self.storage.entries(CATALOG_LOG, after=place["seq"] - 1, limit=1)[0]
-        self.sold[version] = Catalog.load(entry.data["document"])
-
-    # Telling
-
-    def tell(self, event: str, value: object) -> None:
-        """Call everyone who listens for an event; what a listener raises is logged, never passed on."""
-        for listener in tuple(self.listeners[event]):
-            try:
-                listener(value)
-            except Exception:
-                logger.exception("a listener for %r failed", event)
-
-    def tell_decision(self, decision: Decision, *, wrote: bool = False) -> None:
-        """Tell of a decision, and of what it was."""
-        self.tell("decision", decision)
-        if not decision.allowed:
-            self.tell("denied", decision)
-        elif wrote:
-            self.tell("consumed", decision)
-
-    def _tell_written(self, customer: str, result: object, hearing: Hearing) -> None:
-        if isinstance(result, Decision):
-            self.tell_decision(result, wrote=hearing.wrote)
-        for line in hearing.crossed:
-            self.tell("threshold", alert_of(customer, line))
-
-    def _ahead(self, customer: str, ahead: timedelta) -> None:
-        logger.warning("the log of a customer is %s ahead of the clock", ahead)
-        self.tell("clock", {"customer": customer, "ahead": ahead})
 
     def _fallback(self, customer: str, feature: str, fault: StorageUnavailable, *, plain: bool = True) -> Decision:
         """Answer while the storage is away, as the feature's `on_unavailable` says."""
@@ -389,6 +319,68 @@ class Desk:
             decision = attrs.evolve(last, stale=True, fallback=True)
         else:
             decision = without_storage(catalog, customer, feature, self.now(), allowed=policy == "allow")
-        if self.telling:
-            self.tell("stale", decision)
+        if self.listeners.any:
+            self.listeners.tell("stale", decision)
         return decision
+
+
+class Driven:
+    """What the verbs of an engine stand on: a desk, and the storage its steps are driven with."""
+
+    _desk: Desk
+    _storage: Storage
+
+    def _run(self, steps: Steps[T]) -> T:
+        return run(steps, self._storage)
+
+
+def desk_of(
+    catalog: object,
+    clock: Clock | None,
+    *,
+    cache: int,
+    timeout: float,
+    max_stale: float,
+    throttle_within: float,
+) -> Desk:
+    """Return a desk with an engine's options; raises CatalogError, and TypeError or ValueError for a wrong option."""
+    if clock is not None and not callable(clock):
+        raise TypeError(f"clock is of type {type(clock).__name__}; it is called and returns an aware datetime")
+    return Desk(
+        Offering(catalog),
+        clock=clock or system_clock,
+        cache=count(cache, "cache"),
+        timeout=seconds(timeout, "timeout"),
+        max_stale=seconds(max_stale, "max_stale"),
+        throttle_within=seconds(throttle_within, "throttle_within"),
+    )
+
+
+def _call(number: int, hearing: Hearing) -> Call:
+    reads, decide = stopping(number, hearing.reads), stopping(number, hearing.decide)
+    return Call(hearing.request.customer, hearing.key, reads, decide)
+
+
+def _batches(customer: str, keys: Iterator[str] | Sequence[str] | set[str]) -> Steps[dict[str, Batch]]:
+    found = {}
+    for key in keys:
+        batch = yield from granting_batch(customer, key)
+        if batch is not None:
+            found[key] = batch
+    return found
+
+
+def _still_holds(known: Known, catalog: Catalog, at: datetime) -> bool:
+    was = known.entitlements
+    return was.catalog is catalog and was.at <= at and not was.changed_by(at)
+
+
+def _past(customer: str, as_of: int | None, needed: Callable[[Head], Sequence[CounterKey]]) -> Steps[State]:
+    """Return the state a log folds to with all its past, or with only what was known at `as_of`."""
+
+    def folded(batches: Iterator[Batch]) -> tuple[Head, dict[CounterKey, int]]:
+        known = batches if as_of is None else takewhile(lambda batch: batch.entries[-1].seq <= as_of, batches)
+        return fold(known, keep_ended=True)
+
+    head, counters = yield from steps.log(customer, folded)
+    return State(head, {counter: counters.get(counter, 0) for counter in needed(head)})

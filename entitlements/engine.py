@@ -17,21 +17,24 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from . import steps
 from .amounts import Amount
 from .audit_verbs import AuditVerbs
 from .bound import Customer
+from .cache import Known
 from .catalog.model import Catalog, Depletion, Mode
+from .consuming import Request, checked
 from .credit_verbs import CreditVerbs
 from .decisions import Decision, stands
-from .desk import EVENTS, Desk, Listener, system_clock
-from .errors import did_you_mean, shown
+from .desk import desk_of
+from .inquiries import explanation
 from .ledger.entries import Entry
 from .ledger.facts import HeldAddOn, Override, PromotionRun, Status, Subscription, Trial
-from .offering import Offering
-from .requests import count, identifier, position, request, seconds, text, whole
+from .requests import identifier, position, request, seconds, text, whole
 from .snapshots import Snapshot
 from .storage.base import FeedPage, Storage
 from .storage.opening import open_storage
+from .telling import Listener
 from .usage_verbs import UsageVerbs
 
 if TYPE_CHECKING:
@@ -63,25 +66,18 @@ class Entitlements(CreditVerbs, UsageVerbs, AuditVerbs):
         max_stale: float = 5.0,
         throttle_within: float = 3600,
     ) -> None:
-        self.timeout = seconds(timeout, "timeout")
-        if clock is not None and not callable(clock):
-            raise TypeError(f"clock is of type {type(clock).__name__}; it is called and returns an aware datetime")
-        offering = Offering(catalog)
+        self._desk = desk_of(
+            catalog, clock, cache=cache, timeout=timeout, max_stale=max_stale, throttle_within=throttle_within
+        )
         self._storage = open_storage(storage, write_timeout=seconds(write_timeout, "write_timeout"))
         try:
-            self._desk = Desk(
-                offering,
-                self._storage,
-                clock=clock or system_clock,
-                cache=count(cache, "cache"),
-                max_stale=seconds(max_stale, "max_stale"),
-                throttle_within=seconds(throttle_within, "throttle_within"),
-            )
+            self._run(self._desk.open())
         except BaseException:
             if self._storage is not storage:
                 self._storage.close()
             raise
-        self._warm = self._desk.cache.warm
+        self._warm: Mapping[str, Known] = self._desk.cache.warm
+        self._fresh = self._desk.freshness
         self._now = self._desk.clock
 
     @property
@@ -91,7 +87,7 @@ class Entitlements(CreditVerbs, UsageVerbs, AuditVerbs):
 
     def reload(self) -> Catalog:
         """Read the catalog's file again now; raises CatalogError and keeps the one in use where it is broken."""
-        return self._desk.reload()
+        return self._run(self._desk.reload())
 
     def close(self) -> None:
         """Let go of the storage; later calls raise StorageUnavailable."""
@@ -114,12 +110,8 @@ class Entitlements(CreditVerbs, UsageVerbs, AuditVerbs):
         "decision", "denied", "consumed" and "stale" bring the Decision, "catalog" the new Catalog,
         "clock" what is known of a log ahead of the clock. Raises ValueError for an unknown event.
         """
-        if text(event, "event") not in EVENTS:
-            raise ValueError(f"{shown(event)} is no event{did_you_mean(event, EVENTS)}; known: {', '.join(EVENTS)}")
-        if not callable(listener):
-            raise TypeError(f"listener is of type {type(listener).__name__}; it is called with the event's value")
-        self._desk.listeners[event].append(listener)
-        self._desk.telling = True
+        self._desk.listeners.add(event, listener)
+        self._warm = {}  # from now on every check is answered at the desk, which tells of it
 
     # Facts
 
@@ -287,7 +279,6 @@ class Entitlements(CreditVerbs, UsageVerbs, AuditVerbs):
         `at` asks about another instant with today's knowledge, `as_of` with the knowledge of an entry.
         An unknown customer or feature is a denial; misuse raises TypeError, ValueError or AmountError.
         """
-        desk = self._desk
         plain = value is None and scope is None and dimensions is None and at is None and as_of is None
         if plain and requested is _ONE:
             try:
@@ -295,17 +286,17 @@ class Entitlements(CreditVerbs, UsageVerbs, AuditVerbs):
                 decision = known.decisions.get(feature) if known is not None else None
             except TypeError:  # unhashable: the request says what it should be
                 decision = None
-            if decision is not None and monotonic() < desk.fresh_until and not desk.telling:
+            fresh = self._fresh
+            if decision is not None and monotonic() < fresh.until:
                 until = decision.valid_until
-                if desk.is_steady and (until is None or until > desk.steady_until):
+                if fresh.is_steady and (until is None or until > fresh.steady_until):
                     return decision
                 if stands(decision, self._now()):
                     return decision
-            return desk.learn(request("check", customer, None, feature=feature))
-        asked = {"value": value, "scope": scope, "dimensions": dimensions, "at": at}
-        return desk.look(
-            request("check", customer, None, feature=feature, requested=requested, **asked), position(as_of, "as_of")
-        )
+            return self._run(self._desk.learn(request("check", customer, None, feature=feature)))
+        told = {"value": value, "scope": scope, "dimensions": dimensions, "at": at}
+        asked = request("check", customer, None, feature=feature, requested=requested, **told)
+        return self._run(self._desk.look(asked, position(as_of, "as_of")))
 
     def consume(
         self,
@@ -326,6 +317,14 @@ class Entitlements(CreditVerbs, UsageVerbs, AuditVerbs):
         """
         told = {"scope": scope, "dimensions": dimensions, "occurred_at": occurred_at, "depletion": depletion}
         return cast("Decision", self._write("consume", customer, key, feature=feature, amount=amount, **told))
+
+    def consume_many(self, requests: Sequence[Request]) -> list[Decision]:
+        """Consume several things in one commit, of any customers, in their order; each has its own key and answer.
+
+        A denial stops nothing. What `consume` would raise for one of them, such as IdempotencyConflict,
+        is raised with a note that says for which, and then none is booked.
+        """
+        return self._run(self._desk.write_all(checked(requests)))
 
     def record(
         self,
@@ -368,26 +367,24 @@ class Entitlements(CreditVerbs, UsageVerbs, AuditVerbs):
         self, customer: str, feature: str, *, at: datetime | None = None, as_of: int | None = None
     ) -> Explanation:
         """Return the decision with every source that had something to say about it, and how it fared."""
-        from .reports.explain import explain  # noqa: PLC0415
-
         asked = request("check", customer, None, feature=text(feature, "feature"), at=at)
-        return explain(self._desk.case(asked, feature, as_of=position(as_of, "as_of")))
+        return self._run(explanation(self._desk, asked, position(as_of, "as_of")))
 
     def snapshot(self, customer: str, *, at: datetime | None = None) -> Snapshot:
         """Return every feature and credit of a customer: what a front end reads, JSON-ready, with an etag."""
-        return self._desk.snapshot(request("snapshot", customer, None, at=at))
+        return self._run(self._desk.snapshot(request("snapshot", customer, None, at=at)))
 
     # The log
 
     def entries(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
         """Return the lines of a customer's log in order, those after a sequence number."""
         customer, after, limit = identifier(customer, "customer"), whole(after, "after"), whole(limit, "limit")
-        return self._storage.entries(customer, after=after, limit=limit)
+        return self._run(steps.entries(customer, after=after, limit=limit))
 
     def feed(self, *, after: str | None = None, limit: int = 1000) -> FeedPage:
         """Return the batches of all customers in the order they were committed, those after a cursor."""
         cursor = None if after is None else text(after, "after")
-        return self._storage.feed(after=cursor, limit=whole(limit, "limit"))
+        return self._run(steps.feed(after=cursor, limit=whole(limit, "limit")))
 
     def _write(self, verb: str, customer: str, key: str | None, **values: Any) -> Any:
-        return self._desk.write(request(verb, customer, key, **values))
+        return self._run(self._desk.write(request(verb, customer, key, **values)))

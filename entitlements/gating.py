@@ -100,7 +100,7 @@ def check(feature: str, *, customer: str | None = None, **asked: Any) -> Decisio
     acting = _acting.get()
     if acting is not None and acting.scope is not None and customer is None:
         asked.setdefault("scope", acting.scope)
-    return default_engine().check(_customer(customer), feature, **asked)
+    return default_engine().check(customer_acting(customer), feature, **asked)
 
 
 def requires_feature(feature: str, *, customer: Who = None, **asked: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -130,7 +130,13 @@ def requires_feature(feature: str, *, customer: Who = None, **asked: Any) -> Cal
     return gate
 
 
-def _customer(named: str | None) -> str:
+def acting() -> Acting | None:
+    """Return for whom the present work is done, None outside `acting_as`."""
+    return _acting.get()
+
+
+def customer_acting(named: str | None) -> str:
+    """Return the customer named, else the one acting; raises LookupError where there is neither."""
     customer = named if named is not None else current_customer()
     if customer is None:
         raise LookupError("no customer: pass customer=, or do the work inside `with acting_as('acme'):`")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from .cases import Case
 from .catalog.model import EMPTY, Catalog
@@ -25,6 +25,8 @@ from .offering import fixed_by
 from .requests import Request
 from .resolution import Entitlements
 
+R = TypeVar("R")
+T = TypeVar("T")
 _SELLING = ("subscribe", "change_plan", "start_trial")
 
 
@@ -47,6 +49,29 @@ class Unfixed(Exception):
 
 class Outdated(Exception):
     """What a request names was read before an erasure, and must be read again."""
+
+
+class Stopped(BaseException):
+    """One of several requests cannot be decided, so that none is to be booked: `error` says why, `number` which.
+
+    It is no Exception, because that would undo only the call it came out of.
+    """
+
+    def __init__(self, number: int, error: Exception) -> None:
+        self.number, self.error = number, error
+        super().__init__(number, error)
+
+
+def stopping(number: int, half: Callable[[T], R]) -> Callable[[T], R]:
+    """Return half a hearing that stops all of those decided together where it raises."""
+
+    def stop(given: T) -> R:
+        try:
+            return half(given)
+        except Exception as error:
+            raise Stopped(number, error) from error
+
+    return stop
 
 
 class Hearing:

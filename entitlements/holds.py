@@ -30,7 +30,40 @@ class Settles(Protocol):
         ...
 
 
-class Hold:
+class HeldWork:
+    """What every hold knows, whoever closes it and however."""
+
+    def __init__(self, customer: str, hold_id: str, decision: Decision) -> None:
+        self.id = hold_id
+        self.customer = customer
+        self.decision = decision
+        self.result: Decision | None = None
+        self._reported: Amount | None = None
+
+    def __bool__(self) -> bool:
+        return self.decision.allowed
+
+    def __repr__(self) -> str:
+        state = "denied" if not self else "open" if self.result is None else "closed"
+        return f"{type(self).__name__}({self.id!r}, {state})"
+
+    def report(self, amount: Amount) -> None:
+        """Note what the work has come to so far; a later report replaces an earlier one. Raises AmountError."""
+        to_units(amount, _scale(self.decision.requested))
+        self._reported = amount
+
+    def _due(self, *, failed: bool) -> Amount | None:
+        """Return what closing the hold charges: what was reported, else all of it, and None to release it."""
+        if self._reported is not None:
+            return self._reported
+        return None if failed else _whole(self.decision)
+
+    def _note(self, error: BaseException, fault: EntitlementsError) -> None:
+        """Say with the error that ended the work that the hold was not closed either."""
+        error.add_note(f"hold {self.id!r} was not closed either: {fault}")
+
+
+class Hold(HeldWork):
     """Credits or usage set aside; false when denied. `id` is the key, `decision` the answer to reserving.
 
     As a context manager a denied hold raises EntitlementDenied on entering. A normal exit settles what
@@ -39,19 +72,8 @@ class Hold:
     """
 
     def __init__(self, engine: Settles, customer: str, hold_id: str, decision: Decision) -> None:
-        self.id = hold_id
-        self.customer = customer
-        self.decision = decision
-        self.result: Decision | None = None
+        super().__init__(customer, hold_id, decision)
         self._engine = engine
-        self._reported: Amount | None = None
-
-    def __bool__(self) -> bool:
-        return self.decision.allowed
-
-    def __repr__(self) -> str:
-        state = "denied" if not self else "open" if self.result is None else "closed"
-        return f"Hold({self.id!r}, {state})"
 
     def settle(self, amount: Amount) -> Decision:
         """Charge what the work came to; less than was held gives the rest back, more draws on."""
@@ -62,11 +84,6 @@ class Hold:
         """Give everything back."""
         self.result = self._engine.release(self.customer, self.id)
         return self.result
-
-    def report(self, amount: Amount) -> None:
-        """Note what the work has come to so far; a later report replaces an earlier one. Raises AmountError."""
-        to_units(amount, _scale(self.decision.requested))
-        self._reported = amount
 
     def __enter__(self) -> Self:
         self.decision.raise_if_denied()
@@ -80,7 +97,7 @@ class Hold:
         except EntitlementsError as fault:
             if error is None:
                 raise
-            error.add_note(f"hold {self.id!r} was not closed either: {fault}")
+            self._note(error, fault)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -92,12 +109,11 @@ class Hold:
         self.__exit__(kind, error, at)
 
     def _close(self, *, failed: bool) -> None:
-        if self._reported is not None:
-            self.settle(self._reported)
-        elif failed:
+        due = self._due(failed=failed)
+        if due is None:
             self.release()
         else:
-            self.settle(_whole(self.decision))
+            self.settle(due)
 
 
 def _whole(decision: Decision) -> Number:

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
+from . import steps
 from .ledger.entries import Batch
 from .ledger.instants import to_instant
 from .ledger.plan_grants import begins_of
-from .storage.base import Storage
+from .steps import Steps
 
 
-def granting_batch(storage: Storage, customer: str, block: str) -> Batch | None:
-    """Return the batch that granted a block, None where none did; reads as many batches as the log's length has digits.
+def granting_batch(customer: str, block: str) -> Steps[Batch | None]:
+    """Return the batch of a key, or that granted a block which has none; None where there is none.
 
-    What falls due is booked by the first batch at or after its instant. A block's id tells when it began.
+    What falls due is booked by the first batch at or after its instant, and the id of such a block tells
+    when it began: as many batches are read as the number of them has binary digits.
     """
     began = begins_of(block)
     if began is None:
-        return storage.batch(customer, block)
+        return (yield from steps.batch(customer, block))
     at = to_instant(began)
-    before, last = 0, storage.state(customer, lambda _: ()).head.batches
+    before, last = 0, (yield from steps.state(customer)).head.batches
     while before < last:
         middle = (before + last) // 2
-        (batch,) = storage.batches(customer, after=middle, limit=1)
+        (batch,) = yield from steps.batches(customer, after=middle, limit=1)
         before, last = (before, middle) if batch.at >= at else (middle + 1, last)
-    return _first_granting(storage, customer, block, before)
+    return (yield from _first_granting(customer, block, before))
 
 
-def _first_granting(storage: Storage, customer: str, block: str, after: int) -> Batch | None:
+def _first_granting(customer: str, block: str, after: int) -> Steps[Batch | None]:
     """Return the batch that granted a block among those of the instant of the one that follows `after`."""
     first: Batch | None = None
-    while page := storage.batches(customer, after=after, limit=10):
+    while page := (yield from steps.batches(customer, after=after, limit=10)):
         for batch in page:
             first = first or batch
             if batch.at != first.at:

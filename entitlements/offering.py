@@ -6,14 +6,19 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import count
 from os import PathLike
 from pathlib import Path
 
+from . import steps
 from .catalog.model import Catalog
 from .errors import CatalogError, StorageError
+from .steps import Steps
 
 logger = logging.getLogger("entitlements")
-Accept = Callable[[Catalog], None]
+Accept = Callable[[Catalog], Steps[None]]
+Stamp = tuple[int, int, int] | None
 
 
 class Offering:
@@ -24,41 +29,35 @@ class Offering:
     """
 
     def __init__(self, source: object) -> None:
-        self._accept: Accept = lambda _: None
+        self._accept: Accept = _accept_any
         self._lock = threading.Lock()
+        self._turns = count(1)
+        self._turn = 0
         self._path = Path(source) if isinstance(source, str | PathLike) else None
         self._stamp = self._look()
         self._source = source
         self.catalog = Catalog.load(source)
 
-    def accepted_by(self, accept: Accept) -> None:
+    def accepted_by(self, accept: Accept) -> Steps[None]:
         """Have every catalog accepted from now on, the present one first; raises what `accept` raises."""
-        accept(self.catalog)
+        yield from accept(self.catalog)
         self._accept = accept
 
-    def reload(self) -> Catalog:
+    def reload(self) -> Steps[Catalog]:
         """Read the catalog again, whether or not its file changed; raises CatalogError and keeps the old one."""
-        with self._lock:
-            stamp = self._look()
-            fresh = Catalog.load(self._source)
-            self._accept(fresh)
-            self.catalog, self._stamp = fresh, stamp
-            return fresh
+        turn, stamp = next(self._turns), self._look()
+        fresh = yield from steps.work(partial(Catalog.load, self._source))
+        yield from self._accept(fresh)
+        self._use(fresh, turn, stamp)
+        return fresh
 
-    def refresh(self) -> bool:
+    def refresh(self) -> Steps[bool]:
         """Read the catalog again if its file changed; tell whether another catalog is in use now."""
-        if self._path is None or self._look() == self._stamp or not self._lock.acquire(blocking=False):
+        if self._path is None or self._look() == self._stamp:
             return False
-        try:
-            return self._replace()
-        finally:
-            self._lock.release()
-
-    def _replace(self) -> bool:
         before, stamp = self.catalog, self._look()
         try:
-            fresh = Catalog.load(self._source)
-            self._accept(fresh)
+            fresh = yield from self.reload()
         except StorageError as fault:
             logger.warning("catalog %s could not be compared with the storage yet: %s", self._path, fault)
             return False
@@ -66,10 +65,15 @@ class Offering:
             self._stamp = stamp
             logger.warning("catalog %s was not reloaded, version %s stays: %s", self._path, before.version, problem)
             return False
-        self.catalog, self._stamp = fresh, stamp
         return fresh.version != before.version
 
-    def _look(self) -> tuple[int, int, int] | None:
+    def _use(self, fresh: Catalog, turn: int, stamp: Stamp) -> None:
+        """Use a catalog from now on, unless one that was read after it is in use already."""
+        with self._lock:
+            if turn > self._turn:
+                self.catalog, self._stamp, self._turn = fresh, stamp, turn
+
+    def _look(self) -> Stamp:
         """Return what tells one state of the file from another; survives replaced files and symlinks."""
         if self._path is None:
             return None
@@ -91,3 +95,7 @@ def fixed_by(catalog: Catalog, subject: str) -> Mapping[str, str | int] | None:
     if kind != "feature" or key not in catalog.features:
         return None
     return {"type": catalog.features[key].type, "scale": catalog.features[key].scale}
+
+
+def _accept_any(_: Catalog) -> Steps[None]:
+    yield from ()

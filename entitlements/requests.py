@@ -71,9 +71,19 @@ def request(verb: str, customer: str, key: str | None, **values: Any) -> Request
     )
 
 
-def given(**values: Any) -> dict[str, Any]:
-    """Return the arguments that were given, without those that are None."""
-    return {name: value for name, value in values.items() if value is not None}
+def given(**told: Any) -> dict[str, Any]:
+    """Return the arguments that were given, those that are None left out."""
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def closing(asked: Request) -> Request:
+    """Return the request that closes a hold, under the one key by which a hold is closed."""
+    return attrs.evolve(asked, key=f"$close:{asked.values['hold']}")
+
+
+def voiding(asked: Request) -> Request:
+    """Return the request that voids a block, under the one key by which a block is voided."""
+    return attrs.evolve(asked, key=f"$void:{asked.values['block']}")
 
 
 def identifier(value: object, what: str) -> str:

@@ -7,12 +7,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import cast
 
-from .amounts import Amount, exact, to_units
+from .amounts import Amount
 from .decisions import Decision
-from .desk import Desk
-from .errors import UnknownFeature
+from .desk import Driven
+from .inquiries import estimate_of
 from .ledger.budgets import Action, Budget
-from .rates import price_of
 from .requests import given, request
 from .usage import TokenUsage
 from .usage_tree import UsageTree, usage_tree
@@ -20,10 +19,8 @@ from .usage_tree import UsageTree, usage_tree
 AT_THE_LIMIT: Sequence[Amount] = ("1",)
 
 
-class UsageVerbs:
+class UsageVerbs(Driven):
     """What `Entitlements` says of prices, and does with budgets."""
-
-    _desk: Desk
 
     def estimate(
         self,
@@ -38,18 +35,7 @@ class UsageVerbs:
         `amount` may be a mapping of kinds. Raises UnknownFeature, UnknownPrice, AmountError.
         """
         told = given(feature=feature, dimensions=dimensions)
-        asked = request("estimate", customer, None, amount=amount, **told).values
-        self._desk.refresh()
-        catalog = self._desk.offering.catalog
-        if asked["feature"] not in catalog.features:
-            raise UnknownFeature(asked["feature"], catalog.features)
-        known, units = catalog.features[asked["feature"]], asked["amount"]
-        if isinstance(units, Mapping):
-            units = {kind: to_units(each, known.scale) for kind, each in units.items()}
-        else:
-            units = to_units(units, known.scale)
-        price = price_of(catalog, known, units, asked.get("dimensions"))
-        return exact(0, 0) if price is None else exact(price.units, catalog.credits[price.credit].scale)
+        return self._run(estimate_of(self._desk, request("estimate", customer, None, amount=amount, **told)))
 
     def correct_usage(
         self,
@@ -69,12 +55,12 @@ class UsageVerbs:
         told = given(occurred_at=occurred_at, reason=reason or None)
         return cast(
             "Decision",
-            self._desk.write(request("correct_usage", customer, key, feature=feature, amount=used, **told)),
+            self._run(self._desk.write(request("correct_usage", customer, key, feature=feature, amount=used, **told))),
         )
 
     def usage_tree(self, customer: str, *, at: datetime | None = None) -> UsageTree:
         """Return what is used, held and left of every budget and allocation of a customer, by scope."""
-        return usage_tree(self._desk.case(request("usage_tree", customer, None, **given(at=at)), None))
+        return usage_tree(self._run(self._desk.case(request("usage_tree", customer, None, **given(at=at)), None)))
 
     def set_budget(
         self,
@@ -102,7 +88,7 @@ class UsageVerbs:
         """
         told = given(scope=scope, feature=feature, credit=credit, dimensions=dimensions, ends_at=ends_at, at=at)
         terms = {"limit": limit, "every": every, "action": action, "alerts": alerts}
-        return cast("Budget", self._desk.write(request("set_budget", customer, key, **told, **terms)))
+        return cast("Budget", self._run(self._desk.write(request("set_budget", customer, key, **told, **terms))))
 
     def remove_budget(
         self,
@@ -118,4 +104,4 @@ class UsageVerbs:
     ) -> None:
         """Take a budget back. Raises UnknownCustomer, UnknownBudget."""
         told = given(scope=scope, feature=feature, credit=credit, dimensions=dimensions, at=at)
-        self._desk.write(request("remove_budget", customer, key, every=every, **told))
+        self._run(self._desk.write(request("remove_budget", customer, key, every=every, **told)))

@@ -46,7 +46,7 @@ def file(tmp_path):
 @pytest.fixture
 def soon(monkeypatch):
     """Engines look at their file much more often, so that a test need not wait."""
-    monkeypatch.setattr("entitlements.desk.LOOK_EVERY", 0.02)
+    monkeypatch.setattr("entitlements.freshness.LOOK_EVERY", 0.02)
 
 
 @pytest.fixture

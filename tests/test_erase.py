@@ -74,7 +74,7 @@ def test_nothing_an_engine_says_holds_anything_personal_afterwards(ent):
     assert MARK not in shown(ent)
     assert "$sealed" in shown(ent)
     assert shown(ent, "other") == other
-    assert MARK not in repr([vars(ent._storage), ent._desk.cache.warm, ent._desk.sold, ent._desk.fixed])
+    assert MARK not in repr([vars(ent._storage), ent._desk.cache.warm, vars(ent._desk.versions)])
 
 
 def test_a_bound_customer_erases_itself(ent):

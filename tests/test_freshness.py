@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from entitlements import Catalog, Entitlements
-from entitlements.desk import PULSE_EVERY
+from entitlements.freshness import PULSE_EVERY
 from entitlements.storage.keeping import MOST_TOLD
 from entitlements.storage.memory import MemoryStorage
 from entitlements.storage.sqlite import SQLiteStorage
@@ -42,7 +42,7 @@ def learned(ent, *customers):
 def settled(ent):
     """Let the engine look for news."""
     time.sleep(PULSE_EVERY * 1.1)
-    ent._desk.refresh()
+    ent._run(ent._desk.refresh())
 
 
 @pytest.fixture(params=["memory", "sqlite", "sqlite without a file"])

@@ -5,13 +5,21 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import entitlements
+import entitlements.aio
+from entitlements.aio.bound import AsyncCustomer
+from entitlements.aio.engine import AsyncEntitlements
+from entitlements.aio.holds import AsyncHold
 from entitlements.bound import Customer
 from entitlements.engine import Entitlements
+from entitlements.holds import Hold
+from entitlements.storage.base import AsyncStorage, Storage
+from entitlements.storage.threaded import Threaded
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "entitlements"
@@ -19,7 +27,8 @@ MODULES = {str(path.relative_to(PACKAGE).with_suffix("")).replace("/", "."): pat
 
 PURE = re.compile(
     r"amounts|errors|periods|catalog\..+|ledger\..+|resolution|metering|judging|using|changing|upgrades|cases|deciding"
-    r"|spending|granting|holding|refunding|balances|rates|usage|charging|budgeting|capping|caps|usage_tree|plan_credits|alerting"
+    r"|consuming|spending|granting|holding|refunding|balances|rates|usage|charging|budgeting|capping|caps|usage_tree"
+    r"|plan_credits|alerting"
     r"|decisions|contest|requests|wording|snapshots|reports\..+"
 )
 READS_FILES = {"catalog.loading", "catalog.pricing2yaml"}
@@ -34,14 +43,17 @@ LAYERS = [
     r"errors|amounts|periods|wording|usage",
     r"catalog\..+",
     r"ledger\..+|decisions|snapshots|caps",
-    r"requests|resolution|metering|judging|contest|rates|plan_credits|alerting",
+    r"requests|consuming|resolution|metering|judging|contest|rates|plan_credits|alerting",
     (
         r"cases|changing|upgrades|using|spending|granting|holding|refunding|balances|deciding|hearing"
         r"|charging|budgeting|capping|usage_tree"
     ),
     r"storage\..+",
-    r"cache|offering|locating|desk|holds|credit_verbs|usage_verbs|audit_verbs|engine|bound|bound_credits|bound_usage|reports\..+",
+    r"steps|locating|cache|offering|versions|freshness|telling|desk|inquiries|reports\..+",
+    r"holds|credit_verbs|usage_verbs|audit_verbs|engine|bound|bound_credits|bound_usage",
+    r"aio\.(?!gating).+",
     r"gating",
+    r"aio.gating",
     r"web\..+|billing\..+|cli\..+|cli|testing\..+|__main__",
 ]
 ALLOWED_UP = {
@@ -105,9 +117,12 @@ def test_what_decides_reads_no_clock_and_does_no_io(module: str) -> None:
 
 
 def test_the_engine_knows_no_concrete_storage() -> None:
-    for module in ("engine", "desk", "bound", "gating"):
+    facades = {"engine", "desk", "steps", "inquiries", "bound", "gating"} | {
+        name for name in CODE if name[:4] == "aio."
+    }
+    for module in sorted(facades):
         concrete = {name for name in imports_of(module, MODULES[module]) if name.startswith("storage.")}
-        assert concrete <= {"storage.base", "storage.opening"}, f"{module} imports {concrete}"
+        assert concrete <= {"storage.base", "storage.opening", "storage.threads"}, f"{module} imports {concrete}"
 
 
 def test_no_storage_knows_a_catalog_or_decides() -> None:
@@ -162,7 +177,9 @@ def test_a_bound_customer_has_every_verb_of_the_engine_alike() -> None:
         if not name.startswith("_") and "customer" in inspect.signature(function).parameters
     }
     del verbs["customer"]
-    assert verbs.keys() == {name for name, _ in inspect.getmembers(Customer, inspect.isfunction) if not name.startswith("_")}
+    assert verbs.keys() == {
+        name for name, _ in inspect.getmembers(Customer, inspect.isfunction) if not name.startswith("_")
+    }
     for name, function in verbs.items():
         engine = [p for p in inspect.signature(function).parameters.values() if p.name != "customer"]
         bound = list(inspect.signature(getattr(Customer, name)).parameters.values())
@@ -171,6 +188,69 @@ def test_a_bound_customer_has_every_verb_of_the_engine_alike() -> None:
             inspect.signature(function).return_annotation
             == inspect.signature(getattr(Customer, name)).return_annotation
         )
+
+
+PLAIN = {"on", "customer", "report"}  # nothing in them waits
+ENTERED = {"reserve", "reserve_credits"}  # awaited, or entered by `async with`
+TWINS = [
+    (Entitlements, AsyncEntitlements),
+    (Customer, AsyncCustomer),
+    (Hold, AsyncHold),
+    (Storage, AsyncStorage),
+    (Storage, Threaded),
+]
+
+
+def methods_of(kind: type) -> dict[str, Callable[..., object]]:
+    return {name: method for name, method in inspect.getmembers(kind, inspect.isfunction) if not name.startswith("_")}
+
+
+def shape_of(function: Callable[..., object]) -> list[tuple[str, object, object]]:
+    return [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]
+
+
+def differences(blocking: type, awaited: type) -> list[str]:
+    """Return how an awaited class differs from its blocking twin in names, parameters, defaults, first lines and colour."""
+    ours, theirs = methods_of(blocking), methods_of(awaited)
+    found = [f"{name} is on one side alone" for name in sorted(ours.keys() ^ theirs.keys())]
+    for name in sorted(ours.keys() & theirs.keys()):
+        if shape_of(ours[name]) != shape_of(theirs[name]):
+            found.append(f"{name}: {inspect.signature(ours[name])} against {inspect.signature(theirs[name])}")
+        if (ours[name].__doc__ or "").split("\n")[0].rstrip(".") not in (theirs[name].__doc__ or ""):
+            found.append(f"{name} is described differently")
+        waits = inspect.iscoroutinefunction(theirs[name])
+        if waits == (name in PLAIN | ENTERED) and "kept" not in name:
+            found.append(f"{name} is {'' if waits else 'not '}a coroutine function")
+    return found
+
+
+@pytest.mark.parametrize(("blocking", "awaited"), TWINS)
+def test_what_is_awaited_is_alike_in_everything_else(blocking: type, awaited: type) -> None:
+    assert differences(blocking, awaited) == []
+    assert shape_of(Entitlements.__init__) == shape_of(AsyncEntitlements.__init__)
+
+
+def test_a_verb_that_is_missing_or_different_would_be_found() -> None:
+    missing = type("Missing", (), {name: m for name, m in methods_of(AsyncEntitlements).items() if name != "promote"})
+    assert differences(Entitlements, missing) == ["promote is on one side alone"]
+
+    class Different(AsyncEntitlements):
+        async def free(self, customer: str, feature: str, amount: int = 2, *, key: str | None = None) -> None:
+            """Give."""
+
+        def cancel(self, *args: object, **kwargs: object) -> None:
+            """Forget."""
+
+    found = differences(Entitlements, Different)
+    assert [line.split(":")[0].split(" is ")[0] for line in found] == ["cancel"] * 3 + ["free"] * 2
+
+
+@pytest.mark.parametrize("name", ["configure", "check", "consume_credits"])
+def test_the_module_functions_have_awaited_twins(name: str) -> None:
+    awaited = getattr(entitlements.aio, name)
+    assert inspect.iscoroutinefunction(awaited)
+    if hasattr(entitlements, name):
+        assert shape_of(awaited) == shape_of(getattr(entitlements, name))
 
 
 def test_every_public_name_resolves_and_is_documented() -> None:

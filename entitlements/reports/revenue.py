@@ -155,8 +155,20 @@ def revenue(
     """Return the revenue from logs, each read once and batch by batch, in a period; of one credit or of all."""
     rows: list[RevenueRow] = []
     for customer, batches in logs:
-        rows += [_row(customer, tally, currencies) for tally in _tallies(batches, during, credit).all()]
+        rows += rows_of(customer, batches, during, currencies=currencies, credit=credit)
     return Revenue(during.start, during.end, credit, tuple(rows))
+
+
+def rows_of(
+    customer: str,
+    batches: Iterable[Batch],
+    during: Window,
+    *,
+    currencies: Mapping[str, str | None],
+    credit: str | None = None,
+) -> list[RevenueRow]:
+    """Return the rows of one customer's blocks from its log, read once and batch by batch."""
+    return [_row(customer, tally, currencies) for tally in _tallies(batches, during, credit).all()]
 
 
 def _tallies(batches: Iterable[Batch], during: Window, credit: str | None) -> Tallies:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 from ..errors import LogCorrupt, OutcomeUnknown, StorageError, StorageUnavailable
+from .line import NOBODY_ELSE, Line, patiently
 
-T = TypeVar("T")
 Durability = Literal["full", "normal"]
 MEMORY: Final = ":memory:"
-_RETRY_AFTER: Final = 0.001
 _WAL_KEPT: Final = 64 * 2**20
 _LONGEST_WAIT: Final = 86_400.0
 
@@ -51,10 +49,10 @@ class Connection:
         for values in rows:
             self.run(sql, values)
 
-    def begin(self, deadline: float) -> None:
-        """Begin a transaction that holds the one write lock; raises StorageUnavailable at the deadline."""
+    def begin(self, deadline: float, line: Line = NOBODY_ELSE) -> None:
+        """Begin a transaction that holds the one write lock, in line; raises StorageUnavailable at the deadline."""
         self.roll_back()
-        patiently(self._begin_immediate, deadline)
+        line.ask(self._begin_immediate, deadline)
 
     def begin_reading(self) -> None:
         """Begin a transaction in which every statement sees the same instant."""
@@ -103,21 +101,6 @@ def translated(error: sqlite3.Error, path: str) -> StorageError:
     if code == sqlite3.SQLITE_READONLY:
         return StorageError(f"{path} cannot be written: {error}")
     return StorageError(f"{path}: {error}")
-
-
-def patiently(action: Callable[[], T], deadline: float) -> T:
-    """Return what `action` does once nobody is in its way; raises StorageUnavailable at the deadline.
-
-    Asks every millisecond. SQLite's own waiting backs off to a tenth of a second, by which a busy
-    process starves the others, and hears no signal.
-    """
-    while True:
-        try:
-            return action()
-        except StorageUnavailable:
-            if time.monotonic() >= deadline:
-                raise
-        time.sleep(_RETRY_AFTER)
 
 
 def open_writer(path: str, durability: Durability, deadline: float, *, create: bool) -> Connection:

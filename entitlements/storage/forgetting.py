@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Final
 
 from ..errors import StorageUnavailable
-from .connection import Connection, patiently
+from .connection import Connection
+from .line import patiently
 from .schema import TRIGGERS, personal_anew
 
 _KEEP_DIGESTS: Final = """

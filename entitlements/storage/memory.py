@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import threading
+import time
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import TypeAlias, TypeVar
+from operator import methodcaller
+from typing import Any, Final, TypeAlias, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from ..errors import StorageError, StorageUnavailable, shown
-from ..ledger.entries import Batch, CounterKey, Entry
+from ..ledger.entries import Batch, CounterKey, Entry, Verdict
 from ..ledger.records import NO_SECRETS, Kept, batch_of, recorded
 from ..ledger.state import EMPTY_HEAD, Head, State, counted, is_erasure
-from .base import Decide, FeedPage, Reads, Written
+from .base import Call, Decide, FeedPage, Outcome, Reads, Written
 from .keeping import MOST_TOLD, bounded, follow, patience, position
 
 R = TypeVar("R")
+_RELEASE: Final = methodcaller("release")
 Version: TypeAlias = "tuple[Batch, int, Version | None]"
 """A counter as some batch left it: the batch, the amount, and the version before."""
 
@@ -39,28 +42,30 @@ class MemoryStorage:
 
     def transact(self, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
         """Show `decide` the customer's state and append the batch it returns, all or nothing."""
-        me = threading.get_ident()
-        mine = self._lock_of(customer)
-        if mine.holder == me:
-            raise StorageError(f"{shown(customer)}: a decision cannot start another transaction on its own customer")
+        (outcome,) = self.transact_all([Call(customer, key, reads, decide)])
+        return cast("R", outcome.answer())
+
+    def transact_all(self, calls: Sequence[Call]) -> list[Outcome]:
+        """Decide all calls in their order, append what they come to in one commit, and return what each came to."""
+        mine = {customer: self._lock_of(customer) for customer in sorted({call.customer for call in calls})}
+        holder = _Holder(threading.get_ident())
+        for customer, each in mine.items():
+            each.refuse_nesting(customer, holder)
+        release_those_had = map(_RELEASE, [each.lock for each in mine.values()])
         try:
-            if not mine.lock.acquire(timeout=self._write_timeout):
-                raise StorageUnavailable(
-                    f"{shown(customer)} was locked for {self._write_timeout:g} s; nothing was written"
-                )
-            mine.holder = me
-            return self._decided(customer, key, reads, decide)
+            self._acquire(mine, holder)
+            return self._decided(calls)
         finally:
-            if mine.holder == me:
-                mine.holder = None
-            try:  # noqa: SIM105  (inline, so that an exception out of a signal handler finds no gap)
-                mine.lock.release()
-            except RuntimeError:  # the lock was never had
+            holder.thread = None
+            try:  # noqa: SIM105  (one call into C, so that an exception out of a signal handler finds no gap)
+                list(release_those_had)
+            except RuntimeError:  # this lock was never had, nor any after it
                 pass
 
     def state(self, customer: str, reads: Reads) -> State:
         """Return the last committed head and the counters `reads` names, of one instant; takes no lock."""
-        return self._log(customer).shown(reads)
+        log = self._log(customer)
+        return log.shown(log.head, reads)
 
     def entries(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
         """Return entries in order of seq, which counts from 1 without gaps."""
@@ -74,7 +79,8 @@ class MemoryStorage:
 
     def batch(self, customer: str, key: str) -> Batch | None:
         """Return the batch of a key, None where there is none."""
-        return self._log(customer).shown(lambda _: (), key).prior
+        log = self._log(customer)
+        return log.shown(log.head, lambda _: (), key).prior
 
     def feed(self, *, after: str | None = None, limit: int = 1000) -> FeedPage:
         """Return the batches of all customers that follow a cursor, each exactly once."""
@@ -126,44 +132,72 @@ class MemoryStorage:
             self._closed = True
             self._logs, self._known, self._feed = {}, [], []
 
-    def _decided(self, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
-        log = self._log(customer)
-        state = log.shown(reads, key)
-        verdict = decide(state)
-        if verdict.batch is not None:
-            batch = verdict.batch
-            counters = log.counters_at(state.head, counted(batch.entries))
-            head, touched = follow(customer, key, state, batch, counters)
-            log.write(batch, touched)
-            if is_erasure(batch):
-                self._replace(customer, log.erased(head))
-            else:
-                self._publish(customer, log, head)
-        return verdict.result
+    def _acquire(self, mine: Mapping[str, _CustomerLock], holder: _Holder) -> None:
+        deadline = time.monotonic() + self._write_timeout
+        for customer, each in mine.items():
+            if not each.lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                raise StorageUnavailable(
+                    f"{shown(customer)} was locked for {self._write_timeout:g} s; nothing was written"
+                )
+            each.holder = holder
 
-    def _publish(self, customer: str, log: _Log, head: Head) -> None:
-        with self._guard:
-            self._check_open()
-            if customer not in self._logs:
-                insort(self._known, customer)
-                self._logs[customer] = log
-            self._feed.append(log.batches[-1])
+    def _decided(self, calls: Sequence[Call]) -> list[Outcome]:
+        drafts: dict[str, _Draft] = {}
+        outcomes, appended = list[Outcome](), list[Batch]()
+        for call in calls:
+            draft = drafts.get(call.customer)
+            if draft is None:
+                draft = drafts[call.customer] = _Draft(self._log(call.customer))
             try:
-                log.head = head
-            finally:
-                if log.head is not head:
-                    self._feed.pop()
+                verdict = draft.decided(call)
+            except Exception as error:  # noqa: BLE001  (it is the call's own, and its caller's to raise)
+                outcomes.append(Outcome(error=error))
+                continue
+            outcomes.append(Outcome(verdict.result))
+            if verdict.batch is not None:
+                appended.append(verdict.batch)
+        if appended:
+            self._publish({batch.customer: drafts[batch.customer] for batch in appended}, appended)
+        return outcomes
 
-    def _replace(self, customer: str, log: _Log) -> None:
-        """Publish a log in which nothing personal is left in place of the one that was."""
+    def _publish(self, drafts: Mapping[str, _Draft], appended: Sequence[Batch]) -> None:
+        """Let everybody see the drafts at once, or, where that is broken off, nobody."""
         with self._guard:
             self._check_open()
-            if customer not in self._logs:
-                insort(self._known, customer)
-            own = iter(log.batches)
-            feed = [next(own) if batch.customer == customer else batch for batch in self._feed]
-            feed.append(log.batches[-1])
-            self._feed, self._logs[customer] = feed, log
+            feed, length = self._feed, len(self._feed)
+            stood = {customer: self._logs.get(customer) for customer in drafts}
+            heads = {customer: log.head for customer, log in stood.items() if log is not None}
+            try:
+                for customer, draft in drafts.items():
+                    self._replace(customer, draft)
+                self._feed.extend([drafts[batch.customer].log.batches[batch.number - 1] for batch in appended])
+                for draft in drafts.values():
+                    draft.log.head = draft.head
+            except BaseException:
+                self._feed = feed
+                del feed[length:]
+                for customer, log in stood.items():
+                    self._restore(customer, log, heads.get(customer, EMPTY_HEAD))
+                raise
+
+    def _replace(self, customer: str, draft: _Draft) -> None:
+        """Put a log in its place: a new one, or one in which nothing personal is left, in the feed too."""
+        before = self._logs.get(customer)
+        if before is draft.log:
+            return
+        self._logs[customer] = draft.log
+        if before is None:
+            insort(self._known, customer)
+        else:
+            own = iter(draft.log.batches)
+            self._feed = [next(own) if batch.customer == customer else batch for batch in self._feed]
+
+    def _restore(self, customer: str, log: _Log | None, head: Head) -> None:
+        if log is not None:
+            log.head = head
+            self._logs[customer] = log
+        elif self._logs.pop(customer, None) is not None:
+            self._known = [known for known in self._known if known != customer]
 
     def _lock_of(self, customer: str) -> _CustomerLock:
         with self._guard:
@@ -182,12 +216,47 @@ class MemoryStorage:
             raise StorageUnavailable("this memory storage is closed")
 
 
+class _Holder:
+    """Whose transaction holds a lock; `thread` is None once it is over."""
+
+    def __init__(self, thread: int) -> None:
+        self.thread: int | None = thread
+
+
 class _CustomerLock:
     """The lock of one customer, there as long as somebody holds or awaits it."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.holder: int | None = None
+        self.holder: _Holder | None = None
+
+    def refuse_nesting(self, customer: str, mine: _Holder) -> None:
+        """Raise StorageError where this very thread holds the lock already."""
+        if self.holder is not None and self.holder.thread == mine.thread:
+            raise StorageError(f"{shown(customer)}: a decision cannot start another transaction on its own customer")
+
+
+class _Draft:
+    """A log as a group of calls leaves it, beyond what is published: `head` counts what was written so far."""
+
+    def __init__(self, log: _Log) -> None:
+        self.log = log
+        self.head = log.head
+
+    def decided(self, call: Call) -> Verdict[Any]:
+        """Decide a call on the draft, and write its batch down there."""
+        log, head = self.log, self.head
+        state = log.shown(head, call.reads, call.key)
+        verdict = call.decide(state)
+        batch = verdict.batch
+        if batch is not None:
+            counters = log.counters_at(head, counted(batch.entries))
+            after, touched = follow(call.customer, call.key, state, batch, counters)
+            log.write(head, batch, touched)
+            if is_erasure(batch):
+                self.log = log.erased(after)
+            self.head = after
+        return verdict
 
 
 class _Log:
@@ -206,25 +275,23 @@ class _Log:
         self._by_key: dict[str, Batch] = {}
         self._counters: dict[CounterKey, Version] = {}
 
-    def shown(self, reads: Reads, key: str | None = None) -> State:
-        """Return the published state, with the counters `reads` names and the batch of `key`."""
-        head = self.head
+    def shown(self, head: Head, reads: Reads, key: str | None = None) -> State:
+        """Return the state at a head, with the counters `reads` names and the batch of `key`."""
         prior = None if key is None else self._by_key.get(key)
         if prior is not None and not self._counts(prior, head):
             prior = None
         return State(head, self.counters_at(head, reads(head)), prior)
 
     def counters_at(self, head: Head, names: Iterable[CounterKey]) -> dict[CounterKey, int]:
-        """Return the amounts of the counters as they were at a published head."""
+        """Return the amounts of the counters as they were at a head."""
         known = self._counters
         amounts = dict.fromkeys(names, 0)
         for name in amounts.keys() & known.keys():
             amounts[name] = self._amount(name, head)
         return amounts
 
-    def write(self, batch: Batch, touched: Mapping[CounterKey, int]) -> None:
-        """Write a batch and its counters down, unpublished."""
-        head = self.head
+    def write(self, head: Head, batch: Batch, touched: Mapping[CounterKey, int]) -> None:
+        """Write a batch and its counters down behind a head, unpublished."""
         del self.batches[head.batches :], self.entries[head.seq :]
         self.batches.append(batch)
         self.entries.extend(batch.entries)

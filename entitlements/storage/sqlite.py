@@ -8,19 +8,22 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from ..errors import OutcomeUnknown, StorageError, StorageUnavailable
 from ..ledger.entries import Batch, Entry
 from ..ledger.records import Kept
-from ..ledger.state import State, is_erasure
+from ..ledger.state import State
 from . import auditing, readings, statements
-from .base import Decide, FeedPage, Reads, Written
+from .base import Call, Decide, FeedPage, Outcome, Reads, Written
 from .connection import MEMORY, Connection, Durability, open_reader, open_writer
-from .forgetting import forget, scrub
+from .forgetting import scrub
+from .grouping import Take, Turns
 from .heads import Heads
 from .keeping import MOST_TOLD, bounded, patience, position
+from .line import Line
 from .schema import migrate
+from .writing import Writing
 
 R = TypeVar("R")
 _IDLE_READERS: Final = 16
@@ -43,8 +46,7 @@ class SQLiteStorage:
         self._write_timeout = patience(write_timeout)
         self._durability: Durability = durability
         self._process = os.getpid()
-        self._lock = threading.RLock()
-        self._holder: int | None = None
+        self._turns = Turns(self._carry_out, self.path, write_timeout=self._write_timeout)
         self._readers: list[Connection] = []
         self._heads = Heads()
         self._committed = 0
@@ -52,23 +54,17 @@ class SQLiteStorage:
         self._listening = threading.Lock()
         self._closed = False
         self._writer: Connection | None = self._open_writer(create=True)
+        self._line = Line(None if self.path == MEMORY else self.path)
 
     def transact(self, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
         """Show `decide` the customer's state and append the batch it returns, all or nothing."""
+        (outcome,) = self.transact_all([Call(customer, key, reads, decide)])
+        return cast("R", outcome.answer())
+
+    def transact_all(self, calls: Sequence[Call]) -> list[Outcome]:
+        """Decide all calls in their order, append what they come to in one commit, and return what each came to."""
         self._check_usable()
-        me = threading.get_ident()
-        self._refuse_nesting()
-        try:
-            deadline = self._acquire()
-            self._holder = me
-            return self._decided(deadline, customer, key, reads, decide)
-        finally:
-            if self._holder == me:
-                self._holder = None
-            try:  # noqa: SIM105  (inline, so that an exception out of a signal handler finds no gap)
-                self._lock.release()
-            except RuntimeError:  # the lock was never had
-                pass
+        return self._turns.carry_out(calls) if calls else []
 
     def state(self, customer: str, reads: Reads) -> State:
         """Return the last committed head and the counters `reads` names, of one instant; takes no lock."""
@@ -141,37 +137,42 @@ class SQLiteStorage:
         """
         if os.getpid() != self._process:
             return
-        self._refuse_nesting()
+        self._turns.refuse_nesting()
         self._closed = True
-        if not self._lock.acquire(timeout=self._write_timeout):
-            raise StorageUnavailable(f"{self.path} is still writing after {self._write_timeout:g} s; close it again")
         try:
-            self._drop_writer()
-        finally:
-            self._lock.release()
+            with self._turns.held():
+                self._drop_writer()
+                self._line.close()
+        except StorageUnavailable as error:
+            raise StorageUnavailable(
+                f"{self.path} is still writing after {self._write_timeout:g} s; close it again"
+            ) from error
         self._drop_readers()
         self._drop_listener()
 
-    def _decided(self, deadline: float, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
+    def _carry_out(self, deadline: float, take: Take) -> list[Outcome]:
         self._check_usable()
         connection = self._writer = self._writer or self._open_writer()
         try:
-            connection.begin(deadline)
-            found = statements.find(connection, self._heads, customer, key, reads)
-            verdict = decide(found.state)
-            row, head = statements.append(connection, customer, key, found, verdict)
-            erases = verdict.batch is not None and is_erasure(verdict.batch)
-            if erases:
-                forget(connection, customer)
-            if verdict.batch is not None or found.refolded:
-                self._commit(connection, key)
-                self._heads.put(customer, row, head)
-            if erases and self.path != MEMORY:
-                self._drop_readers()
-                scrub(connection, deadline)
-            return verdict.result
+            connection.begin(deadline, self._line)
+            calls = take()
+            writing = Writing(connection, self._heads)
+            writing.decide_all(calls)
+            if writing.has_written:
+                self._commit(connection, calls[0].key)
+            writing.remember()
+            if writing.erases and self.path != MEMORY:
+                self._scrub(connection, deadline, writing)
+            return writing.outcomes
         finally:
             self._end(connection)
+
+    def _scrub(self, connection: Connection, deadline: float, writing: Writing) -> None:
+        self._drop_readers()
+        try:
+            scrub(connection, deadline)
+        except StorageUnavailable as error:
+            writing.leave_bytes(error)
 
     def _commit(self, connection: Connection, key: str) -> None:
         try:
@@ -189,12 +190,6 @@ class SQLiteStorage:
         except StorageError:
             self._drop_writer()
             raise
-
-    def _acquire(self) -> float:
-        deadline = time.monotonic() + self._write_timeout
-        if not self._lock.acquire(timeout=self._write_timeout):
-            raise StorageUnavailable(f"{self.path} was busy for {self._write_timeout:g} s; nothing was written")
-        return deadline
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -214,19 +209,13 @@ class SQLiteStorage:
 
     @contextmanager
     def _reading_in_turn(self) -> Iterator[Connection]:
-        self._refuse_nesting()
-        self._acquire()
-        try:
-            self._holder = threading.get_ident()
+        with self._turns.held():
             self._check_usable()
             connection = self._writer = self._writer or self._open_writer()
             try:
                 yield connection
             finally:
                 connection.roll_back()
-        finally:
-            self._holder = None
-            self._lock.release()
 
     @contextmanager
     def _reading_at_once(self) -> Iterator[Connection]:
@@ -274,10 +263,6 @@ class SQLiteStorage:
             if self._listener is not None:
                 self._listener.close()
             self._listener = None
-
-    def _refuse_nesting(self) -> None:
-        if self._holder == threading.get_ident():
-            raise StorageError(f"{self.path}: a decision cannot use the storage that is running it")
 
     def _check_usable(self) -> None:
         if os.getpid() != self._process:

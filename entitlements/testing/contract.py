@@ -26,6 +26,7 @@ from ..ledger.entries import EPOCH, Batch, CounterKey, Entry, Verdict
 from ..ledger.state import EMPTY_HEAD, Head, State
 from ..storage.base import Storage
 from .contract_audit import AuditContract
+from .contract_groups import GroupContract
 from .histories import (
     CALLS,
     START,
@@ -53,7 +54,7 @@ from .proving import (
 EXAMPLES: Final = 40
 
 
-class StorageContract(AuditContract):
+class StorageContract(AuditContract, GroupContract):
     """What every storage promises; a subclass gives a `storage` fixture, empty for each test."""
 
     def reopen(self, storage: Storage) -> Storage | None:  # noqa: ARG002  (for a subclass to use)
@@ -174,7 +175,8 @@ class StorageContract(AuditContract):
 
     def test_a_key_belongs_to_one_customer(self, storage: Storage) -> None:
         """The same key of another customer is another batch."""
-        same([append(storage, name, "k", used()).number for name in "abc"], [1, 1, 1])
+        same([append(storage, name, f"first of {name}", used()).number for name in "abc"], [1, 1, 1])
+        same([append(storage, name, "k", used()).number for name in "abc"], [2, 2, 2])
         same(append(storage, "b", "k", used()).customer, "b")
 
     def test_strange_ids_stay_apart(self, storage: Storage) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
 
@@ -18,7 +18,7 @@ from ..ledger.entries import EPOCH, NOTHING, Batch, CounterKey, Entry, Verdict, 
 from ..ledger.facts import Fact, HeldAddOn, Override, PromotionRun, Subscription, Trial
 from ..ledger.plan_grants import PlanGrant
 from ..ledger.state import FACT_KINDS, Head, State, counted
-from ..storage.base import Reads, Storage
+from ..storage.base import Call, Reads, Storage
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy
@@ -58,10 +58,10 @@ def batch_of(
     return Batch(customer, key, state.head.batches + 1, at, {"key": key}, result, lines)
 
 
-def append_sealed(
-    storage: Storage, customer: str, key: str, *entries: Entry, told: Mapping[str, Any] = NOTHING, salt: str = "salt"
-) -> Batch:
-    """Append the entries as one batch in the hash chain, what is personal sealed, and return it.
+def sealed_call_of(
+    customer: str, key: str, *entries: Entry, told: Mapping[str, Any] = NOTHING, salt: str = "salt"
+) -> Call:
+    """Return the call that appends the entries as one batch in the hash chain, what is personal sealed.
 
     `told` is what is asked and what is answered.
     """
@@ -73,7 +73,15 @@ def append_sealed(
         batch, record = chain(Batch(customer, key, number, at, told, told, lines, salt=salted), state.head.hash)
         return Verdict(batch, batch, record)
 
-    return storage.transact(customer, key, reads_of(entries), decide)
+    return Call(customer, key, reads_of(entries), decide)
+
+
+def append_sealed(
+    storage: Storage, customer: str, key: str, *entries: Entry, told: Mapping[str, Any] = NOTHING, salt: str = "salt"
+) -> Batch:
+    """Append the entries as one batch in the hash chain, what is personal sealed, and return it."""
+    call = sealed_call_of(customer, key, *entries, told=told, salt=salt)
+    return cast("Batch", storage.transact(customer, key, call.reads, call.decide))
 
 
 def reads_of(entries: Sequence[Entry]) -> Reads:
@@ -82,8 +90,8 @@ def reads_of(entries: Sequence[Entry]) -> Reads:
     return lambda _: names
 
 
-def append(storage: Storage, customer: str, key: str, *entries: Entry, at: datetime = START) -> Batch:
-    """Append the entries as one batch and return it; a key that was used before returns its batch."""
+def call_of(customer: str, key: str, *entries: Entry, at: datetime = START) -> Call:
+    """Return the call that appends the entries as one batch and comes to it, or to the batch the key has already."""
 
     def decide(state: State) -> Verdict[Batch]:
         if state.prior is not None:
@@ -91,7 +99,13 @@ def append(storage: Storage, customer: str, key: str, *entries: Entry, at: datet
         batch = batch_of(state, customer, key, entries, at=at)
         return Verdict(batch, batch)
 
-    return storage.transact(customer, key, reads_of(entries), decide)
+    return Call(customer, key, reads_of(entries), decide)
+
+
+def append(storage: Storage, customer: str, key: str, *entries: Entry, at: datetime = START) -> Batch:
+    """Append the entries as one batch and return it; a key that was used before returns its batch."""
+    call = call_of(customer, key, *entries, at=at)
+    return cast("Batch", storage.transact(customer, key, call.reads, call.decide))
 
 
 def whole_state(storage: Storage, customer: str, batches: Sequence[Batch]) -> tuple[Head, Mapping[CounterKey, int]]:
@@ -187,9 +201,14 @@ def histories(*, batches: int = 8) -> SearchStrategy[list[list[Entry]]]:
     """Return a strategy of histories, each a list of batches' lines, with facts and counters of every kind."""
     from hypothesis import strategies as st  # noqa: PLC0415  (the `testing` extra)
 
-    kinds = st.sampled_from(sorted(FACT_KINDS))
-    lines = st.one_of(_usage(), _usage(), kinds.flatmap(_facts), _notes())
-    return st.lists(st.lists(lines, min_size=1, max_size=4), min_size=1, max_size=batches).map(_never_below_zero)
+    return st.lists(st.lists(entries(), min_size=1, max_size=4), min_size=1, max_size=batches).map(_never_below_zero)
+
+
+def entries() -> SearchStrategy[Entry]:
+    """Return a strategy of lines that any log may hold: usage, facts of every kind, notes."""
+    from hypothesis import strategies as st  # noqa: PLC0415
+
+    return st.one_of(_usage(), _usage(), st.sampled_from(sorted(FACT_KINDS)).flatmap(_facts), _notes())
 
 
 def _overrides() -> tuple[Override, ...]:
@@ -214,7 +233,8 @@ def _notes() -> SearchStrategy[Entry]:
     scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5))
     values = st.one_of(scalars, st.lists(scalars, max_size=2))
     data = st.dictionaries(st.text(max_size=3), values, min_size=1, max_size=2)
-    kept = st.builds(lambda subject, data: Entry("catalog_kept", START, subject, data=data), st.text(max_size=3), data)
+    ids = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=3)
+    kept = st.builds(lambda subject, data: Entry("catalog_kept", START, subject, data=data), ids, data)
     opened = st.builds(lambda at: Entry("opened", START, "calls", "calls", at), _instants())
     return st.one_of(kept, opened)
 

@@ -155,8 +155,8 @@ class UsageMachine(RuleBasedStateMachine):
         state.back[named] = before + part
 
         held_days, held_budgets = self.held()
-        for day, units in undone(days if isinstance(days, dict) else {days: units}, before, part, paid):
-            state.used[day] -= min(units, max(0, state.used[day] - held_days.get(day, 0)))
+        for day, more in undone(days if isinstance(days, dict) else {days: units}, before, part, paid):
+            state.used[day] -= min(more, max(0, state.used[day] - held_days.get(day, 0)))
         for name in dict.fromkeys(name for name, _ in counted):
             own = {where: whole for where, whole in counted.items() if where[0] == name}
             for where, units in undone(own, before, part, paid):

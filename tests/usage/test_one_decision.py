@@ -36,7 +36,7 @@ def test_a_priced_use_counts_in_usage_and_budgets_and_burns_credits_in_one_batch
 
 
 @pytest.mark.parametrize(
-    ("setting", "code"),
+    ("short", "code"),
     [
         ("limit", "limit_reached"),
         ("feature budget", "budget_exceeded"),
@@ -45,13 +45,13 @@ def test_a_priced_use_counts_in_usage_and_budgets_and_burns_credits_in_one_batch
     ],
 )
 @pytest.mark.parametrize("verb", ["consume", "reserve"])
-def test_where_one_has_no_room_nothing_is_booked(ent, setting, code, verb):
-    amount = {"limit": 101}.get(setting, 20)
-    if setting == "feature budget":
+def test_where_one_has_no_room_nothing_is_booked(ent, short, code, verb):
+    amount = {"limit": 101}.get(short, 20)
+    if short == "feature budget":
         ent.set_budget("acme", "team:x", feature="chat", limit=19, every="day")
-    if setting == "credit budget":
+    if short == "credit budget":
         ent.set_budget("acme", "user:ann", credit="ai", limit="29.99", every="none")
-    if setting == "credits":
+    if short == "credits":
         ent.consume_credits("acme", "ai", "70.01", key=None)
     ent.set_budget("acme", "user:ann", feature="chat", limit=1000, every="week")
     before, tree, balance = last(ent), ent.usage_tree("acme").to_dict(), left(ent)

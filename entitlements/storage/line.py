@@ -1,0 +1,102 @@
+"""A line of processes before one file: only its head asks for the write lock, so that each comes in turn.
+
+Without it a process that writes in a loop takes the lock again before anybody else has looked. It is
+a courtesy, never a guarantee: SQLite's own lock is the lock, and where the line does not move, or
+there is none, everybody asks for that directly.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, TypeVar
+
+from ..errors import StorageUnavailable
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover  (where there is no flock, nobody stands in line)
+    fcntl = None  # type: ignore[assignment]
+
+T = TypeVar("T")
+_HEAD_ASKS_EVERY: Final = 0.0001
+_REST_ASK_EVERY: Final = 0.0005
+_SHARE: Final = 0.25
+"""How much of its time to wait a caller stands in a line that does not move."""
+_SHUNNED_FOR: Final = 5.0
+
+
+class Line:
+    """The line before one file, kept by a lock on a file beside it; one thread at a time uses it.
+
+    A process that was killed is out of it at once. Behind one that is frozen, nobody stands longer
+    than a quarter of the time it has; then the line is left alone for some seconds.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        self._file = None if path is None or fcntl is None else _opened(f"{path}-line")
+        self._shunned_until = 0.0
+
+    def ask(self, action: Callable[[], T], deadline: float) -> T:
+        """Return what `action` does once nobody is in its way; raises StorageUnavailable at the deadline."""
+        file = self._file
+        if file is None:
+            return patiently(action, deadline)
+        try:
+            self._come_to_head(file, deadline)
+            return patiently(action, deadline, every=_HEAD_ASKS_EVERY)
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Leave for good."""
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _come_to_head(self, file: int, deadline: float) -> None:
+        now = time.monotonic()
+        until = now + (deadline - now) * _SHARE
+        while not _is_head(file) and now >= self._shunned_until:
+            if now >= until:
+                self._shunned_until = now + _SHUNNED_FOR
+                return
+            time.sleep(_REST_ASK_EVERY)
+            now = time.monotonic()
+
+
+NOBODY_ELSE: Final = Line(None)
+
+
+def patiently(action: Callable[[], T], deadline: float, *, every: float = 0.001) -> T:
+    """Return what `action` does once nobody is in its way; raises StorageUnavailable at the deadline.
+
+    Asks again and again, `every` so many seconds. SQLite's own waiting backs off to a tenth of a
+    second, by which a busy process starves the others, and hears no signal.
+    """
+    while True:
+        try:
+            return action()
+        except StorageUnavailable:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(every)
+
+
+def _opened(path: str) -> int | None:
+    with suppress(OSError):
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    return None
+
+
+def _is_head(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
