@@ -62,7 +62,7 @@ def emptied(postgres_url: str) -> Iterator[Callable[[], str]]:
     schema = f"tests_{os.getpid()}"
     address = f"{postgres_url}{'&' if '?' in postgres_url else '?'}schema={schema}"
     open_storage(address).close()
-    tables = ("batches", "entries", "personal", "erased", "heads", "blocks", "holds", "counters")
+    tables = ("batches", "entries", "personal", "erased", "heads", "blocks", "holds", "budgets", "counters")
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("SET session_replication_role = replica")
 

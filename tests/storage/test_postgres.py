@@ -30,7 +30,7 @@ from entitlements.testing.histories import (
 )
 from entitlements.testing.proving import identities, together
 
-TABLES = ("batches", "entries", "personal", "erased", "heads", "blocks", "holds", "counters")
+TABLES = ("batches", "entries", "personal", "erased", "heads", "blocks", "holds", "budgets", "counters")
 NAMES = itertools.count()
 
 
