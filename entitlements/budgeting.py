@@ -7,7 +7,7 @@ from datetime import datetime
 
 import attrs
 
-from .alerting import crossed
+from .alerting import THOUSAND, crossed
 from .amounts import MAX_UNITS, from_units
 from .caps import Cap
 from .cases import Case
@@ -105,7 +105,9 @@ def crossings(case: Case, found: Iterable[Load]) -> Iterator[Entry]:
     """Yield the lines that tell where a booked charge comes up to a threshold of a budget."""
     for load in found:
         budget = load.budget
-        if budget.alerts and load.after > load.used:
+        if load.after > load.used and any(
+            load.used * THOUSAND < budget.units * part <= load.after * THOUSAND for part in budget.alerts
+        ):
             limit, before, after = (from_units(units, budget.scale) for units in (budget.units, load.used, load.after))
             more = {"budget": budget.id, **({"scope": dict(budget.scope)} if budget.scope else {})}
             yield from crossed("budget", budget.subject, budget.alerts, (limit, before, after), case.at, more)

@@ -73,18 +73,19 @@ def scope_text(scope: Mapping[str, str]) -> str:
 
 def stored_cap(cap: Cap) -> list[Any]:
     """Return what a log keeps of a cap; of its scope the kinds, as the charge's own says the rest."""
-    told = [*cap.scope], cap.feature, cap.credit, dict(cap.dimensions)
-    numbers = [json_number(number) for number in (cap.limit, cap.used, cap.requested)]
+    narrowed = [part for pair in cap.dimensions.items() for part in pair]
+    told = ["\n".join(cap.scope), cap.feature, cap.credit, *map(json_number, (cap.limit, cap.used, cap.requested))]
     ends = json_instant(cap.window_start), json_instant(cap.resets_at)
-    return [*told, *numbers, cap.passes, cap.action, cap.every, *ends]
+    return [*told, cap.passes, cap.action, cap.every, *ends, *narrowed]
 
 
 def restored_cap(kept: list[Any], scope: Mapping[str, str] | None) -> Cap:
     """Return a cap from what a log keeps of it and the scope of its charge, which may have been erased."""
-    kinds, feature, credit, dimensions, *numbers = kept[:7]
-    passes, action, every, start, resets = kept[7:]
+    kinds, feature, credit, *numbers = kept[:6]
+    passes, action, every, start, resets = kept[6:11]
+    dimensions = dict(zip(kept[11::2], kept[12::2], strict=True))
     whole = scope or EMPTY
-    own = whole if is_sealed(whole) else {kind: whole[kind] for kind in kinds}
+    own = whole if is_sealed(whole) else {kind: name for kind, name in whole.items() if kind in kinds.split("\n")}
     limit, used, requested = map(_number, numbers)
     ends = (None if at is None else datetime.fromisoformat(at) for at in (start, resets))
     return Cap(own, feature, credit, dimensions, limit, used, requested, passes, action, every, *ends)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from typing import Final
 
 import attrs
 
@@ -21,6 +21,9 @@ from .ledger.entries import Entry
 from .metering import Meter
 from .rates import Price, has_price, price_of
 from .spending import Charge, Payment, available, insufficient, passes, pay, payment_of
+
+_BOOKING: Final = frozenset({"consume", "reserve"})
+"""Verbs that answer with what stands after they booked, and so need no more of a decision than that it passes."""
 
 
 @attrs.frozen
@@ -64,20 +67,16 @@ def judged(case: Case, question: Question, books: Books | None = None) -> Judgem
     price = None if _is_open(case, question) else price_asked(case, question, fits)
     use = use_of(case, question, fits, 0 if price is None else price.units)
     under = loads(case, use)
-    decision = attrs.evolve(decision, valid_until=_soonest(decision, changes_after(case, use)), budgets=caps(under))
+    bill = None if price is None else bill_for(case, question, price, books or case.books())
     refusal = refused(under, decision, case)
-    if refusal is not None:
-        return Judgement(refusal, metered, 0, None, under)
-    if price is None:
-        return Judgement(decision, metered, fits, None, under)
-    bill = bill_for(case, question, price, books or case.books())
-    until = _soonest(decision, changes_at(case))
-    if not passes(bill.charge, bill.payment):
-        refusal = attrs.evolve(
-            insufficient(case, bill.charge, bill.before), valid_until=until, budgets=decision.budgets
-        )
-        return Judgement(refusal, metered, 0, bill, under)
-    return Judgement(attrs.evolve(decision, valid_until=until), metered, fits, bill, under)
+    if refusal is None and bill is not None and not passes(bill.charge, bill.payment):
+        refusal = insufficient(case, bill.charge, bill.before)
+    if refusal is None and case.request.verb in _BOOKING:
+        return Judgement(decision, metered, fits, bill, under)
+    edges = [decision.valid_until, changes_after(case, use), changes_at(case) if bill is not None else None]
+    until = min((edge for edge in edges if edge is not None), default=None)
+    told = attrs.evolve(decision if refusal is None else refusal, valid_until=until, budgets=caps(under))
+    return Judgement(told, metered, 0 if refusal is not None else fits, bill, under)
 
 
 def recorded(case: Case, question: Question, books: Books) -> Judgement:
@@ -136,15 +135,10 @@ def price_asked(case: Case, question: Question, units: int) -> Price | None:
 
 def _is_open(case: Case, question: Question) -> bool:
     """Tell whether a mere question says too little for a price: it names no dimensions, and there is no default."""
-    looks = case.request.verb not in {"consume", "record", "reserve", "settle"}
+    looks = case.request.verb not in {*_BOOKING, "record", "settle"}
     return looks and not question.dimensions and not has_price(case.catalog, question.feature, None)
 
 
 def _not_in_part(decision: Decision) -> Decision:
     """Return the denial of a use by kinds of which only a part fits: nobody can tell which part."""
     return attrs.evolve(decision, allowed=False, code="limit_reached", outcome="block")
-
-
-def _soonest(decision: Decision, edge: datetime | None) -> datetime | None:
-    edges = [known for known in (decision.valid_until, edge) if known is not None]
-    return min(edges) if edges else None

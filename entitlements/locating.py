@@ -10,9 +10,10 @@ from .steps import Steps
 
 
 def granting_batch(customer: str, block: str) -> Steps[Batch | None]:
-    """Return the batch that granted a block, None where none did; reads as many batches as the log's length has digits.
+    """Return the batch of a key, or that granted a block which has none; None where there is none.
 
-    What falls due is booked by the first batch at or after its instant. A block's id tells when it began.
+    What falls due is booked by the first batch at or after its instant, and the id of such a block tells
+    when it began: as many batches are read as the number of them has binary digits.
     """
     began = begins_of(block)
     if began is None:

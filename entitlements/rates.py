@@ -21,16 +21,21 @@ from .errors import AmountError, UnknownPrice, did_you_mean, shown
 KIND: Final = "kind"
 MOST_KNOWN: Final = 10_000
 """How much a catalog remembers: dimensions come from callers, and there may be any number of them."""
+_NOTHING: Final = Fraction(0)
 _DECIMAL: Final = 10**40
 
 
 @attrs.frozen
 class Fit:
-    """The price that fits, as text; `cost` is that of one block of `block` smallest units, in those of the credit."""
+    """The price that fits, as text; `cost` is that of one block of `block` smallest units, in those of the credit.
+
+    `ratio` is the cost of one smallest unit.
+    """
 
     price: str
     cost: Fraction
     block: Fraction
+    ratio: Fraction
 
 
 @attrs.frozen
@@ -69,10 +74,11 @@ def price_of(
     if rate is None:
         return None
     kinds = units.items() if isinstance(units, Mapping) else ((None, units),)
-    cost, parts = Fraction(0), list[Part]()
+    cost, parts = _NOTHING, list[Part]()
     for kind, amount in kinds:
         fitting = _fitting(catalog, rate, dimensions or EMPTY, kind)
-        cost += _cost(rate, fitting, amount)
+        more = _cost(rate, fitting, amount)
+        cost = cost + more if cost else more
         parts.append(Part(kind, amount, fitting.price))
     whole = _rounded(rate, cost)
     if whole > MAX_UNITS:
@@ -103,7 +109,8 @@ def _fitting(catalog: Catalog, rate: Rate, dimensions: Mapping[str, str], kind: 
 
 def _fit(catalog: Catalog, rate: Rate, price: Decimal) -> Fit:
     block = Fraction(rate.per) * _power(catalog.features[rate.feature].scale)
-    return Fit(canonical(price), Fraction(price) * _power(catalog.credits[rate.credit].scale), block)
+    cost = Fraction(price) * _power(catalog.credits[rate.credit].scale)
+    return Fit(canonical(price), cost, block, cost / block)
 
 
 def _find(rate: Rate, dimensions: Mapping[str, str]) -> Decimal | None:
@@ -117,10 +124,10 @@ def _find(rate: Rate, dimensions: Mapping[str, str]) -> Decimal | None:
 
 def _cost(rate: Rate, fit: Fit, units: int) -> Fraction:
     """Return what units cost, in smallest units of the credit, not rounded yet."""
+    if not rate.whole:
+        return units * fit.ratio
     blocks = units / fit.block
-    if rate.whole:
-        blocks = Fraction(-(-blocks.numerator // blocks.denominator))
-    return blocks * fit.cost
+    return -(-blocks.numerator // blocks.denominator) * fit.cost
 
 
 def _rounded(rate: Rate, cost: Fraction) -> int:

@@ -115,6 +115,12 @@ def state(customer: str, reads: Reads | None = None, *, within: float | None = N
     return found
 
 
+def batches(customer: str, *, after: int, limit: int) -> Steps[Sequence[Batch]]:
+    """Read a page of batches."""
+    page: Sequence[Batch] = yield Ask("batches", (customer,), {"after": after, "limit": limit})
+    return page
+
+
 def entries(customer: str, *, after: int, limit: int) -> Steps[Sequence[Entry]]:
     """Read a page of entries."""
     page: Sequence[Entry] = yield Ask("entries", (customer,), {"after": after, "limit": limit})
@@ -125,12 +131,6 @@ def batch(customer: str, key: str) -> Steps[Batch | None]:
     """Read the batch of a key."""
     found: Batch | None = yield Ask("batch", (customer, key))
     return found
-
-
-def batches(customer: str, *, after: int, limit: int) -> Steps[Sequence[Batch]]:
-    """Read a page of whole batches."""
-    page: Sequence[Batch] = yield Ask("batches", (customer,), {"after": after, "limit": limit})
-    return page
 
 
 def feed(*, after: str | None, limit: int) -> Steps[FeedPage]:

@@ -17,6 +17,7 @@ SEALED: Final = "$sealed"
 PERSONAL: Final = frozenset({"scope", "metadata", "reason"})
 _NAMES: Final = tuple(f'"{name}":' for name in sorted(PERSONAL))
 MARK: Final = f'{{"{SEALED}":"'
+_LEAVES: Final = frozenset({str, int, bool, type(None)})
 _DIGESTS: Final = re.compile(re.escape(MARK) + r'([0-9a-f]{64})"\}')
 
 
@@ -90,9 +91,14 @@ def erased(value: Any, salt: str) -> dict[str, Any]:
 
 
 def _sealed(value: Any, salt: str, secrets: dict[str, Secret], number: int) -> Any:
-    if isinstance(value, Mapping):
+    kind = type(value)
+    if kind in _LEAVES:
+        return value
+    if kind is dict or isinstance(value, Mapping):
         return dict(_sealed_fields(value, salt, secrets, number))
     if isinstance(value, list | tuple):
+        if _LEAVES.issuperset(map(type, value)):
+            return value
         return [_sealed(inner, salt, secrets, number) for inner in value]
     return value
 

@@ -18,17 +18,7 @@ from ..ledger.entries import Batch, CounterKey, Verdict
 from ..ledger.instants import from_instant, to_instant
 from ..ledger.records import Record, recorded
 from ..ledger.sealing import sealed_text
-from ..ledger.state import (
-    EMPTY_HEAD,
-    FOLD_VERSION,
-    Head,
-    State,
-    counted,
-    fold,
-    is_erasure,
-    touched,
-    touched_budgets,
-)
+from ..ledger.state import EMPTY_HEAD, FOLD_VERSION, Head, State, counted, fold, is_erasure, touched, touched_budgets
 from .base import Call, Outcome, Reads
 from .heads import Heads
 from .keeping import follow
@@ -343,14 +333,15 @@ def _places(names: Iterable[CounterKey]) -> tuple[str, str]:
 
 def _decoded(heads: Heads | None, customer: str, parts: Sequence[list[Row]]) -> Steps[Head]:
     """Return the head its rows say, from memory where it was decoded before, and remember it."""
-    rows, blocks, holds, budgets, salts = parts
+    rows, *of_head, salts = parts
+    blocks, holds, budgets = of_head
     row = one(rows)
     head = None if heads is None else heads.get(customer, _mark(row))
     if head is not None:
         return head
     salt = salts[0][0] if salts else ""
-    known = (yield from secrets_of(customer, digests_of_head(row, blocks, holds, budgets))) if salts else {}
-    head = head_from(customer, row[:6], blocks, holds, budgets, salt, known)
+    known = (yield from secrets_of(customer, digests_of_head(row, (blocks, holds, budgets)))) if salts else {}
+    head = head_from(customer, row[:6], (blocks, holds, budgets), salt, known)
     if heads is not None:
         heads.put(customer, _mark(row), head)
     return head

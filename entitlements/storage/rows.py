@@ -91,15 +91,10 @@ def is_current(row: Sequence[Any]) -> bool:
 
 
 def head_from(
-    customer: str,
-    row: Sequence[Any],
-    blocks: Rows,
-    holds: Rows,
-    budgets: Rows,
-    salt: str,
-    known: Mapping[str, Secret],
+    customer: str, row: Sequence[Any], parts: tuple[Rows, Rows, Rows], salt: str, known: Mapping[str, Secret]
 ) -> Head:
     """Return the head that its row (counts, instant, fold, hash, text), its blocks, holds and budgets say."""
+    blocks, holds, budgets = parts
     seq, batches, at, _, digest, text = row
     with readable(customer):
         counts = Head(seq, batches, to_instant(at), hash=digest, salt=salt)
@@ -112,14 +107,14 @@ def head_from(
         )
 
 
-def digests_of_head(row: Sequence[Any], *parts: Rows) -> set[str]:
-    """Return the digests that stand in the texts of a head."""
-    texts = (row[5], *(each[1] for rows in parts for each in rows))
+def digests_of_head(row: Sequence[Any], parts: tuple[Rows, Rows, Rows]) -> set[str]:
+    """Return the digests that stand in the texts of a head: its own, and those of blocks, holds and budgets."""
+    texts = (row[5], *(each[1] for part in parts for each in part))
     return {digest for text in texts for digest in digests_in(text)}
 
 
 def same_parts(before: Head, head: Head) -> bool:
-    """Tell whether the text of a head is that of another: facts, opened windows, notes, plan credits and debts."""
+    """Tell whether the text of a head is that of another: facts, windows, notes, debts, plan grants."""
     same = before.facts is head.facts and before.opened == head.opened and before.noted == head.noted
     same = same and before.grants == head.grants and before.granted == head.granted
     return same and [*before.debts.values()] == [*head.debts.values()]

@@ -33,7 +33,10 @@ _HEAD_AND_PRIOR: Final = """
 _SALT: Final = "SELECT salt FROM personal WHERE customer = ? LIMIT 1"
 _BLOCKS: Final = "SELECT id, block, free_units, held_units FROM blocks WHERE customer = ?"
 _HOLDS: Final = "SELECT id, hold FROM holds WHERE customer = ?"
-_COUNTER: Final = "SELECT amount FROM counters WHERE customer = ? AND name = ? AND start = ?"
+_SOME_COUNTERS: Final = """
+    SELECT c.name, c.start, c.amount FROM (VALUES {}) AS wanted
+    CROSS JOIN counters AS c ON c.customer = ? AND c.name = wanted.column1 AND c.start = wanted.column2"""
+_COUNTERS_AT_ONCE: Final = 50
 
 _ADD_BATCH: Final = """
     INSERT INTO batches (customer, number, key, at, first_seq, last_seq, request, result, hash)
@@ -137,8 +140,8 @@ def _decoded(connection: Connection, customer: str, row: Row) -> Head:
     budgets = connection.rows(_BUDGETS, (customer,))
     salted = one(connection.rows(_SALT, (customer,)))
     with readable(customer):
-        known = secrets_of(connection, customer, digests_of_head(row, blocks, holds, budgets)) if salted else {}
-    return head_from(customer, row, blocks, holds, budgets, salted[0] if salted else "", known)
+        known = secrets_of(connection, customer, digests_of_head(row, (blocks, holds, budgets))) if salted else {}
+    return head_from(customer, row, (blocks, holds, budgets), salted[0] if salted else "", known)
 
 
 def _refold(connection: Connection, customer: str) -> bool:
@@ -155,10 +158,14 @@ def _refold(connection: Connection, customer: str) -> bool:
 
 
 def _counters(connection: Connection, customer: str, names: Iterable[CounterKey]) -> dict[CounterKey, int]:
-    amounts: dict[CounterKey, int] = {}
-    for name, start in names:
-        rows = connection.rows(_COUNTER, (customer, name, from_instant(start)))
-        amounts[name, start] = rows[0][0] if rows else 0
+    amounts: dict[CounterKey, int] = dict.fromkeys(names, 0)
+    wanted = list(amounts)
+    for first in range(0, len(wanted), _COUNTERS_AT_ONCE):
+        some = {(name, from_instant(start)): (name, start) for name, start in wanted[first : first + _COUNTERS_AT_ONCE]}
+        pairs = [part for pair in some for part in pair]
+        sql = _SOME_COUNTERS.format(", ".join(["(?, ?)"] * len(some)))
+        for name, start, amount in connection.rows(sql, (*pairs, customer)):
+            amounts[some[name, start]] = amount
     return amounts
 
 

@@ -29,6 +29,7 @@ MOVES: Final[Mapping[str, tuple[str, str]]] = {
     "burned": ("free", "used"), "repaid": ("free", "used"), "refunded": ("used", "free"),
     "held": ("free", "held"), "settled": ("held", "used"), "released": ("held", "free"),
     "expired": ("free", "expired"), "voided": ("free", "voided"),
+    "rolled": ("free", "rolled"),
 }  # fmt: skip
 _OWES: Final[Mapping[str, int]] = {"overdrawn": 1, "repaid": -1, "forgiven": -1}
 _DEFAULT: Final = ("priority", "expires_at", "category", "cost_basis", "restricted", "effective_at", "granted")
@@ -155,7 +156,7 @@ class Reading:
         self._need(type(line.amount) is int and -MOST <= line.amount <= MOST, f"L7: {here} moves {line.amount!r}")
         feature = self._catalog.features.get(line.subject)
         falls = line.counter != "" and (feature is None or feature.aggregate == "latest")
-        signed = falls or line.kind.startswith("usage_") or line.kind == "freed"
+        signed = falls or line.kind.startswith(("usage_", "budget_")) or line.kind == "freed"
         self._need(signed or line.amount >= 0, f"L8: {here} moves {line.amount}, against its kind")
         self._need(line.recorded_at == batch.at, f"L10: {here} was not recorded when its batch was")
         self._need(line.key == batch.key, f"L9: {here} names the key {line.key!r}, its batch {batch.key!r}")

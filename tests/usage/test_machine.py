@@ -154,14 +154,13 @@ class UsageMachine(RuleBasedStateMachine):
         state.left += part
         state.back[named] = before + part
 
-        def share(whole):
-            return whole * (before + part) // paid - whole * before // paid
-
         held_days, held_budgets = self.held()
-        for day, whole in (days if isinstance(days, dict) else {days: units}).items():
-            state.used[day] -= min(share(whole), max(0, state.used[day] - held_days.get(day, 0)))
-        for where, whole in counted.items():
-            state.counts[where] -= min(share(whole), max(0, state.counts[where] - held_budgets.get(where, 0)))
+        for day, more in undone(days if isinstance(days, dict) else {days: units}, before, part, paid):
+            state.used[day] -= min(more, max(0, state.used[day] - held_days.get(day, 0)))
+        for name in dict.fromkeys(name for name, _ in counted):
+            own = {where: whole for where, whole in counted.items() if where[0] == name}
+            for where, units in undone(own, before, part, paid):
+                state.counts[where] -= min(units, max(0, state.counts[where] - held_budgets.get(where, 0)))
         self.compare()
 
     def held(self):
@@ -215,6 +214,18 @@ class UsageMachine(RuleBasedStateMachine):
 
     def closable(self):
         return sorted(key for key in self.model.state.holds if key not in self.model.answers)
+
+
+def undone(counted, before, part, paid):
+    """What a refund takes out of each window of a count: in proportion to the whole of it, the last window first."""
+    total = sum(counted.values())
+    skip = total * before // paid
+    left = total * (before + part) // paid - skip
+    for where, whole in reversed(counted.items()):
+        skipped = min(skip, whole)
+        units = min(left, whole - skipped)
+        skip, left = skip - skipped, left - units
+        yield where, units
 
 
 TestUsage = UsageMachine.TestCase
