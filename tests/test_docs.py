@@ -204,8 +204,12 @@ def followed(page: Path, directory: Path) -> Iterator[tuple[Block, str, Block | 
 
 
 @by_name
-def test_every_block_does_what_its_page_says(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_block_does_what_its_page_says(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     monkeypatch.chdir(tmp_path)
+    if "DATABASE_URL" in page.read_text(encoding="utf-8"):
+        monkeypatch.setenv("DATABASE_URL", request.getfixturevalue("emptied")())
     for block, printed, shown in followed(page, tmp_path):
         place = f"{page.relative_to(ROOT)}:{block.line}"
         expected = shown.text if shown is not None else ""

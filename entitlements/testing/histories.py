@@ -211,7 +211,8 @@ def _notes() -> SearchStrategy[Entry]:
     scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5))
     values = st.one_of(scalars, st.lists(scalars, max_size=2))
     data = st.dictionaries(st.text(max_size=3), values, min_size=1, max_size=2)
-    kept = st.builds(lambda subject, data: Entry("catalog_kept", START, subject, data=data), st.text(max_size=3), data)
+    ids = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=3)
+    kept = st.builds(lambda subject, data: Entry("catalog_kept", START, subject, data=data), ids, data)
     opened = st.builds(lambda at: Entry("opened", START, "calls", "calls", at), _instants())
     return st.one_of(kept, opened)
 

@@ -9,6 +9,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from entitlements import Entitlements
@@ -48,8 +49,30 @@ class SQLiteMachine(LedgerMachine):
             shutil.rmtree(self.place)
 
 
-TestSQLite = SQLiteMachine.TestCase
-TestSQLite.settings = settings(
+class PostgresMachine(LedgerMachine):
+    """A schema, emptied before each program."""
+
+    emptied = None
+
+    def open_engine(self):
+        self.address = self.emptied()
+        return self.reopened()
+
+    def reopen_engine(self, engine):
+        engine.close()
+        return self.reopened()
+
+    def reopened(self):
+        return Entitlements(self.catalog, storage=self.address, clock=self.clock, timeout=10)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _schema(emptied):
+    PostgresMachine.emptied = staticmethod(emptied)
+
+
+TestSQLite, TestPostgres = SQLiteMachine.TestCase, PostgresMachine.TestCase
+TestSQLite.settings = TestPostgres.settings = settings(
     max_examples=CAMPAIGN or 50,
     stateful_step_count=100 if CAMPAIGN else 30,
     deadline=None,
