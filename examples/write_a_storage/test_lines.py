@@ -52,7 +52,7 @@ class Machine(LedgerMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=20, stateful_step_count=20)
+TestMachine.settings = settings(TestMachine.settings, max_examples=20, stateful_step_count=20)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis.strategies  # noqa: F401  (imported anew by every run within this process otherwise)
 import pytest
 
 from entitlements import Catalog, Entitlements
@@ -59,11 +60,9 @@ def test_an_installed_package_gives_every_test_an_engine_of_its_own(project: pyt
 def test_the_catalog_is_found_beside_the_ini_file_from_any_directory(project: pytest.Pytester) -> None:
     inner = project.mkdir("inner")
     (inner / "test_inner.py").write_text("def test_it(ent):\n    assert list(ent.catalog.plans) == ['pro']\n")
-    project.chdir()
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "test_inner.py"], cwd=inner, capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stdout
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(inner)
+        project.runpytest_inprocess("test_inner.py").assert_outcomes(passed=1)
 
 
 def test_the_nearest_mark_beats_the_fixture_and_the_fixture_beats_the_option(project: pytest.Pytester) -> None:
@@ -162,7 +161,7 @@ def test_a_broken_catalog_fails_with_all_that_is_wrong_with_it(project: pytest.P
 def test_pytest_runs_without_the_plugin_where_it_is_not_wanted(project: pytest.Pytester) -> None:
     project.makeini("[pytest]\naddopts = -p no:cov -p no:entitlements")
     project.makepyfile("def test_plain():\n    pass\n\ndef test_ent(ent):\n    pass\n")
-    run = project.runpytest_subprocess()
+    run = project.runpytest_inprocess()
     run.assert_outcomes(passed=1, errors=1)
     run.stdout.fnmatch_lines(["*fixture 'ent' not found*"])
 
