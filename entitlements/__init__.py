@@ -41,7 +41,8 @@ if TYPE_CHECKING:
         UnknownPlan,
         UnknownPromotion,
     )
-    from .gating import acting_as, check, configure, current_customer, requires_feature
+    from .gates import consumes, consumes_credits, requires_feature
+    from .gating import acting_as, check, configure, consume_credits, current_customer
     from .holds import Hold
     from .ledger.blocks import Block
     from .ledger.entries import Entry
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from .reports.revenue import Revenue
     from .reports.statement import Statement
     from .snapshots import Snapshot
+    from .wrapping import current_hold
 
 _HOMES = {
     "aio.engine": ("AsyncEntitlements",),
@@ -85,7 +87,8 @@ _HOMES = {
         "UnknownPlan",
         "UnknownPromotion",
     ),
-    "gating": ("acting_as", "check", "configure", "current_customer", "requires_feature"),
+    "gates": ("consumes", "consumes_credits", "requires_feature"),
+    "gating": ("acting_as", "check", "configure", "consume_credits", "current_customer"),
     "holds": ("Hold",),
     "ledger.blocks": ("Block",),
     "ledger.entries": ("Entry",),
@@ -95,6 +98,7 @@ _HOMES = {
     "reports.revenue": ("Revenue",),
     "reports.statement": ("Statement",),
     "snapshots": ("Snapshot",),
+    "wrapping": ("current_hold",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -144,7 +148,11 @@ __all__ = [
     "acting_as",
     "check",
     "configure",
+    "consume_credits",
+    "consumes",
+    "consumes_credits",
     "current_customer",
+    "current_hold",
     "requires_feature",
     "window",
 ]

@@ -24,7 +24,7 @@ from .bound import Customer
 from .catalog.model import Catalog, Depletion, Mode
 from .credit_verbs import CreditVerbs
 from .decisions import Decision, stands
-from .desk import desk_of
+from .desk import Desk, desk_of
 from .inquiries import explanation
 from .ledger.entries import Entry
 from .ledger.facts import HeldAddOn, Override, PromotionRun, Status, Subscription, Trial
@@ -63,20 +63,21 @@ class Entitlements(CreditVerbs, AuditVerbs):
         max_stale: float = 5.0,
         throttle_within: float = 3600,
     ) -> None:
-        self._desk = desk_of(
+        desk = desk_of(
             catalog, clock, cache=cache, timeout=timeout, max_stale=max_stale, throttle_within=throttle_within
         )
-        self._storage = open_storage(storage, write_timeout=seconds(write_timeout, "write_timeout"))
+        self._stand_on(desk, open_storage(storage, write_timeout=seconds(write_timeout, "write_timeout")))
         try:
             self._run(self._desk.open())
         except BaseException:
             if self._storage is not storage:
                 self._storage.close()
             raise
-        self._warm = self._desk.cache.warm
-        self._fresh = self._desk.freshness
-        self._listeners = self._desk.listeners
-        self._now = self._desk.clock
+
+    def _stand_on(self, desk: Desk, storage: Storage) -> None:
+        self._desk, self._storage = desk, storage
+        self._warm, self._fresh, self._now = desk.cache.warm, desk.freshness, desk.clock
+        self._listeners = desk.listeners
 
     @property
     def catalog(self) -> Catalog:

@@ -45,11 +45,12 @@ LAYERS = [
     r"requests|resolution|metering|judging|contest",
     r"cases|changing|upgrades|using|spending|granting|holding|refunding|balances|deciding|hearing",
     r"storage\..+",
-    r"steps|cache|offering|versions|freshness|telling|desk|inquiries|reports\..+",
+    r"steps|cache|offering|versions|freshness|telling|desk|attempts|inquiries|reports\..+",
     r"holds|credit_verbs|audit_verbs|engine|bound|bound_credits",
     r"aio\.(?!gating).+",
     r"gating",
     r"aio.gating",
+    r"gates|wrapping",
     r"web\..+|billing\..+|cli\..+|cli|testing\..+|__main__",
 ]
 ALLOWED_UP = {
