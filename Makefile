@@ -13,6 +13,7 @@ test: lint types
 
 mutants: $(VENV)/installed
 	$(VENV)/bin/python tests/credits/mutants.py
+	$(VENV)/bin/python tests/storage/mutants.py
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .

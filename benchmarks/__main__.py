@@ -6,7 +6,7 @@ import importlib
 import platform
 import sys
 
-SUITES = ("reading", "starting", "remembering", "ledger")
+SUITES = ("reading", "awaiting", "starting", "remembering", "ledger", "crowd")
 
 
 def main() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from entitlements import Catalog
@@ -46,22 +46,26 @@ def catalog() -> Catalog:
     return Catalog.load(DOCUMENT)
 
 
-def sources() -> list[dict[str, int]]:
-    """Return the same numbers as plain mappings: what a flat merge needs."""
+def sources(number: int = 0) -> list[dict[str, int]]:
+    """Return the numbers of a customer that was equipped alike as plain mappings: what a flat merge needs."""
     plans, addons = DOCUMENT["plans"], DOCUMENT["addons"]
     listed = [plans["base"], plans["pro"], *addons.values(), plans["max"], DOCUMENT["promotions"]["launch"]]
     flat = [{feature: int(amount) for feature, amount in seller["entitlements"].items()} for seller in listed]
-    return [*flat, {METERED[3]: 77_000}]
+    return [*flat, {_special(number): 77_000}]
 
 
-def equip(ent: Any, customer: str) -> None:
-    """Give a customer the eight sources."""
-    ent.subscribe(customer, "pro", at=SUBSCRIBED)
+def equip(ent: Any, customer: str, number: int = 0) -> None:
+    """Give a customer the eight sources; the number tells from when, and which limit is its own."""
+    ent.subscribe(customer, "pro", at=SUBSCRIBED + number * timedelta(hours=1))
     for n in range(3):
         ent.add_addon(customer, f"pack_{n}")
     ent.start_trial(customer, "max", days=14)
     ent.promote(customer, "launch")
-    ent.override(customer, METERED[3], 77_000)
+    ent.override(customer, _special(number), 77_000)
+
+
+def _special(number: int) -> str:
+    return METERED[(3 + number) % len(METERED)]
 
 
 def large() -> dict[str, Any]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .amounts import UNLIMITED, Unlimited
     from .balances import Balance
     from .catalog.model import Catalog
+    from .consuming import Request
     from .decisions import Allowance, Decision, Receipt
     from .engine import Entitlements
     from .errors import (
@@ -60,6 +61,7 @@ _HOMES = {
     "amounts": ("UNLIMITED", "Unlimited"),
     "balances": ("Balance",),
     "catalog.model": ("Catalog",),
+    "consuming": ("Request",),
     "decisions": ("Allowance", "Decision", "Receipt"),
     "engine": ("Entitlements",),
     "errors": (
@@ -129,6 +131,7 @@ __all__ = [
     "NotSubscribed",
     "OutcomeUnknown",
     "Receipt",
+    "Request",
     "Revenue",
     "Snapshot",
     "Statement",

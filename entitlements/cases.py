@@ -79,10 +79,11 @@ class Case:
 
     def counting(self, counters: Mapping[CounterKey, int]) -> Case:
         """Return the case with its counters, and what was worked out already."""
-        fallen = counted(self.due)
-        standing = {key: amount + fallen.get(key, 0) for key, amount in counters.items()}
-        case = attrs.evolve(self, counters=standing if fallen else counters)
-        case.__dict__.update({name: self.__dict__[name] for name in ("entitlements", "due") if name in self.__dict__})
+        if self.due:
+            fallen = counted(self.due)
+            counters = {key: amount + fallen.get(key, 0) for key, amount in counters.items()}
+        case = object.__new__(Case)
+        case.__dict__.update(self.__dict__, counters=counters)
         return case
 
     def held(self, counter: CounterKey) -> int:

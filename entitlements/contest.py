@@ -203,7 +203,7 @@ class _Contest:
         return self.bids[max(sets)[2]] if sets else None
 
     def _metered_fate(self, standing: Standing, bid: _Bid) -> tuple[str, str]:
-        share = next((share for share in standing.shares if share.shape() == _shape(bid)), None)
+        share = next((share for share in standing.shares if {*share.shape()} == _shape(bid)), None)
         if share is None:
             return "lower", "grants nothing"
         if bid.source in share.sources:

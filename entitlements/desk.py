@@ -20,11 +20,12 @@ from . import steps
 from .cache import Cache, Known
 from .cases import Case
 from .catalog.model import EMPTY, Catalog
+from .consuming import blamed
 from .deciding import check, counters_of, snapshot
 from .decisions import Decision, stands
 from .errors import OutcomeUnknown, StorageUnavailable
 from .freshness import Clock, Freshness, system_clock
-from .hearing import Hearing, Outdated, Unfixed, Unsold
+from .hearing import Hearing, Outdated, Stopped, Unfixed, Unsold, stopping
 from .judging import without_storage
 from .ledger.entries import Batch, CounterKey
 from .ledger.state import Head, State, fold
@@ -32,7 +33,7 @@ from .offering import Offering
 from .requests import Request, aware, count, seconds
 from .snapshots import Snapshot
 from .steps import Steps, run
-from .storage.base import Storage
+from .storage.base import Call, Storage
 from .telling import Listeners
 from .versions import Versions
 
@@ -115,11 +116,21 @@ class Desk:
             result, hearing = yield from self._written(request, key)
         finally:
             self.cache.forget(request.customer)
-        if hearing.ahead > AHEAD:
-            self.listeners.tell_ahead(request.customer, hearing.ahead)
-        if self.listeners.any and isinstance(result, Decision):
-            self.listeners.tell_decision(result, wrote=hearing.wrote)
+        self._tell(hearing, result)
         return result
+
+    def write_all(self, requests: Sequence[Request]) -> Steps[list[Any]]:
+        """Decide requests in their order and append what they come to in one commit; what stops one stops all."""
+        yield from self.refresh()
+        asked = [(request, request.key or self.draw()) for request in requests]
+        try:
+            results, hearings = yield from self._written_together(asked)
+        finally:
+            for customer in {request.customer for request in requests}:
+                self.cache.forget(customer)
+        for hearing, result in zip(hearings, results, strict=True):
+            self._tell(hearing, result)
+        return results
 
     def draw(self) -> str:
         """Return a key for a call that brought none."""
@@ -144,6 +155,36 @@ class Desk:
                     raise
             else:
                 return result, hearing
+
+    def _written_together(self, asked: Sequence[tuple[Request, str]]) -> Steps[tuple[list[Any], list[Hearing]]]:
+        unknown = 0
+        while True:
+            hearings = [self._hearing(request, key) for request, key in asked]
+            try:
+                outcomes = yield from steps.transact_all([_call(number, each) for number, each in enumerate(hearings)])
+            except Stopped as stopped:
+                yield from self._mend(stopped, hearings[stopped.number].catalog)
+            except OutcomeUnknown:
+                unknown += 1
+                if unknown > ASK_AGAIN:
+                    raise
+            else:
+                return [outcome.answer() for outcome in outcomes], hearings
+
+    def _mend(self, stopped: Stopped, catalog: Catalog) -> Steps[None]:
+        """See to what several requests were stopped for; raises it where it is not for the desk to see to."""
+        if isinstance(stopped.error, Unsold):
+            yield from self.versions.fetch(stopped.error.version)
+        elif isinstance(stopped.error, Unfixed):
+            yield from self.versions.keep(catalog, stopped.error)
+        else:
+            raise blamed(stopped.error, stopped.number) from None
+
+    def _tell(self, hearing: Hearing, result: Any) -> None:
+        if hearing.ahead > AHEAD:
+            self.listeners.tell_ahead(hearing.request.customer, hearing.ahead)
+        if self.listeners.any and isinstance(result, Decision):
+            self.listeners.tell_decision(result, wrote=hearing.wrote)
 
     def _found(self, request: Request) -> Steps[Mapping[str, Batch]]:
         """Return the batches a request names; they never change, so they may be read before the lock."""
@@ -308,6 +349,11 @@ def desk_of(
         max_stale=seconds(max_stale, "max_stale"),
         throttle_within=seconds(throttle_within, "throttle_within"),
     )
+
+
+def _call(number: int, hearing: Hearing) -> Call:
+    reads, decide = stopping(number, hearing.reads), stopping(number, hearing.decide)
+    return Call(hearing.request.customer, hearing.key, reads, decide)
 
 
 def _batches(customer: str, keys: Iterator[str] | Sequence[str] | set[str]) -> Steps[dict[str, Batch]]:

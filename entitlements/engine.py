@@ -21,7 +21,9 @@ from . import steps
 from .amounts import Amount
 from .audit_verbs import AuditVerbs
 from .bound import Customer
+from .cache import Known
 from .catalog.model import Catalog, Depletion, Mode
+from .consuming import Request, checked
 from .credit_verbs import CreditVerbs
 from .decisions import Decision, stands
 from .desk import Desk, desk_of
@@ -76,8 +78,8 @@ class Entitlements(CreditVerbs, AuditVerbs):
 
     def _stand_on(self, desk: Desk, storage: Storage) -> None:
         self._desk, self._storage = desk, storage
-        self._warm, self._fresh, self._now = desk.cache.warm, desk.freshness, desk.clock
-        self._listeners = desk.listeners
+        self._warm: Mapping[str, Known] = desk.cache.warm
+        self._fresh, self._now = desk.freshness, desk.clock
 
     @property
     def catalog(self) -> Catalog:
@@ -109,7 +111,8 @@ class Entitlements(CreditVerbs, AuditVerbs):
         "decision", "denied", "consumed" and "stale" bring the Decision, "catalog" the new Catalog,
         "clock" what is known of a log ahead of the clock. Raises ValueError for an unknown event.
         """
-        self._listeners.add(event, listener)
+        self._desk.listeners.add(event, listener)
+        self._warm = {}  # from now on every check is answered at the desk, which tells of it
 
     # Facts
 
@@ -285,7 +288,7 @@ class Entitlements(CreditVerbs, AuditVerbs):
             except TypeError:  # unhashable: the request says what it should be
                 decision = None
             fresh = self._fresh
-            if decision is not None and monotonic() < fresh.until and not self._listeners.any:
+            if decision is not None and monotonic() < fresh.until:
                 until = decision.valid_until
                 if fresh.is_steady and (until is None or until > fresh.steady_until):
                     return decision
@@ -315,6 +318,14 @@ class Entitlements(CreditVerbs, AuditVerbs):
         """
         told = {"scope": scope, "dimensions": dimensions, "occurred_at": occurred_at, "depletion": depletion}
         return cast("Decision", self._write("consume", customer, key, feature=feature, amount=amount, **told))
+
+    def consume_many(self, requests: Sequence[Request]) -> list[Decision]:
+        """Consume several things in one commit, of any customers, in their order; each has its own key and answer.
+
+        A denial stops nothing. What `consume` would raise for one of them, such as IdempotencyConflict,
+        is raised with a note that says for which, and then none is booked.
+        """
+        return self._run(self._desk.write_all(checked(requests)))
 
     def record(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from .cases import Case
 from .catalog.model import EMPTY, Catalog
@@ -19,12 +19,14 @@ from .deciding import decide, reads
 from .errors import CatalogError
 from .ledger.chain import chain
 from .ledger.entries import Batch, CounterKey, Entry, Verdict, numbered
-from .ledger.facts import Facts
+from .ledger.facts import Facts, Subscription, Trial
 from .ledger.state import NO_COUNTERS, Head, State
 from .offering import fixed_by
 from .requests import Request
 from .resolution import Entitlements
 
+R = TypeVar("R")
+T = TypeVar("T")
 _SELLING = ("subscribe", "change_plan", "start_trial")
 
 
@@ -49,6 +51,29 @@ class Outdated(Exception):
     """What a request names was read before an erasure, and must be read again."""
 
 
+class Stopped(BaseException):
+    """One of several requests cannot be decided, so that none is to be booked: `error` says why, `number` which.
+
+    It is no Exception, because that would undo only the call it came out of.
+    """
+
+    def __init__(self, number: int, error: Exception) -> None:
+        self.number, self.error = number, error
+        super().__init__(number, error)
+
+
+def stopping(number: int, half: Callable[[T], R]) -> Callable[[T], R]:
+    """Return half a hearing that stops all of those decided together where it raises."""
+
+    def stop(given: T) -> R:
+        try:
+            return half(given)
+        except Exception as error:
+            raise Stopped(number, error) from error
+
+    return stop
+
+
 class Hearing:
     """Hears one request against one catalog; a fresh one is made for each attempt."""
 
@@ -71,15 +96,15 @@ class Hearing:
 
     def open(self, head: Head, at: datetime | None = None, entitlements: Entitlements | None = None) -> Case:
         """Return the case at an instant, by default the ledger's time; raises Unsold, Outdated."""
-        if any(batch.salt and batch.salt != head.salt for batch in self._found.values()):
+        if self._found and any(batch.salt and batch.salt != head.salt for batch in self._found.values()):
             raise Outdated
         if at is None:
             now = self._now()
             at = max(now, head.at)
             self.ahead = head.at - now
-        for version in _versions(head.facts):
-            if version not in self._sold:
-                raise Unsold(version)
+        for fact in _sold(head.facts):
+            if fact.version is not None and fact.version not in self._sold:
+                raise Unsold(fact.version)
         terms = (self._sold, self._throttle_within, self._found, self._salt)
         case = Case(self.request, self.key, self.catalog, at, head, NO_COUNTERS, *terms)
         if entitlements is not None:
@@ -143,6 +168,5 @@ class Note:
         return Verdict(True, *chain(batch, head.hash))
 
 
-def _versions(facts: Facts) -> set[str]:
-    sold = {fact.version for fact in facts.subscriptions} | {fact.version for fact in facts.trials}
-    return {version for version in sold if version is not None}
+def _sold(facts: Facts) -> tuple[Subscription | Trial, ...]:
+    return (*facts.subscriptions, *facts.trials)

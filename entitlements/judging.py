@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
@@ -17,6 +17,8 @@ from .ledger.entries import EPOCH, CounterKey
 from .ledger.state import Head
 from .metering import Meter, Weighed, meters, weigh
 from .resolution import SET, Entitlements
+
+T = TypeVar("T")
 
 
 @attrs.frozen
@@ -171,7 +173,7 @@ def _judge_usage(
 ) -> tuple[Decision, int]:
     choices = [_choose(question, share, weigh(share, metered, counters)) for share in standing.shares]
     passing = [choice for choice in choices if choice.passes]
-    shown = min(passing or choices, key=_most_room)
+    shown = _least(passing or choices, _most_room)
     allowed = bool(passing)
     outcome, lifted_at = _outcome(question, choices, allowed=allowed)
     scale, tight = question.feature.scale, shown.tightest
@@ -202,9 +204,14 @@ def _judge_usage(
 def _choose(question: Question, share: Share, limits: tuple[Weighed, ...]) -> Choice:
     if question.depletion is not None:
         limits = tuple(_with_depletion(weighed, question.depletion) for weighed in limits)
-    fits = min(_fitting(question, weighed) for weighed in limits)
+    fits = min([_fitting(question, weighed) for weighed in limits])
     passes = fits > 0 or question.requested == 0
-    return Choice(share, limits, min(limits, key=_tightest), fits, passes)
+    return Choice(share, limits, _least(limits, _tightest), fits, passes)
+
+
+def _least(several: Sequence[T], key: Callable[[T], Any]) -> T:
+    """Return the least by a key, which is not asked where there is but one: the usual case."""
+    return several[0] if len(several) == 1 else min(several, key=key)
 
 
 def _with_depletion(weighed: Weighed, depletion: Depletion) -> Weighed:
@@ -280,12 +287,11 @@ def _valid_until(
     *,
     throttled: bool,
 ) -> datetime | None:
-    edges = [entitlements.valid_until(question.feature.key)]
-    edges += [_end(weighed.meter) for choice in choices for weighed in choice.limits]
+    edges = [_end(weighed.meter) for choice in choices for weighed in choice.limits]
+    edges.append(entitlements.valid_until(question.feature.key))
     if lifted_at is not None and not throttled:
         edges.append(lifted_at - question.throttle_within)
-    later = [edge for edge in edges if edge is not None and edge > question.at]
-    return min(later) if later else None
+    return min([edge for edge in edges if edge is not None and edge > question.at], default=None)
 
 
 def _allowances(feature: Feature, choices: list[Choice]) -> tuple[Allowance, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from itertools import takewhile
+from itertools import repeat, takewhile
 from typing import cast
 
 import attrs
@@ -20,7 +20,7 @@ from .catalog.standing import Share, Source, Standing, bound
 from .ledger.entries import EPOCH, CounterKey
 from .ledger.facts import Subscription
 from .periods import Every, Window, add_period, calendar_anchor, window
-from .resolution import Entitlements
+from .resolution import Entitlements, Layout
 
 
 @attrs.frozen
@@ -54,7 +54,8 @@ class Weighed:
     @property
     def room(self) -> int | None:
         """What may still be used, None without a bound; negative where more was used than allowed."""
-        return None if self.bound is None else self.bound - self.used
+        most = self.bound
+        return None if most is None else most - self.used
 
     @property
     def left(self) -> int | None:
@@ -68,14 +69,14 @@ def periods_of(catalog: Catalog, feature: str) -> Mapping[Period, str]:
     if memo is None:
         periods = sorted(set(_named(catalog, feature)), key=str)
         memo = catalog.combined["periods", feature] = {period: _name(feature, period) for period in periods}
-    return cast("Mapping[Period, str]", memo)
+    return memo
 
 
 def _counted(catalog: Catalog, feature: str, standing: Standing | None) -> Mapping[Period, str]:
     """Return the periods a feature is counted in: the catalog's, and those of what stands for the customer."""
     named = periods_of(catalog, feature)
     shares = standing.shares if standing is not None else ()
-    own = {limit.period for share in shares for limit in share.limits if limit.period not in named}
+    own = [limit.period for share in shares for limit in share.limits if limit.period not in named]
     return {**named, **{period: _name(feature, period) for period in sorted(own, key=str)}} if own else named
 
 
@@ -115,9 +116,10 @@ def counters(entitlements: Entitlements, opened: Mapping[str, datetime], at: dat
     found: list[CounterKey] = []
     for (period, anchored), names in _layout(entitlements).items():
         anchors = held if anchored else (None, *held)
-        for start in {_meter(entitlements, opened, anchor, "", period, at).counter[1] for anchor in anchors}:
-            found += [(name, start) for name in names]
-    return (*found, *_counters_of(entitlements, opened, _with_own_periods(entitlements), at))
+        for start in {_start(entitlements, anchor, period, at) for anchor in anchors}:
+            found += zip(names, repeat(start))
+    own = _with_own_periods(entitlements)
+    return (*found, *_counters_of(entitlements, opened, own, at)) if own else tuple(found)
 
 
 def _with_own_periods(entitlements: Entitlements) -> list[str]:
@@ -131,18 +133,23 @@ def _with_own_periods(entitlements: Entitlements) -> list[str]:
     ]
 
 
-def _layout(entitlements: Entitlements) -> Mapping[tuple[Period, bool], list[str]]:
+def _layout(entitlements: Entitlements) -> Layout:
     """Return the names of all counters by period, and by whether the one subscription anchors them."""
-    catalog = entitlements.catalog
-    memo = catalog.combined.get(("layout", entitlements.combination))
-    if memo is None:
-        memo = catalog.combined["layout", entitlements.combination] = {}
-        for feature in catalog.features.values():
-            if feature.type == "metered":
-                anchored = entitlements.anchoring(feature.key) is not None
-                for period, name in _counted(catalog, feature.key, entitlements.shared.get(feature.key)).items():
-                    memo.setdefault((period, anchored), []).append(name)
-    return cast("Mapping[tuple[Period, bool], list[str]]", memo)
+    combination = entitlements.combination
+    if combination.layout is None:
+        combination.layout = _laid_out(entitlements)
+    return combination.layout
+
+
+def _laid_out(entitlements: Entitlements) -> Layout:
+    layout = Layout()
+    for feature in entitlements.catalog.features.values():
+        if feature.type == "metered":
+            anchored = entitlements.anchoring(feature.key) is not None
+            standing = entitlements.shared.get(feature.key)
+            for period, name in _counted(entitlements.catalog, feature.key, standing).items():
+                layout.setdefault((period, anchored), []).append(name)
+    return layout
 
 
 def _counters_of(
@@ -159,10 +166,11 @@ def _counters_of(
 
 def weigh(share: Share, meters: Mapping[Period, Meter], counters: Mapping[CounterKey, int]) -> tuple[Weighed, ...]:
     """Return the limits of a share with what is used of each."""
-    return tuple(
-        Weighed(limit, meters[limit.period], counters.get(meters[limit.period].counter, 0), source)
-        for limit, source in zip(share.limits, share.sources, strict=True)
-    )
+    weighed = []
+    for limit, source in zip(share.limits, share.sources, strict=True):
+        meter = meters[limit.period]
+        weighed.append(Weighed(limit, meter, counters.get(meter.counter, 0), source))
+    return tuple(weighed)
 
 
 def _name(feature: str, period: Period) -> str:
@@ -181,18 +189,31 @@ def _meter(
         return Meter((name, EPOCH), period)
     if period.align == "first_use":
         return _first_use(name, period, _zone(entitlements, anchoring), opened.get(name), at)
-    latest = (period, anchoring.id if anchoring is not None else None)
-    span = entitlements.windows.get(latest)
-    if span is None or not span.start <= at < span.end:
-        span = entitlements.windows[latest] = _window(entitlements, anchoring, period, at)
+    span = _window(entitlements, anchoring, period, at)
     return Meter((name, span.start), period, span)
 
 
+def _start(entitlements: Entitlements, anchoring: Subscription | None, period: Period, at: datetime) -> datetime:
+    """Return where the count of a period starts that nobody has opened before."""
+    if period.every == "none":
+        return EPOCH
+    return at if period.align == "first_use" else _window(entitlements, anchoring, period, at).start
+
+
 def _window(entitlements: Entitlements, anchoring: Subscription | None, period: Period, at: datetime) -> Window:
+    """Return the window at an instant, worked out once for each anchor and period."""
+    latest = (period, anchoring.id if anchoring is not None else None)
+    span = entitlements.windows.get(latest)
+    if span is None or not span.start <= at < span.end:
+        span = entitlements.windows[latest] = _worked_out(entitlements, anchoring, period, at)
+    return span
+
+
+def _worked_out(entitlements: Entitlements, anchoring: Subscription | None, period: Period, at: datetime) -> Window:
     every, zone = cast("Every", period.every), _zone(entitlements, anchoring)
-    anchor = calendar_anchor(every, zone)
     if anchoring is not None and period.align == "anniversary":
-        anchor = anchoring.anchor
+        return window(anchoring.anchor, every, at, count=period.count, zone=zone)
+    anchor = calendar_anchor(every, zone)
     return window(anchor, every, at, count=period.count, zone=zone)
 
 

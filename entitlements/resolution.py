@@ -13,18 +13,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property, lru_cache
-from typing import Final, TypeAlias, cast
+from typing import Final, TypeAlias
 
 import attrs
 
-from .catalog.model import EMPTY, AddOn, Catalog, Feature
+from .catalog.model import EMPTY, AddOn, Catalog, Feature, Period
 from .catalog.standing import Kind, Source, Standing, add, flatten, join, promoted, standing_of
 from .ledger.entries import EPOCH
 from .ledger.facts import Fact, Facts, HeldAddOn, Override, PromotionRun, Subscription, Trial, in_force
 from .periods import Window
 
 GRANTED, ADDED, SET = Source("override", "grant"), Source("override", "add"), Source("override", "set")
-Combination: TypeAlias = tuple[tuple[tuple[str, str, str, bool], ...], tuple[tuple[str, int], ...], tuple[str, ...]]
+Layout: TypeAlias = dict[tuple[Period, bool], list[str]]
+"""The names of counters by period, and by whether a subscription anchors them."""
 COMBINATIONS: Final = 4096
 """How many combinations of plans, add-ons and promotions a catalog keeps worked out."""
 
@@ -47,32 +48,47 @@ class Holder:
         return flatten(self.catalog, self.plan, "trial" if self.source.kind == "trial" else "plan")
 
 
+@attrs.define(eq=False, weakref_slot=False)
+class Combination:
+    """What plans, add-ons and promotions come to by feature: one object for all who hold the same.
+
+    `layout` is set as a whole once the names of the counters are worked out: any thread may read it.
+    """
+
+    standings: Mapping[str, Standing]
+    layout: Layout | None = None
+
+
 @attrs.frozen(eq=False, weakref_slot=False)
 class Entitlements:
     """What a customer is entitled to at one instant, feature by feature.
 
-    `shared` is the same object for all who hold the same plans, add-ons and promotions; `own` is what
+    `combination` is shared with all who hold the same plans, add-ons and promotions; `own` is what
     this customer's overrides made of it. `sold` holds the older catalog versions that pinned plans
-    need. `combination` names what `shared` was made of; `windows` holds the latest usage windows.
+    need; `windows` holds the latest usage windows.
     """
 
     catalog: Catalog
     facts: Facts
     at: datetime
     holders: tuple[Holder, ...]
-    shared: Mapping[str, Standing]
+    combination: Combination
     own: Mapping[str, Standing]
     denied: frozenset[str] = frozenset()
     sold: Mapping[str, Catalog] = EMPTY
-    combination: Combination = ((), (), ())
     windows: dict[object, Window] = attrs.field(factory=dict, init=False, repr=False)
+
+    @property
+    def shared(self) -> Mapping[str, Standing]:
+        """What the plans, add-ons and promotions come to, overrides apart."""
+        return self.combination.standings
 
     def standing(self, feature: str) -> Standing | None:
         """Return what stands for a feature, None where nothing grants it or an override denies it."""
         if feature in self.denied:
             return None
         found = self.own.get(feature)
-        return found if found is not None else self.shared.get(feature)
+        return found if found is not None else self.combination.standings.get(feature)
 
     def held(self) -> tuple[Subscription, ...]:
         """Return the subscriptions in force, the first-held first."""
@@ -87,8 +103,7 @@ class Entitlements:
 
     def valid_until(self, feature: str) -> datetime | None:
         """Return the first instant after `at` at which a fact that concerns the feature begins or ends."""
-        edges = [edge for fact, edge in self._edges if self._concerns(fact, feature)]
-        return min(edges) if edges else None
+        return min([edge for fact, edge in self._edges if self._concerns(fact, feature)], default=None)
 
     def next_change(self) -> datetime | None:
         """Return the first instant after `at` at which any fact begins or ends."""
@@ -129,8 +144,12 @@ class Entitlements:
                 return addon is not None and feature in addon.entitlements
             case Trial():
                 granted = flatten(self.sold.get(fact.version or "", self.catalog), fact.plan, "trial")
-                addons = (addon.entitlements for addon, _ in _allowed(self.catalog, self.facts.addons, fact.plan))
-                return not self._given(feature) or any(feature in source for source in (granted, *addons))
+                addons = _allowed(self.catalog, self.facts.addons, fact.plan)
+                return (
+                    feature in granted
+                    or not self._given(feature)
+                    or any(feature in addon.entitlements for addon, _ in addons)
+                )
             case _:
                 return True
 
@@ -141,18 +160,19 @@ def resolve(catalog: Catalog, facts: Facts, at: datetime, *, sold: Mapping[str, 
     `sold` gives the catalog versions that pinned plans were sold in, by version; a version that is
     missing there falls back on the current catalog.
     """
-    holders = tuple(_holders(catalog, facts, at, sold))
+    holders = _holders(catalog, facts, at, sold)
     addons, runs = in_force(facts.addons, at), in_force(facts.promotions, at)
-    combination, shared = _combined(catalog, holders, addons, runs)
+    combination = _combined(catalog, holders, addons, runs)
+    shared = combination.standings
     overrides = in_force(facts.overrides, at)
     own: dict[str, Standing] = {}
     for override in overrides:
         if override.entitlement.mode == "grant":
             _contend(catalog.features, shared, own, _granted(override))
-    for override in sorted(overrides, key=_newest_set_last):
+    for override in overrides if len(overrides) < 2 else sorted(overrides, key=_newest_set_last):
         _override(shared, own, override)
-    denied = frozenset(override.entitlement.feature for override in overrides if override.entitlement.mode == "deny")
-    return Entitlements(catalog, facts, at, holders, shared, own, denied, sold, combination)
+    denied = frozenset([override.entitlement.feature for override in overrides if override.entitlement.mode == "deny"])
+    return Entitlements(catalog, facts, at, holders, combination, own, denied, sold)
 
 
 @lru_cache(maxsize=4096)
@@ -171,46 +191,36 @@ def applies(addon: AddOn, plan: str) -> bool:
     return not addon.plans or plan in addon.plans
 
 
-def _holders(catalog: Catalog, facts: Facts, at: datetime, sold: Mapping[str, Catalog]) -> Iterator[Holder]:
+def _holders(catalog: Catalog, facts: Facts, at: datetime, sold: Mapping[str, Catalog]) -> tuple[Holder, ...]:
     held = in_force(facts.subscriptions, at)
-    for subscription in held:
-        if subscription.status != "paused":
-            version = sold.get(subscription.version or "", catalog)
-            yield Holder(source_of("plan", subscription.plan), version, subscription)
+    holders = [
+        Holder(source_of("plan", subscription.plan), sold.get(subscription.version or "", catalog), subscription)
+        for subscription in held
+        if subscription.status != "paused"
+    ]
     default = catalog.plans.get(catalog.default_plan or "")
     if default is not None and all(subscription.product != default.product for subscription in held):
-        yield Holder(source_of("plan", default.key), catalog)
-    for trial in in_force(facts.trials, at):
-        yield Holder(source_of("trial", trial.plan), sold.get(trial.version or "", catalog))
-
-
-def _combination(
-    holders: tuple[Holder, ...], held: tuple[HeldAddOn, ...], runs: tuple[PromotionRun, ...]
-) -> Combination:
-    plans = ((holder.source.kind, holder.plan, holder.catalog.version, _anchors(holder)) for holder in holders)
-    return (
-        tuple(sorted(plans)),
-        tuple(sorted((fact.addon, fact.quantity) for fact in held)),
-        tuple(sorted(run.promotion for run in runs)),
-    )
-
-
-def _anchors(holder: Holder) -> bool:
-    return holder.subscription is not None
+        holders.append(Holder(source_of("plan", default.key), catalog))
+    lent = in_force(facts.trials, at)
+    holders += [Holder(source_of("trial", trial.plan), sold.get(trial.version or "", catalog)) for trial in lent]
+    return tuple(holders)
 
 
 def _combined(
     catalog: Catalog, holders: tuple[Holder, ...], held: tuple[HeldAddOn, ...], runs: tuple[PromotionRun, ...]
-) -> tuple[Combination, Mapping[str, Standing]]:
-    """Return what plans, add-ons and promotions come to; worked out once, and shared by all who hold the same."""
-    combination = _combination(holders, held, runs)
-    memo = catalog.combinations.get(combination)
+) -> Combination:
+    """Return what plans, add-ons and promotions come to, worked out once for all who hold the same."""
+    named = (
+        tuple([(holder.source.label, holder.catalog.version, holder.subscription is not None) for holder in holders]),
+        tuple([(fact.addon, fact.quantity) for fact in held]),
+        tuple([run.promotion for run in runs]),
+    )
+    memo: Combination | None = catalog.combinations.get(named)
     if memo is None:
         if len(catalog.combinations) >= COMBINATIONS:
             catalog.combinations.clear()
-            catalog.combined.clear()
-        memo = catalog.combinations[combination] = (combination, _combine(catalog, holders, held, runs))
-    return cast("tuple[Combination, Mapping[str, Standing]]", memo)
+        memo = catalog.combinations[named] = Combination(_combine(catalog, holders, held, runs))
+    return memo
 
 
 def _combine(

@@ -104,7 +104,7 @@ def transact(customer: str, key: str, reads: Reads, decide: Decide[R]) -> Steps[
 
 
 def transact_all(calls: Sequence[Call]) -> Steps[list[Outcome]]:
-    """Decide several calls and append their batches in one commit."""
+    """Decide calls in their order and append their batches in one commit."""
     outcomes: list[Outcome] = yield Ask("transact_all", (calls,))
     return outcomes
 

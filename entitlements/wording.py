@@ -64,8 +64,15 @@ def _granted(decision: Decision) -> str:
         return f"{by}{shown}"
     if decision.unlimited:
         return f"{by}, unlimited"
-    over = f", {number(decision.overage)} over the limit" if decision.overage else ""
-    return f"{by}: {number(decision.used)} of {number(decision.limit)} used{over}"
+    return f"{by}: {number(decision.used)} of {number(decision.limit)} used{_beyond(decision)}"
+
+
+def _beyond(decision: Decision) -> str:
+    """Return how much of what was asked lies beyond the limit: booked all the same, or left out where part was."""
+    if not decision.overage:
+        return ""
+    left_out = decision.receipt is not None and decision.receipt.booked < decision.requested
+    return f", {number(decision.overage)} {'did not fit' if left_out else 'over the limit'}"
 
 
 def _next_step(decision: Decision) -> str:

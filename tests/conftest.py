@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from entitlements import Entitlements
 from entitlements.storage.memory import MemoryStorage
 from entitlements.storage.sqlite import SQLiteStorage
 from entitlements.testing import FrozenClock
+from entitlements.testing.blocking_engine import BlockingEngine
 
 START = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -43,10 +45,17 @@ def database(empty_database: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(empty_database, tmp_path / "app.db"))
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def storage(request: pytest.FixtureRequest) -> str:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Put each test to every kind of storage, and one that opens engines to the awaited engine, too."""
+    if "setting" in metafunc.fixturenames:
+        awaited = ["awaited"] if "opened" in metafunc.fixturenames else []
+        metafunc.parametrize("setting", ["memory", "sqlite", *awaited])
+
+
+@pytest.fixture
+def storage(setting: str, request: pytest.FixtureRequest) -> str:
     """The address of a fresh storage, on each kind of storage in turn."""
-    return "memory:" if request.param == "memory" else f"sqlite:///{request.getfixturevalue('database')}"
+    return f"sqlite:///{request.getfixturevalue('database')}" if setting == "sqlite" else "memory:"
 
 
 @pytest.fixture
@@ -56,11 +65,12 @@ def shared(storage: str) -> str | MemoryStorage:
 
 
 @pytest.fixture
-def opened(storage: str, clock: FrozenClock) -> Iterator[Callable[..., Entitlements]]:
+def opened(setting: str, storage: str, clock: FrozenClock) -> Iterator[Callable[..., Any]]:
     """Opens engines on any catalog; they are closed when the test is over."""
+    engine = BlockingEngine if setting == "awaited" else Entitlements
     with ExitStack() as engines:
         yield lambda catalog, **options: engines.enter_context(
-            Entitlements(catalog, **{"storage": storage, "clock": clock, **options})
+            engine(catalog, **{"storage": storage, "clock": clock, **options})
         )
 
 

@@ -135,11 +135,12 @@ def test_a_listener_that_fails_is_logged_and_disturbs_nobody(engine, caplog):
     assert "a listener for 'consumed' failed" in caplog.text
 
 
-def test_a_listener_may_use_the_engine(engine):
-    seen = []
+def test_a_listener_may_use_the_engine(storage, catalog_file):
+    engine, seen = Entitlements(catalog_file, storage=storage), []
     engine.on("consumed", lambda decision: seen.append(engine.check(decision.customer, decision.feature).used))
     engine.consume("acme", "seats")
     assert seen == [1]
+    engine.close()
 
 
 def test_an_event_nobody_tells_is_refused(engine):

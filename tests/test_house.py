@@ -27,7 +27,7 @@ MODULES = {str(path.relative_to(PACKAGE).with_suffix("")).replace("/", "."): pat
 
 PURE = re.compile(
     r"amounts|errors|periods|catalog\..+|ledger\..+|resolution|metering|judging|using|changing|upgrades|cases|deciding"
-    r"|spending|granting|holding|refunding|balances"
+    r"|consuming|spending|granting|holding|refunding|balances"
     r"|decisions|contest|requests|wording|snapshots|reports\..+"
 )
 READS_FILES = {"catalog.loading", "catalog.pricing2yaml"}
@@ -42,7 +42,7 @@ LAYERS = [
     r"errors|amounts|periods|wording",
     r"catalog\..+",
     r"ledger\..+|decisions|snapshots",
-    r"requests|resolution|metering|judging|contest",
+    r"requests|consuming|resolution|metering|judging|contest",
     r"cases|changing|upgrades|using|spending|granting|holding|refunding|balances|deciding|hearing",
     r"storage\..+",
     r"steps|cache|offering|versions|freshness|telling|desk|attempts|inquiries|reports\..+",

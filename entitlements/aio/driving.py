@@ -127,10 +127,7 @@ class InThreads:
 
     async def close(self) -> None:
         """Let go of the storage, and of the threads."""
-        try:
-            await self._threads.write(self._storage.close)
-        finally:
-            self._threads.close()
+        await self._threads.end(self._storage.close)
 
     async def _answer(self, step: Step) -> Any:
         writes = isinstance(step, Ask) and step.method in {"transact", "transact_all"}
@@ -179,7 +176,7 @@ class Awaited:
         try:
             await self._storage.close()
         finally:
-            self._threads.close()
+            await self._threads.end(_nothing)
 
     async def _answer(self, step: Step) -> Any:
         match step:
@@ -209,3 +206,7 @@ class Awaited:
         while page := await self._storage.batches(customer, after=batches[-1].number if batches else 0):
             batches.extend(page)
         return batches
+
+
+def _nothing() -> None:
+    return

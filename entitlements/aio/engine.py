@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from .. import steps
 from ..amounts import Amount
 from ..catalog.model import Catalog, Depletion, Mode
+from ..consuming import Request, checked
 from ..decisions import Decision
 from ..desk import desk_of
 from ..inquiries import explanation
@@ -314,6 +315,14 @@ class AsyncEntitlements(AsyncCreditVerbs, AsyncAuditVerbs):
         """
         told = {"scope": scope, "dimensions": dimensions, "occurred_at": occurred_at, "depletion": depletion}
         return cast("Decision", await self._write("consume", customer, key, feature=feature, amount=amount, **told))
+
+    async def consume_many(self, requests: Sequence[Request]) -> list[Decision]:
+        """Consume several things in one commit, of any customers, in their order; each has its own key and answer.
+
+        A denial stops nothing. What `consume` would raise for one of them, such as IdempotencyConflict,
+        is raised with a note that says for which, and then none is booked.
+        """
+        return await self._driver.write(self._desk.write_all(checked(requests)))
 
     async def record(
         self,

@@ -103,7 +103,14 @@ class Reserving(Coroutine[Any, Any, AsyncHold]):
         self._reserving.close()
 
     async def __aenter__(self) -> AsyncHold:
-        self._hold = await self._reserving
+        """Reserve, and return the hold; cancelled meanwhile, what was reserved is given back first."""
+        reserving = asyncio.ensure_future(self._reserving)
+        try:
+            self._hold = await seen_through(reserving)
+        except asyncio.CancelledError as cancelled:
+            if not reserving.cancelled() and reserving.exception() is None and reserving.result():
+                await reserving.result().__aexit__(type(cancelled), cancelled, None)
+            raise
         return await self._hold.__aenter__()
 
     async def __aexit__(

@@ -236,7 +236,7 @@ class Catalog:
     version: str = ""
     flattened: dict[tuple[str, str], Mapping[str, Any]] = attrs.field(factory=dict, init=False, repr=False)
     combined: dict[object, Mapping[Any, Any]] = attrs.field(factory=dict, init=False, repr=False)
-    combinations: dict[object, tuple[object, Mapping[str, Any]]] = attrs.field(factory=dict, init=False, repr=False)
+    combinations: dict[object, Any] = attrs.field(factory=dict, init=False, repr=False)
     """What `standing` and `resolution` have worked out already; memos, never part of the content."""
 
     @classmethod

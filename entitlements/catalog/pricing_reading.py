@@ -20,6 +20,7 @@ from ..errors import shown
 from .findings import Finding, Findings, Path, Reading, Unreadable, dotted, near
 from .words import Misfit, key_fault
 from .words import text as sound
+from .yaml_reading import place_of, unreadable
 
 Value: TypeAlias = "bool | int | Decimal | str | list[Value] | dict[str, Value] | None"
 
@@ -50,7 +51,7 @@ def read(data: bytes) -> Reading:
         _survey(data)
         tree = _Tree(yaml.compose(data, Loader=_LOADER))
     except yaml.MarkedYAMLError as error:
-        raise Unreadable(f"this is not YAML: {error.problem or error.context}", _place(error.problem_mark)) from None
+        raise unreadable(error, deepest=DEEPEST) from None
     except yaml.YAMLError as error:
         raise Unreadable(f"this is not YAML: {str(error).splitlines()[0]}") from None
     return Reading(tree.value(tree.root, ()), tree.place, tuple(tree.findings))
@@ -304,10 +305,6 @@ def _plain(word: str) -> Value:
     return Decimal(word.replace(".", "")) if _SPECIAL.fullmatch(word) else word
 
 
-def _place(mark: Any) -> tuple[int, int] | None:
-    return (mark.line + 1, mark.column + 1) if mark is not None else None
-
-
 def _survey(data: bytes) -> None:
     """Refuse, event by event, what is not safe to build: depth, tags, a second document."""
     depth = documents = 0
@@ -325,7 +322,7 @@ def _survey(data: bytes) -> None:
         elif number > 4 * MOST_VALUES:
             message = "this is larger than any pricing; split it up"
         if message is not None:
-            raise Unreadable(message, _place(event.start_mark))
+            raise Unreadable(message, place_of(event.start_mark))
 
 
 @attrs.define
@@ -343,7 +340,7 @@ class _Tree:
             return node.value if node.style in _QUOTES else _plain(node.value)
         built = self._built.get(id(node))
         if built is _UNFINISHED:
-            raise Unreadable("an alias stands inside of what it names", _place(node.start_mark))
+            raise Unreadable("an alias stands inside of what it names", place_of(node.start_mark))
         if built is not None or node is None:
             return built
         self._built[id(node)] = _UNFINISHED
@@ -362,7 +359,7 @@ class _Tree:
             if found is None:
                 break
             _, at_key, node = found
-        return _place(getattr(at_key if key else node, "start_mark", None))
+        return place_of(getattr(at_key if key else node, "start_mark", None))
 
     def _mapping(self, node: Any, path: Path) -> dict[str, Any]:
         own: dict[str, Any] = {}
@@ -370,12 +367,12 @@ class _Tree:
         first: dict[str, int] = {}
         for key, at_key, item in _members(node):
             if not isinstance(at_key, yaml.ScalarNode):
-                raise Unreadable("a key is text; write one word, or quote it", _place(at_key.start_mark))
+                raise Unreadable("a key is text; write one word, or quote it", place_of(at_key.start_mark))
             if key == "<<":
                 merged.append((self.value(item, (*path, key)), item))
             elif key in own:
                 message = f"duplicate key {shown(key)} (first at line {first[key]}); keep one of them"
-                self.findings.append(Finding((*path, key), message, at_key=True, place=_place(at_key.start_mark)))
+                self.findings.append(Finding((*path, key), message, at_key=True, place=place_of(at_key.start_mark)))
             else:
                 own[key], first[key] = self.value(item, (*path, key)), at_key.start_mark.line + 1
         return self._with_merged(own, merged)
@@ -384,10 +381,10 @@ class _Tree:
         for value, node in merged:
             for other in value if isinstance(value, list) else [value]:
                 if not isinstance(other, dict):
-                    raise Unreadable("a merge key (<<) takes a mapping, or a list of them", _place(node.start_mark))
+                    raise Unreadable("a merge key (<<) takes a mapping, or a list of them", place_of(node.start_mark))
                 self._merged += len(other) + 1
                 if self._merged > MOST_VALUES:
-                    raise Unreadable(f"more than {MOST_VALUES} values are merged here", _place(node.start_mark))
+                    raise Unreadable(f"more than {MOST_VALUES} values are merged here", place_of(node.start_mark))
                 for key, item in other.items():
                     own.setdefault(key, item)
         return own

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache
-from typing import Final, Literal, cast
+from typing import Final, Literal
 
 import attrs
 
@@ -61,9 +61,9 @@ class Share:
     def _one_source(self) -> tuple[Source, ...]:
         return (self.source,) * len(self.limits)
 
-    def shape(self) -> frozenset[Period]:
+    def shape(self) -> tuple[Period, ...]:
         """Return the periods of the limits: shares of one shape compete, others stand side by side."""
-        return frozenset(limit.period for limit in self.limits)
+        return tuple([limit.period for limit in self.limits])
 
 
 @attrs.frozen(weakref_slot=False)
@@ -113,7 +113,8 @@ def add(standing: Standing | None, source: Source, entitlement: Entitlement, qua
     own, from zero. A sum is soft if a part of it is. An amount never exceeds what a counter can hold.
     """
     given = share_of(source, entitlement.limits)
-    more = attrs.evolve(given, limits=tuple(_times(limit, quantity) for limit in given.limits))
+    limits = tuple([_times(limit, quantity) for limit in given.limits])
+    more = given if quantity == 1 else Share(source, limits)
     shares = {share.shape(): share for share in standing.shares} if standing is not None else {}
     base = shares.get(more.shape())
     shares[more.shape()] = more if base is None else _plus(base, more)
@@ -132,7 +133,7 @@ def flatten(catalog: Catalog, plan: str, kind: Literal["plan", "trial"] = "plan"
         if kind == "trial":
             given = {key: _spoken_by(Source("trial", plan), standing) for key, standing in given.items()}
         memo = catalog.flattened[kind, plan] = given
-    return cast("Mapping[str, Standing]", memo)
+    return memo
 
 
 def promoted(catalog: Catalog, promotion: str) -> Mapping[str, Standing]:
@@ -143,7 +144,7 @@ def promoted(catalog: Catalog, promotion: str) -> Mapping[str, Standing]:
             Source("promotion", promotion),
             catalog.promotions[promotion].entitlements if promotion in catalog.promotions else {},
         )
-    return cast("Mapping[str, Standing]", memo)
+    return memo
 
 
 def lineage(catalog: Catalog, plan: str) -> tuple[str, ...]:
@@ -216,9 +217,12 @@ def _join_shares(one: Standing, other: Standing) -> Standing:
 
 def _side_by_side(shares: Iterable[Share], otherwise: Source) -> Standing:
     """Return shares of different shapes as one standing, in an order that depends on nothing but their periods."""
-    ordered = tuple(sorted(shares, key=lambda share: [_length(limit) for limit in share.limits]))
+    ordered = tuple(shares)
+    if len(ordered) > 1:
+        ordered = tuple(sorted(ordered, key=lambda share: [_length(limit) for limit in share.limits]))
     sources = [source for share in ordered for source in share.sources]
-    return Standing(min(sources, key=_rank, default=otherwise), None, ordered)
+    first = sources[0] if len(sources) == 1 else min(sources, key=_rank, default=otherwise)
+    return Standing(first, None, ordered)
 
 
 @lru_cache(maxsize=4096)
@@ -238,10 +242,12 @@ def _rank(source: Source) -> tuple[int, str]:
 def _wider(one: Share, other: Share) -> Share:
     """Return the join of two shares of one shape: of each period the largest limit, and who gave it."""
     pairs = list(zip(one.limits, other.limits, strict=True))
-    limits = tuple(_joined(mine, theirs, _largest(mine.amount, theirs.amount), max) for mine, theirs in pairs)
+    limits = tuple([_joined(mine, theirs, _largest(mine.amount, theirs.amount), max) for mine, theirs in pairs])
     sources = tuple(
-        _giver((mine.amount, source), (theirs.amount, rival))
-        for (mine, theirs), source, rival in zip(pairs, one.sources, other.sources, strict=True)
+        [
+            _giver((mine.amount, source), (theirs.amount, rival))
+            for (mine, theirs), source, rival in zip(pairs, one.sources, other.sources, strict=True)
+        ]
     )
     return Share(sources[0], limits, sources)
 
@@ -266,8 +272,8 @@ def _joined(one: Limit, other: Limit, amount: Bound, reach: Callable[[int, int],
     """
     if one is other and amount == one.amount:
         return one
-    soft = any(limit.depletion == "soft" or limit.ceiling is not None for limit in (one, other))
-    partial = any(limit.depletion == "partial" for limit in (one, other))
+    soft = "soft" in (one.depletion, other.depletion) or one.ceiling is not None or other.ceiling is not None
+    partial = "partial" in (one.depletion, other.depletion)
     mine, theirs = bound(one), bound(other)
     if mine is None or theirs is None or isinstance(amount, Unlimited):
         return Limit(amount, one.period, "soft" if soft else "partial" if partial else "hard")
@@ -283,8 +289,8 @@ def _largest(one: Bound, other: Bound) -> Bound:
 
 def _plus(share: Share, more: Share) -> Share:
     pairs = zip(share.limits, more.limits, strict=True)
-    limits = tuple(_joined(limit, extra, _sum(limit.amount, extra.amount), _total) for limit, extra in pairs)
-    return attrs.evolve(share, limits=limits)
+    limits = tuple([_joined(limit, extra, _sum(limit.amount, extra.amount), _total) for limit, extra in pairs])
+    return Share(share.source, limits, share.sources)
 
 
 def _sum(one: Bound, other: Bound) -> Bound:

@@ -20,6 +20,7 @@ from .words import Surprise, float_message, in_digits
 
 DEEPEST: Final = 64
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_PARSERS_BOUND: Final = "exceeded maximum nesting depth"
 _NUMERIC: Final = frozenset("0123456789+-.")
 _INTEGER: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]*)", re.ASCII)
 _TRUE_WORDS: Final = ("yes", "on", "y")
@@ -40,10 +41,26 @@ def read_yaml(text: str) -> Reading:
             if tree.ended or len(tree.findings) > MOST_FINDINGS:
                 break
     except yaml.MarkedYAMLError as error:
-        raise Unreadable(f"this is not YAML: {error.problem or error.context}", _place(error.problem_mark)) from None
+        raise unreadable(error, deepest=DEEPEST) from None
     except yaml.YAMLError as error:
         raise _unprintable(text, error) from None
     return Reading(tree.root, tree.place, tuple(tree.findings))
+
+
+def unreadable(error: yaml.MarkedYAMLError, *, deepest: int) -> Unreadable:
+    """Return what is wrong with a text that is no YAML, or that is deeper than the parser itself goes.
+
+    The parser reads ahead, so it may meet its own bound before the events tell that `deepest` is passed.
+    """
+    problem = error.problem or error.context
+    if problem == _PARSERS_BOUND:
+        return Unreadable(f"this is nested more than {deepest} deep; flatten it", place_of(error.problem_mark))
+    return Unreadable(f"this is not YAML: {problem}", place_of(error.problem_mark))
+
+
+def place_of(mark: Mark) -> tuple[int, int] | None:
+    """Return the line and column of a mark, counted from 1."""
+    return (mark.line + 1, mark.column + 1) if mark is not None else None
 
 
 def plain(text: str) -> Any:
@@ -179,13 +196,13 @@ class _Tree:
             if part not in inside:
                 break
             marks, value = inside[part], value[part]
-        return _place(marks[0] if key else marks[1])
+        return place_of(marks[0] if key else marks[1])
 
     def _start(self, event: Event) -> None:
         self.documents += 1
         if self.documents > 1:
             message = "a second document starts here; a catalog is one document"
-            self.findings.append(Finding((), message, place=_place(event.start_mark)))
+            self.findings.append(Finding((), message, place=place_of(event.start_mark)))
             self.ended = True
 
     def _scalar(self, event: Event) -> None:
@@ -196,7 +213,7 @@ class _Tree:
 
     def _open(self, container: Any, event: Event) -> None:
         if len(self.stack) >= DEEPEST:
-            raise Unreadable(f"this is nested more than {DEEPEST} deep; flatten it", _place(event.start_mark))
+            raise Unreadable(f"this is nested more than {DEEPEST} deep; flatten it", place_of(event.start_mark))
         self._put(self._marked(event, container), event)
         marks: dict[Any, tuple[Mark, Mark]] = {}
         self.marks[id(container)] = marks
@@ -214,7 +231,7 @@ class _Tree:
             return Surprise(f"tags such as {tag} are not obeyed; write the value without one")
         if event.anchor is not None:
             message = f"anchors such as &{event.anchor[:40]} are not kept; write the value without one"
-            self.findings.append(Finding((*self._path(), *self._next()), message, place=_place(event.start_mark)))
+            self.findings.append(Finding((*self._path(), *self._next()), message, place=place_of(event.start_mark)))
         return value
 
     def _put(self, value: Any, event: Event) -> None:
@@ -245,7 +262,7 @@ class _Tree:
         else:
             return value
         path = (*self._path(), *((name,) if name else ()))
-        self.findings.append(Finding(path, message, at_key=True, place=_place(event.start_mark)))
+        self.findings.append(Finding(path, message, at_key=True, place=place_of(event.start_mark)))
         return _DROPPED
 
     def _spoil(self, surprise: Surprise) -> None:
@@ -277,10 +294,6 @@ def _bad_key(event: Event) -> str:
     if word is None or event.tag is not None:
         return "a key is text; write one word, or quote it"
     return f'the key {shown(word)[1:-1]} is not text in YAML; write "{word[:60]}" in quotes'
-
-
-def _place(mark: Mark) -> tuple[int, int] | None:
-    return (mark.line + 1, mark.column + 1) if mark is not None else None
 
 
 def _nothing(_event: Event) -> None:

@@ -137,7 +137,7 @@ def holds(fact: Fact, at: datetime) -> bool:
 
 def in_force(facts: Iterable[F], at: datetime) -> tuple[F, ...]:
     """Return the facts in force at an instant, in their order."""
-    return tuple([fact for fact in facts if holds(fact, at)])
+    return tuple([fact for fact in facts if fact.since <= at and (fact.until is None or at < fact.until)])
 
 
 def replace(facts: tuple[F, ...], key: str, at: datetime, later: Iterable[F]) -> tuple[F, ...]:

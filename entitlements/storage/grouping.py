@@ -126,23 +126,28 @@ class Turns:
             outcomes = iter(self._work(party.deadline, take))
             for each in group:
                 each.settle(list(islice(outcomes, len(each.calls))))
-        except BaseException as error:  # noqa: BLE001  (raised, or the answer of whose it is)
-            if not group or group == [party]:
-                raise party.told(error) from error.__cause__
-            _undo(group, error)
+        except BaseException as error:
+            if group and group != [party]:
+                _undo(group, error)
+            elif party.told(error) is error:
+                raise
+            else:
+                raise party.told(error) from error
         finally:
             self._leader, self._under_way = None, ()
 
     def _chosen(self, leader: _Party) -> list[_Party]:
         """Return who is decided next, in the order they came."""
-        if leader.is_interruptible:
+        if leader.is_interruptible or len(self._waiting) == 1:
             return [leader]
+        for settled in [party for party in self._waiting if party.is_settled]:  # who was interrupted on leaving
+            del self._waiting[settled]
         chosen, calls = list[_Party](), 0
         for party in self._waiting:
             calls += len(party.calls)
             if chosen and (party.is_alone or calls > self._most):
                 break
-            if party.calls and not party.is_settled:
+            if party.calls:
                 chosen.append(party)
             if party.is_alone:
                 break
@@ -161,7 +166,7 @@ class Turns:
         with self._guard:
             if party in self._under_way or party.is_settled:
                 return False
-            del self._waiting[party]
+            self._waiting.pop(party, None)
             return True
 
     def _leave(self, party: _Party) -> None:
@@ -170,9 +175,9 @@ class Turns:
             self._waiting.pop(party, None)
             if self._called is party:
                 self._called = None
-            if self._leader is not None or self._called is not None:
+            if not self._waiting or self._leader is not None or self._called is not None:
                 return
-            waiting = [each for each in islice(self._waiting, 2) if not each.is_settled]
+            waiting = [each for each in self._waiting if not each.is_settled]
             self._called = next((each for each in waiting if not each.is_interruptible), next(iter(waiting), None))
             if self._called is not None:
                 self._called.wake()
@@ -245,6 +250,7 @@ def _undo(group: Sequence[_Party], error: BaseException) -> None:
     if len(group) == 1:
         group[0].fail(group[0].told(error))
         return
+    is_undone = isinstance(error, StorageError) and not isinstance(error, OutcomeUnknown)
     for party in group:
         party.is_alone = True
-        party.is_in_doubt = party.is_in_doubt or isinstance(error, OutcomeUnknown) or not isinstance(error, Exception)
+        party.is_in_doubt = party.is_in_doubt or not is_undone

@@ -285,7 +285,10 @@ class _Log:
     def counters_at(self, head: Head, names: Iterable[CounterKey]) -> dict[CounterKey, int]:
         """Return the amounts of the counters as they were at a head."""
         known = self._counters
-        return {name: self._amount(name, head) if name in known else 0 for name in names}
+        amounts = dict.fromkeys(names, 0)
+        for name in amounts.keys() & known.keys():
+            amounts[name] = self._amount(name, head)
+        return amounts
 
     def write(self, head: Head, batch: Batch, touched: Mapping[CounterKey, int]) -> None:
         """Write a batch and its counters down behind a head, unpublished."""

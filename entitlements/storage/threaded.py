@@ -80,10 +80,7 @@ class Threaded:
 
     async def close(self) -> None:
         """Let go of everything; using the storage afterwards raises StorageUnavailable."""
-        try:
-            await self._threads.write(self._storage.close)
-        finally:
-            self._threads.close()
+        await self._threads.end(self._storage.close)
 
     def _read(self, customer: str) -> Kept:
         with self._storage.kept(customer) as kept:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
@@ -27,6 +28,8 @@ class Threads:
     def __init__(self, *, write_timeout: float = 5.0) -> None:
         self._process = os.getpid()
         self._write_timeout = write_timeout
+        self._lock = threading.Lock()
+        self._writing = 0
         self._readers = ThreadPoolExecutor(READERS, "entitlements-read")
         self._writers = ThreadPoolExecutor(WRITERS, "entitlements-write")
 
@@ -43,7 +46,7 @@ class Threads:
         work = self._start(self._writers, function)
         answer = asyncio.wrap_future(work)
         try:
-            await asyncio.wait({answer}, timeout=self._write_timeout)
+            await asyncio.wait({answer}, timeout=self._patience(work))
         except asyncio.CancelledError:
             if not work.cancel():
                 await _ended(answer)
@@ -52,10 +55,27 @@ class Threads:
             raise StorageUnavailable(f"no thread was free to write for {self._write_timeout:g} s; nothing was written")
         return await seen_through(answer)
 
-    def close(self) -> None:
-        """Take no more work, and wait for none; what was taken is done first."""
-        self._readers.shutdown(wait=False)
-        self._writers.shutdown(wait=False)
+    async def end(self, last: Callable[[], None]) -> None:
+        """Take no more work, run one last function, and see it through; what was taken before is done as well."""
+        if os.getpid() == self._process:
+            self._readers.shutdown(wait=False)
+            self._writers.shutdown(wait=False)
+            alone = ThreadPoolExecutor(1, "entitlements-close")
+            work = asyncio.wrap_future(alone.submit(last))
+            alone.shutdown(wait=False)
+            await seen_through(work)
+
+    def _patience(self, work: Future[T]) -> float | None:
+        """Return for how long a thread may be waited for; None where one is free."""
+        with self._lock:
+            self._writing += 1
+            crowded = self._writing > WRITERS
+        work.add_done_callback(self._written)
+        return self._write_timeout if crowded else None
+
+    def _written(self, _: Future[T]) -> None:
+        with self._lock:
+            self._writing -= 1
 
     def _start(self, threads: ThreadPoolExecutor, function: Callable[[], T]) -> Future[T]:
         if os.getpid() != self._process:

@@ -175,7 +175,8 @@ class StorageContract(AuditContract, GroupContract):
 
     def test_a_key_belongs_to_one_customer(self, storage: Storage) -> None:
         """The same key of another customer is another batch."""
-        same([append(storage, name, "k", used()).number for name in "abc"], [1, 1, 1])
+        same([append(storage, name, f"first of {name}", used()).number for name in "abc"], [1, 1, 1])
+        same([append(storage, name, "k", used()).number for name in "abc"], [2, 2, 2])
         same(append(storage, "b", "k", used()).customer, "b")
 
     def test_strange_ids_stay_apart(self, storage: Storage) -> None:

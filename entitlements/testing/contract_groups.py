@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from ..errors import LogCorrupt
@@ -24,7 +26,7 @@ from .histories import (
 )
 from .proving import Background, identities, raising, refused, same, together
 
-ROOM = 50
+ROOM = 5
 
 
 class GroupContract:
@@ -145,28 +147,48 @@ class GroupContract:
             same(len(storage.batches(name)), 32)
             self._is_its_fold(storage, name)
 
+    def test_groups_that_wait_for_one_customer_in_opposite_order_all_come_through(self, storage: Storage) -> None:
+        """One customer is kept busy, and two groups come that name it first and last."""
+        inside, leave = threading.Event(), threading.Event()
+
+        def decide(_: State) -> Verdict[None]:
+            inside.set()
+            leave.wait(10)
+            return Verdict(None)
+
+        busy = Background(lambda: storage.transact("b", "k", lambda _: [], decide))
+        inside.wait(10)
+        groups = []
+        for order in ("ba", "ab"):
+            calls = [call_of(name, order, used()) for name in order]
+            groups.append(Background(partial(storage.transact_all, calls)))
+            time.sleep(0.05)
+        leave.set()
+        busy.result()
+        same([outcome.error for group in groups for outcome in group.result()], [None] * 4)
+
     def test_what_is_answered_is_committed(self, storage: Storage) -> None:
         """Whoever is answered, by a batch or by a denial that counted others' batches, finds it in the storage."""
 
-        def take(key: str) -> tuple[bool, int]:
+        def take(customer: str, key: str) -> tuple[bool, int]:
             def decide(state: State) -> Verdict[tuple[bool, int]]:
                 taken = state.counters[CALLS]
-                batch = batch_of(state, "a", key, [used()]) if taken < ROOM else None
+                batch = batch_of(state, customer, key, [used()]) if taken < ROOM else None
                 return Verdict((batch is not None, taken), batch)
 
-            return storage.transact("a", key, lambda _: [CALLS], decide)
+            return storage.transact(customer, key, lambda _: [CALLS], decide)
 
         def ask(thread: int) -> int:
             allowed = 0
-            for n in range(16):
-                key = f"{thread}-{n}"
-                passed, taken = take(key)
-                found = storage.state("a", lambda _: [CALLS]).counters[CALLS]
-                same((found >= taken + passed, storage.batch("a", key) is not None), (True, passed))
+            for n in range(40):
+                customer, key = f"c{n // 2}", f"{thread}-{n}"
+                passed, taken = take(customer, key)
+                found = storage.state(customer, lambda _: [CALLS]).counters[CALLS]
+                same((found >= taken + passed, storage.batch(customer, key) is not None), (True, passed))
                 allowed += passed
             return allowed
 
-        same(sum(together(6, ask)), ROOM)
+        same(sum(together(6, ask)), 20 * ROOM)
 
     def test_an_error_in_one_thread_touches_no_other(self, storage: Storage) -> None:
         """Half the threads raise what no storage expects; each gets its own exception, and every batch of the rest."""

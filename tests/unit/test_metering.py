@@ -11,7 +11,7 @@ from entitlements.ledger.entries import EPOCH
 from entitlements.ledger.facts import Facts, HeldAddOn, Override, PromotionRun, Subscription
 from entitlements.metering import Meter, Weighed, counters, counters_of, meters, periods_of, weigh
 from entitlements.periods import Window
-from entitlements.resolution import resolve
+from entitlements.resolution import Entitlements, resolve
 
 MONTH, DAY, WEEK, NONE = Period("month"), Period("day"), Period("week"), Period("none")
 TICK = timedelta(microseconds=1)
@@ -258,6 +258,22 @@ def test_the_counters_of_a_customer_do_not_depend_on_who_was_asked_about_before(
         for make in EVERYBODY.values():
             entitlements = make()
             assert by_feature(entitlements) == set(counters(entitlements, {}, AT))
+
+
+def test_counters_asked_for_by_another_thread_amid_working_them_out_are_all_there(monkeypatch):
+    catalog = Catalog.load(CATALOG.document)
+    one, other = known(held(), catalog=catalog), known(held(), catalog=catalog)
+    anchoring, amid = Entitlements.anchoring, []
+
+    def asked_amid(self, feature):
+        if self is one:
+            amid.append(counters(other, {}, AT))
+        return anchoring(self, feature)
+
+    monkeypatch.setattr(Entitlements, "anchoring", asked_amid)
+    complete = counters(one, {}, AT)
+    assert len(amid) > 1
+    assert {*amid} == {complete}
 
 
 def test_the_counters_of_a_pinned_plan_are_in_its_own_periods_too():

@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from entitlements.amounts import UNLIMITED
-from entitlements.decisions import Decision
+from entitlements.decisions import Decision, Receipt
 from entitlements.wording import alternatives, instant, number, reason, source
 
 RESET = datetime(2026, 12, 1, tzinfo=UTC)
@@ -68,6 +68,14 @@ def test_sources_as_people_read_them():
     [
         ({}, "calls is granted by plan pro: 82,140 of 100,000 used"),
         ({"overage": 5}, "calls is granted by plan pro: 82,140 of 100,000 used, 5 over the limit"),
+        (
+            {"overage": 5, "requested": 9, "receipt": Receipt("k", 1, booked=9)},
+            "calls is granted by plan pro: 82,140 of 100,000 used, 5 over the limit",
+        ),
+        (
+            {"overage": 5, "requested": 9, "receipt": Receipt("k", 1, booked=4)},
+            "calls is granted by plan pro: 82,140 of 100,000 used, 5 did not fit",
+        ),
         ({"limit": UNLIMITED}, "calls is granted by plan pro, unlimited"),
         ({"limit": None, "used": None, "value": True}, "calls is granted by plan pro"),
         ({"limit": None, "used": None, "value": 30}, "calls is granted by plan pro: 30"),
