@@ -53,12 +53,12 @@ def nothing_configured(monkeypatch):
 
 
 @pytest.fixture
-def ent(opened):
+def ent(storage, clock):
     """The default engine, with a customer who has ten messages a day and a hundred credits."""
-    ent = configure(opened(CATALOG))
-    ent.subscribe("acme", "pro")
-    ent.grant_credits("acme", "ai", 100, key="invoice")
-    return ent
+    with configure(Entitlements(CATALOG, storage=storage, clock=clock)) as ent:
+        ent.subscribe("acme", "pro")
+        ent.grant_credits("acme", "ai", 100, key="invoice")
+        yield ent
 
 
 @pytest.fixture(params=["blocking", "awaited"])
@@ -574,10 +574,10 @@ def test_credits_are_consumed_for_the_one_acting(ent):
     assert not consume_credits("ai", 30, key="job", customer="other")
 
 
-def test_the_engine_that_is_acting_answers_instead_of_the_default(ent, opened):
-    mine = opened(CATALOG, storage="memory:")
+def test_the_engine_that_is_acting_answers_instead_of_the_default(ent):
+    mine = Entitlements(CATALOG, storage="memory:")
     mine.subscribe("only", "pro")
-    with acting_as("only", engine=mine):
+    with mine, acting_as("only", engine=mine):
         assert plain(1) == (1, "")
         assert finish(coroutine(1)) == (1, "")
         assert gating.check("exports")
