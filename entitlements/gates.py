@@ -84,7 +84,7 @@ def requires_feature(feature: str, *, customer: Who = None, **asked: Any) -> Cal
     """
     if not isinstance(feature, str):
         raise TypeError("requires_feature takes the key of a feature: @requires_feature('exports')")
-    _check_feature(feature)
+    check_feature(feature)
     return _gate(Gate("check", feature, customer, terms=asked))
 
 
@@ -108,7 +108,7 @@ def consumes(
     """
     if not isinstance(feature, str):
         raise TypeError("consumes takes the key of a feature: @consumes('chat')")
-    _check_feature(feature)
+    check_feature(feature)
     terms = {"amount": amount, "ttl": ttl, "scope": scope, "dimensions": dimensions, "late": late}
     return _gate(Gate("consume", feature, customer, key, terms))
 
@@ -132,7 +132,7 @@ def consumes_credits(
     if not isinstance(credit, str):
         raise TypeError("consumes_credits takes the key of a credit: @consumes_credits('ai', amount=1)")
     if feature is not None:
-        _check_feature(feature)
+        check_feature(feature)
     for engine in _configured():
         if credit not in engine.catalog.credits:
             raise UnknownCredit(credit, engine.catalog.credits)
@@ -158,7 +158,8 @@ def _told(value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return value(*args, **kwargs) if callable(value) else value
 
 
-def _check_feature(feature: str) -> None:
+def check_feature(feature: str) -> None:
+    """Raise UnknownFeature for a feature that a default engine does not know, TypeError for what is no text."""
     text(feature, "feature")
     for engine in _configured():
         if feature not in engine.catalog.features:

@@ -95,7 +95,7 @@ def _held(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _held_awaited(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
     async def passing(*args: Any, **kwargs: Any) -> Any:
-        async with _reserved_awaited(_awaited_engine(), gate.reservation(args, kwargs)) as hold:
+        async with reserved_awaited(_awaited_engine(), gate.reservation(args, kwargs)) as hold:
             with _inside(hold):
                 return await function(*args, **kwargs)
 
@@ -112,7 +112,7 @@ def _held_stepping(gate: Gate, function: Callable[..., Any]) -> Callable[..., An
 
 def _held_streaming(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
     def passing(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        reserved = _reserved_awaited(_awaited_engine(), gate.reservation(args, kwargs))
+        reserved = reserved_awaited(_awaited_engine(), gate.reservation(args, kwargs))
         return _streamed(reserved, functools.partial(function, *args, **kwargs))
 
     return passing
@@ -153,7 +153,8 @@ def _reserved(engine: Entitlements, asked: Request) -> Iterator[HeldWork]:
 
 
 @asynccontextmanager
-async def _reserved_awaited(engine: AsyncEntitlements, asked: Request) -> AsyncIterator[HeldWork]:
+async def reserved_awaited(engine: AsyncEntitlements, asked: Request) -> AsyncIterator[HeldWork]:
+    """Hold what a request sets aside, while the work inside is done; raises EntitlementDenied."""
     from .aio.holds import AsyncHold  # noqa: PLC0415  (plain functions need no event loop)
 
     made = await engine._driver.write(attempt(engine._desk, asked))

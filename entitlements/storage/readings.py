@@ -80,9 +80,7 @@ def entries_of(connection: Connection, customer: str, after: int, limit: int) ->
     lines = [Line(*row[2:]) for row in rows]
     with readable(customer):
         known = secrets_of(connection, customer, {digest for line in lines for digest in digests_in(line.data)})
-        return [
-            entry_of(line, key, at, to_instant(at), known) for line, (key, at, *_) in zip(lines, rows, strict=True)
-        ]
+        return [entry_of(line, key, at, to_instant(at), known) for line, (key, at, *_) in zip(lines, rows, strict=True)]
 
 
 def customer_ids(connection: Connection, after: str | None, limit: int) -> list[str]:

@@ -1,0 +1,55 @@
+"""Starlette: one call makes an application act for its customers, and turn denials into responses.
+
+install(app, ent, customer=lambda request: request.session.get("account"), flags="/entitlements")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+
+from ..aio.engine import AsyncEntitlements
+from ..engine import Entitlements
+from .asgi import Acting, Flags, Who
+from .problem import ANSWERED, Problems
+
+
+def install(
+    app: Starlette,
+    ent: Entitlements | AsyncEntitlements,
+    *,
+    customer: Who,
+    scoped: Callable[[Any], object] | None = None,
+    problems: Problems | None = None,
+    flags: str | None = None,
+) -> None:
+    """Let an application act for the customer of each request, before it has started.
+
+    `customer` takes the request and returns an id, or None for nobody; it sees what every other middleware
+    has done, such as the session. `flags` is where the front end asks for its snapshot and flags.
+    """
+    told = problems or Problems()
+
+    def named(scope: Any) -> Any:
+        return customer(HTTPConnection(scope))
+
+    def below(scope: Any) -> object:
+        return scoped(HTTPConnection(scope)) if scoped is not None else None
+
+    async def answered(request: Request, error: Exception) -> Response:  # noqa: ARG001
+        problem = told.of(error)
+        if problem is None:
+            raise error
+        return Response(problem.body, problem.status, problem.all_headers)
+
+    app.user_middleware.append(Middleware(Acting, ent, customer=named, scoped=below, problems=told))
+    for kind in ANSWERED:
+        app.add_exception_handler(kind, answered)
+    if flags is not None:
+        app.mount(flags, Flags(ent, customer=named, problems=told))
+    app.state.entitlements = ent
