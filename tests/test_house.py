@@ -51,7 +51,7 @@ LAYERS = [
     r"gating",
     r"aio.gating",
     r"gates|wrapping",
-    r"web\..+|billing\..+|cli\..+|cli|testing\..+|__main__",
+    r"web\..+|observing\..+|celery|openfeature|billing\..+|cli\..+|cli|testing\..+|__main__",
 ]
 ALLOWED_UP = {
     ("ledger.facts", "catalog.model"),

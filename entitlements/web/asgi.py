@@ -96,7 +96,7 @@ class Flags:
             path = scope["path"].removeprefix(scope.get("root_path", ""))
             body = await _body(scope, receive)
             asked = question(scope["method"], path, customer, body, header(scope, b"if-none-match"))
-            answer = reply(asked, await awaited(self.ent).snapshot(customer or ""))
+            answer = reply(asked, await awaited(self.ent).snapshot(customer or ""), self.ent.catalog)
         except ANSWERED as error:
             problem = self.problems.of(error)
             if problem is None:

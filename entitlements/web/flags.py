@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 import attrs
 
+from ..catalog.model import Catalog
 from ..decisions import Decision, json_instant, json_number
 from ..snapshots import Snapshot
 from .asking import check_own, context_posted
@@ -64,12 +65,12 @@ def question(method: str, path: str, customer: str | None, body: bytes = b"", kn
     return Question(FLAGS, feature, known)
 
 
-def reply(asked: Question, snapshot: Snapshot) -> Reply:
-    """Return the answer to a question from a customer's snapshot."""
+def reply(asked: Question, snapshot: Snapshot, catalog: Catalog) -> Reply:
+    """Return the answer to a question from a customer's snapshot, and the catalog that tells flags from settings."""
     if asked.path == SNAPSHOT:
         return _tagged(asked, snapshot, snapshot.to_dict())
     if asked.feature is None:
-        flags = [flag_of(decision) for decision in snapshot.features.values()]
+        flags = [flag_of(decision, catalog) for decision in snapshot.features.values()]
         return _tagged(asked, snapshot, {"flags": flags, "metadata": {"version": snapshot.catalog_version}})
     decision = snapshot.features.get(asked.feature)
     if decision is None:
@@ -79,10 +80,10 @@ def reply(asked: Question, snapshot: Snapshot) -> Reply:
             "errorDetails": "the catalog has no such feature",
         }
         return _json(404, missing)
-    return _json(200, flag_of(decision))
+    return _json(200, flag_of(decision, catalog))
 
 
-def flag_of(decision: Decision) -> dict[str, Any]:
+def flag_of(decision: Decision, catalog: Catalog) -> dict[str, Any]:
     """Return a decision as a flag: a setting is its value, everything else is true or false.
 
     A setting that is not granted has no value, so that a client falls back on its own default.
@@ -93,14 +94,14 @@ def flag_of(decision: Decision) -> dict[str, Any]:
         "variant": variant_of(decision),
         "metadata": metadata_of(decision),
     }
-    value = value_of(decision)
+    value = value_of(decision, catalog)
     return flag if value is None else {**flag, "value": value}
 
 
-def value_of(decision: Decision) -> Any:
+def value_of(decision: Decision, catalog: Catalog) -> Any:
     """Return what a flag is worth: true or false, a number, a text or a list; None for a setting not granted."""
-    value = decision.value
-    if value is None or isinstance(value, bool):
+    feature, value = catalog.features.get(decision.feature), decision.value
+    if feature is None or feature.type != "config":
         return decision.allowed
     if not decision.allowed:
         return None
