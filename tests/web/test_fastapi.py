@@ -24,7 +24,7 @@ from entitlements.holds import HeldWork
 from entitlements.web.asgi import Acting, Flags
 from entitlements.web.fastapi import RESPONSES, Consumes, Requires, install
 from entitlements.web.problem import Problems
-from examples.fastapi_app import app as example
+from examples.fastapi_app.app import create_app
 from tests.conftest import START
 
 CATALOG = {
@@ -338,7 +338,7 @@ def test_a_storage_that_is_away_is_503(ent):
 
 
 def test_the_example_counts_locks_and_upgrades():
-    with TestClient(example.app) as client:
+    with TestClient(create_app()) as client:
         client.get("/")
         assert client.get("/export").status_code == 402
         assert [client.post("/messages").status_code for _ in range(4)] == [200, 200, 200, 402]
