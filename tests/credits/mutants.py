@@ -35,7 +35,7 @@ class Mutant(NamedTuple):
 
 MUTANTS = [
     Mutant("M0", "canary: nothing can be imported", "credit_verbs.py",
-           "class CreditVerbs:", "raise ImportError\n\n\nclass CreditVerbs:",
+           "class CreditVerbs(Driven):", "raise ImportError\n\n\nclass CreditVerbs(Driven):",
            "test_spending.py::test_credits_of_another_kind_are_never_touched"),
     Mutant("M1", "BEGIN instead of BEGIN IMMEDIATE", "storage/connection.py",
            'self.run("BEGIN IMMEDIATE")', 'self.run("BEGIN")',
