@@ -13,8 +13,17 @@ import attrs
 from . import steps
 from .decisions import Decision
 from .desk import Desk
+from .errors import KeyUsed
 from .requests import Request
 from .steps import Steps
+
+
+@attrs.frozen
+class Reservation:
+    """What is to be set aside for a piece of work; `once` refuses a key under which it is done, or was."""
+
+    asked: Request
+    once: bool = False
 
 
 @attrs.frozen
@@ -26,8 +35,12 @@ class Attempt:
     paid: bool = False
 
 
-def attempt(desk: Desk, asked: Request) -> Steps[Attempt]:
-    """Reserve under the request's key, or under that of the first attempt that was not given back."""
+def attempt(desk: Desk, reservation: Reservation) -> Steps[Attempt]:
+    """Reserve under the request's key, or under that of the first attempt that was not given back.
+
+    Raises KeyUsed where the work may be done only once, and is under way or done.
+    """
+    asked = reservation.asked
     key = asked.key or desk.draw()
     for number in count(1):
         hold = key if number == 1 else f"{key}:{number}"
@@ -35,8 +48,9 @@ def attempt(desk: Desk, asked: Request) -> Steps[Attempt]:
         if decision.receipt is None or not decision.receipt.replayed:
             break
         closed = yield from steps.batch(asked.customer, f"$close:{hold}")
-        if closed is None:
-            break
-        if closed.request["verb"] == "settle":
-            return Attempt(hold, decision, paid=True)
+        if closed is not None and closed.request["verb"] == "release":
+            continue
+        if reservation.once:
+            raise KeyUsed(key, "under way" if closed is None else "done")
+        return Attempt(hold, decision, paid=closed is not None)
     return Attempt(hold, decision)

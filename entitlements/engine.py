@@ -68,7 +68,8 @@ class Entitlements(CreditVerbs, AuditVerbs):
         desk = desk_of(
             catalog, clock, cache=cache, timeout=timeout, max_stale=max_stale, throttle_within=throttle_within
         )
-        self._stand_on(desk, open_storage(storage, write_timeout=seconds(write_timeout, "write_timeout")))
+        patience = seconds(write_timeout, "write_timeout")
+        self._stand_on(desk, open_storage(storage, write_timeout=patience), patience)
         try:
             self._run(self._desk.open())
         except BaseException:
@@ -76,8 +77,8 @@ class Entitlements(CreditVerbs, AuditVerbs):
                 self._storage.close()
             raise
 
-    def _stand_on(self, desk: Desk, storage: Storage) -> None:
-        self._desk, self._storage = desk, storage
+    def _stand_on(self, desk: Desk, storage: Storage, patience: float) -> None:
+        self._desk, self._storage, self._patience = desk, storage, patience
         self._warm: Mapping[str, Known] = desk.cache.warm
         self._fresh, self._now = desk.freshness, desk.clock
 

@@ -23,10 +23,11 @@ from typing import Any, Final, Literal, ParamSpec, TypeAlias, TypeVar
 import attrs
 
 from .amounts import Amount
+from .attempts import Reservation
 from .errors import UnknownCredit, UnknownFeature
 from .gating import _Default, acting, customer_acting, scoped
 from .ledger.blocks import Late
-from .requests import ID_LENGTH, Request, given, request, text
+from .requests import ID_LENGTH, given, request, text
 from .wrapping import gated
 
 P = ParamSpec("P")
@@ -58,14 +59,16 @@ class Gate:
         named = _told(self.customer, args, kwargs)
         return customer_acting(named), scoped(named, dict(self.terms))
 
-    def reservation(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request:
-        """Return the request that sets aside what a call may take; raises LookupError for nobody."""
+    def reservation(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Reservation:
+        """Return what sets aside what a call may take; raises LookupError for nobody."""
         named = _told(self.customer, args, kwargs)
         terms = {name: _told(value, args, kwargs) for name, value in self.terms.items()}
         amount, ttl = terms.pop("amount"), terms.pop("ttl")
         verb, kind = _HELD[self.verb]
         told = {kind: self.name, "amount": amount, "ttl": ttl, **scoped(named, given(**terms))}
-        return request(verb, customer_acting(named), self._key(args, kwargs), **told)
+        present = acting()
+        once = present is not None and present.once and self.key is None
+        return Reservation(request(verb, customer_acting(named), self._key(args, kwargs), **told), once)
 
     def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
         if self.key is not None:

@@ -35,6 +35,7 @@ class Acting:
     scope: Any = None
     key: str | None = None
     engine: Entitlements | AsyncEntitlements | None = None
+    once: bool = False
 
 
 class _Default:
@@ -76,17 +77,20 @@ def acting_as(
     scope: object = None,
     key: str | None = None,
     engine: Entitlements | AsyncEntitlements | None = None,
+    once: bool = False,
 ) -> Iterator[Acting]:
     """Do the work inside for a customer; nests, and is seen by the tasks and generators started inside.
 
     `key` is that of the whole request: functions that consume derive theirs from it. `engine` answers
-    inside instead of the default one; an application that has several says which.
+    inside instead of the default one; an application that has several says which. `once` is for a key that
+    is a client's own: work under it that is under way or done is not done again, but raises KeyUsed.
     """
     acting = Acting(
         identifier(customer, "customer"),
         None if scope is None else scope_of(scope),
         None if key is None else identifier(key, "key"),
         engine,
+        once,
     )
     token = _acting.set(acting)
     try:

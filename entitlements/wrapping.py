@@ -14,10 +14,9 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar, cast
 
-from .attempts import Attempt, attempt
+from .attempts import Attempt, Reservation, attempt
 from .gating import blocking_engine
 from .holds import HeldWork, Hold
-from .requests import Request
 
 if TYPE_CHECKING:
     from .aio.engine import AsyncEntitlements
@@ -146,19 +145,19 @@ async def _checked(
 
 
 @contextmanager
-def _reserved(engine: Entitlements, asked: Request) -> Iterator[HeldWork]:
-    made = engine._run(attempt(engine._desk, asked))
-    with _known(Hold(engine, asked.customer, made.id, made.decision), made) as hold:
+def _reserved(engine: Entitlements, wanted: Reservation) -> Iterator[HeldWork]:
+    made = engine._run(attempt(engine._desk, wanted))
+    with _known(Hold(engine, wanted.asked.customer, made.id, made.decision), made) as hold:
         yield hold
 
 
 @asynccontextmanager
-async def reserved_awaited(engine: AsyncEntitlements, asked: Request) -> AsyncIterator[HeldWork]:
+async def reserved_awaited(engine: AsyncEntitlements, wanted: Reservation) -> AsyncIterator[HeldWork]:
     """Hold what a request sets aside, while the work inside is done; raises EntitlementDenied."""
     from .aio.holds import AsyncHold  # noqa: PLC0415  (plain functions need no event loop)
 
-    made = await engine._driver.write(attempt(engine._desk, asked))
-    async with _known(AsyncHold(engine, asked.customer, made.id, made.decision), made) as hold:
+    made = await engine._driver.write(attempt(engine._desk, wanted))
+    async with _known(AsyncHold(engine, wanted.asked.customer, made.id, made.decision), made) as hold:
         yield hold
 
 

@@ -15,6 +15,7 @@ from entitlements import (
     EntitlementDenied,
     Entitlements,
     IdempotencyConflict,
+    KeyUsed,
     NotConfigured,
     UnknownCredit,
     UnknownFeature,
@@ -525,6 +526,33 @@ def test_a_request_that_failed_may_come_again_and_is_charged_once(either):
     with acting_as("acme", key="request-1"):
         work(False)
     assert (used(either), len(reserved(either))) == (4, 3)
+
+
+def test_work_under_a_clients_key_is_done_once(either):
+    """A client chooses its keys: one that always sends the same must not have the work done for nothing."""
+    ran = []
+
+    @consumes("chat", amount=4)
+    def work(nested):
+        ran.append(nested)
+        if nested:
+            with pytest.raises(KeyUsed) as used:
+                work(False)
+            assert used.value.state == "under way"
+
+    with acting_as("acme", key="request-1", once=True):
+        work(True)
+        with pytest.raises(KeyUsed) as used:
+            work(False)
+    assert used.value.state == "done"
+    assert (ran, either.check("acme", "chat").used) == ([True], 4)
+
+
+def test_a_key_of_the_hosts_own_is_trusted_even_then(ent):
+    work = consumes("chat", key="job-1")(plain)
+    with acting_as("acme", key="request-1", once=True):
+        assert [work(1), work(2)] == [(1, ""), (2, "")]
+    assert used(ent) == 1
 
 
 def test_a_key_that_comes_back_for_something_else_is_a_conflict(ent):

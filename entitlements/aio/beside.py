@@ -23,7 +23,7 @@ def awaited(engine: Entitlements | AsyncEntitlements) -> AsyncEntitlements:
     if twin is None:
         twin = AsyncEntitlements.__new__(AsyncEntitlements)
         twin._desk = engine._desk
-        twin._driver = InThreads(engine._storage, write_timeout=5.0)
+        twin._driver = InThreads(engine._storage, write_timeout=engine._patience)
         twin = _awaited.setdefault(engine, twin)
     return twin
 
@@ -36,5 +36,5 @@ def blocking(engine: Entitlements | AsyncEntitlements) -> Entitlements:
     if not isinstance(driver, InThreads):
         raise NotConfigured("this engine's storage is awaited; gate an async function, or configure an Entitlements")
     twin = Entitlements.__new__(Entitlements)
-    twin._stand_on(engine._desk, driver._storage)
+    twin._stand_on(engine._desk, driver._storage, driver._threads._write_timeout)
     return twin

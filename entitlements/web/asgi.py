@@ -75,7 +75,7 @@ class Acting:
             return
         below = self.scoped(scope) if self.scoped is not None else None
         key = key_named(header(scope, b"idempotency-key"))
-        with acting_as(customer, scope=below, key=key, engine=self.ent):
+        with acting_as(customer, scope=below, key=key, engine=self.ent, once=True):
             await self.app(scope, receive, send)
 
 

@@ -77,7 +77,7 @@ class FlaskEntitlements:
         key = key_named(request.headers.get("Idempotency-Key"))
         below = self.scoped() if self.scoped is not None else None
         stack = ExitStack()
-        stack.enter_context(acting_as(customer, scope=below, key=key, engine=self.ent))
+        stack.enter_context(acting_as(customer, scope=below, key=key, engine=self.ent, once=True))
         setattr(g, _ACTING, stack)
 
     def _answered(self, error: Exception) -> Response:

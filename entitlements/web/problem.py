@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
-from http import HTTPStatus
+from http.client import responses
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -34,6 +34,7 @@ from ..errors import (
     HoldClosed,
     HoldExpired,
     IdempotencyConflict,
+    KeyUsed,
     NotSubscribed,
     OutcomeUnknown,
     StorageUnavailable,
@@ -57,6 +58,7 @@ _STATUS: Final[Mapping[str, int]] = {
 }
 _AWAY: Final = "the answer cannot be given at the moment; try again"
 _TOLD: Final[tuple[tuple[type[EntitlementsError], int, str, str], ...]] = (
+    (KeyUsed, 409, "key_used", "the request with this key is under way or done; a new request needs a new key"),
     (HoldClosed, 409, "hold_closed", "the hold was closed before"),
     (HoldExpired, 409, "hold_expired", "the hold has ended"),
     (AlreadySubscribed, 409, "already_subscribed", "a plan of this product is held already"),
@@ -99,7 +101,7 @@ class Problem:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the body as JSON values."""
-        title = HTTPStatus(self.status).phrase
+        title = responses.get(self.status, "")
         told = {"type": self.type, "title": title, "status": self.status, "detail": self.detail, "code": self.code}
         return {**told, **self.members}
 

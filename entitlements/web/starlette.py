@@ -28,11 +28,13 @@ def install(
     problems: Problems | None = None,
     flags: str | None = None,
 ) -> None:
-    """Let an application act for the customer of each request, before it has started.
+    """Let an application act for the customer of each request, before it has started; else RuntimeError.
 
     `customer` takes the request and returns an id, or None for nobody; it sees what every other middleware
     has done, such as the session. `flags` is where the front end asks for its snapshot and flags.
     """
+    if app.middleware_stack is not None:
+        raise RuntimeError("the application has started; install the gates before it does")
     told = problems or Problems()
 
     def named(scope: Any) -> Any:

@@ -56,6 +56,17 @@ def asker(request):
     return request.headers.get("x-account")
 
 
+def add_stream(app):
+    @app.get("/stream", dependencies=[Requires("exports")])
+    async def stream():
+        @consumes("chat")
+        async def rows():
+            yield f"{current_customer()},"
+            yield "end"
+
+        return StreamingResponse(rows())
+
+
 @pytest.fixture
 def client(ent):
     app = FastAPI(responses=RESPONSES)
@@ -79,6 +90,12 @@ def client(ent):
     def plain():
         return "done"
 
+    @app.post("/fails")
+    @consumes("chat")
+    async def fails(fail: bool = False):
+        if fail:
+            raise ValueError("failed")
+
     @app.post("/reports/{amount}")
     async def reports(amount: int, hold: Annotated[HeldWork, Consumes("chat", amount=2)], fail: bool = False):
         hold.report(amount)
@@ -86,15 +103,7 @@ def client(ent):
             raise ValueError
         return "done"
 
-    @app.get("/stream", dependencies=[Requires("exports")])
-    async def stream():
-        @consumes("chat")
-        async def rows():
-            yield f"{current_customer()},"
-            yield "end"
-
-        return StreamingResponse(rows())
-
+    add_stream(app)
     with TestClient(app) as client:
         yield client
 
@@ -132,9 +141,12 @@ def test_what_waiting_fixes_is_429_and_says_how_long(client, clock):
     assert denied.json()["violated-policies"] == ["burst"]
 
 
-def test_a_request_sent_again_is_charged_once_and_a_key_for_something_else_is_422(client):
+def test_a_request_sent_again_is_done_once_and_a_key_for_something_else_is_422(client):
+    """A client that always sends one key must not get for one charge what it likes, as often as it likes."""
     headers = {"x-account": "acme", "idempotency-key": '"request-1"'}
-    assert [client.post("/plain", headers=headers).status_code for _ in range(5)] == [200] * 5
+    answers = [client.post("/plain", headers=headers) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 409, 409]
+    assert answers[1].json()["code"] == "key_used"
     assert client.post("/reports/1", headers={**headers, "idempotency-key": "request-1"}).status_code == 422
     assert [client.post("/plain", headers={"x-account": "acme"}).status_code for _ in range(3)] == [200, 200, 402]
 
@@ -146,6 +158,13 @@ def test_a_dependency_holds_for_the_endpoint_and_charges_what_it_reports(client)
     with pytest.raises(ValueError):
         client.post("/reports/0?fail=true", headers={"x-account": "acme"})
     assert client.get("/front/snapshot", headers={"x-account": "acme"}).json()["features"]["chat"]["used"] == 1
+
+
+def test_a_request_that_failed_may_be_sent_again_with_its_key(client):
+    headers = {"x-account": "acme", "idempotency-key": "request-1"}
+    with pytest.raises(ValueError, match="failed"):
+        client.post("/fails?fail=true", headers=headers)
+    assert [client.post("/fails", headers=headers).status_code for _ in range(2)] == [200, 409]
 
 
 def test_a_stream_is_gated_before_it_begins_and_charged_when_it_is_done(client):

@@ -35,9 +35,9 @@ def test_the_example_counts_and_locks(client, ent):
     assert current_customer() is None
 
 
-def test_a_request_sent_again_is_charged_once(client, ent):
-    for _ in range(4):
-        assert client.post("/messages", headers={"Idempotency-Key": "request-1"}).status_code == 200
+def test_a_request_sent_again_is_done_once(client, ent):
+    for status in (200, 409, 409):
+        assert client.post("/messages", headers={"Idempotency-Key": "request-1"}).status_code == status
     assert ent.check("acme", "messages").used == 1
     assert client.post("/messages", headers={"Idempotency-Key": "k" * 256}).json["code"] == "invalid_key"
 

@@ -61,7 +61,7 @@ def _acting(request: HttpRequest) -> AbstractContextManager[Any]:
         return nullcontext()
     key, below = key_named(request.headers.get("Idempotency-Key")), called("SCOPE")
     request.entitlements = SimpleLazyObject(lambda: engine().customer(customer))
-    return acting_as(customer, scope=None if below is None else below(request), key=key, engine=engine())
+    return acting_as(customer, scope=None if below is None else below(request), key=key, engine=engine(), once=True)
 
 
 def _denied(_request: HttpRequest, error: Exception) -> HttpResponseBase | None:

@@ -80,5 +80,5 @@ def _acting(request: HttpRequest) -> Any:
     customer = present.customer if present is not None else customer_of(request)
     if customer is None:
         raise PermissionDenied("nobody is signed in")
-    terms = {"scope": present.scope, "key": present.key} if present is not None else {}
+    terms = {"scope": present.scope, "key": present.key, "once": present.once} if present is not None else {}
     return acting_as(customer, **terms, engine=engine())
