@@ -169,6 +169,21 @@ def test_a_generator_belongs_to_whoever_called_it_and_is_sent_values(ent):
     assert end.value.value == ("sent", "x")
 
 
+def test_what_is_thrown_into_a_held_generator_reaches_it(ent):
+    @consumes("chat", amount=4)
+    def rows():
+        try:
+            yield 1
+        except Failed:
+            current_hold().report(2)
+            yield "caught"
+
+    with acting_as("acme"):
+        started = rows()
+    assert (next(started), started.throw(Failed), list(started)) == (1, "caught", [])
+    assert used(ent) == 2
+
+
 def test_an_async_generator_belongs_to_whoever_called_it_and_is_sent_values(either):
     async def main():
         with acting_as("acme"):

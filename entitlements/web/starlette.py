@@ -6,17 +6,20 @@ install(app, ent, customer=lambda request: request.session.get("account"), flags
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final, cast
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
+from starlette.websockets import WebSocket
 
 from ..aio.engine import AsyncEntitlements
 from ..engine import Entitlements
 from .asgi import Acting, Flags, Who
 from .problem import ANSWERED, Problems
+
+_REFUSED: Final = 1008  # how a connection that stays open is told of a policy
 
 
 def install(
@@ -43,15 +46,17 @@ def install(
     def below(scope: Any) -> object:
         return scoped(HTTPConnection(scope)) if scoped is not None else None
 
-    async def answered(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    async def answered(asking: HTTPConnection, error: Exception) -> Response:
         problem = told.of(error)
         if problem is None:
             raise error
+        if isinstance(asking, WebSocket):
+            await asking.close(_REFUSED, problem.code)
         return Response(problem.body, problem.status, problem.all_headers)
 
     app.user_middleware.append(Middleware(Acting, ent, customer=named, scoped=below, problems=told))
     for kind in ANSWERED:
-        app.add_exception_handler(kind, answered)
+        app.add_exception_handler(kind, cast("Any", answered))
     if flags is not None:
         app.mount(flags, Flags(ent, customer=named, problems=told))
     app.state.entitlements = ent

@@ -3,18 +3,15 @@
 import asyncio
 import os
 import socket
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 import uvicorn
 
-sys.path.insert(0, str(Path(__file__).parent))
-from chromium import Page
-
 from entitlements.aio.beside import blocking
 from examples.fastapi_app.app import create_app
+from tests.browser.chromium import Page
 
 
 @pytest.fixture

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 from django.core.checks import run_checks
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.core.management import call_command
 from django.http import HttpResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.urls import path
 
-from entitlements import Entitlements, consumes, requires_feature
-from entitlements.web.django import views
+from entitlements import Entitlements, StorageUnavailable, consumes, requires_feature
+from entitlements.web.django import configured, views
+from entitlements.web.django.middleware import customer_of, entitlements
 from entitlements.web.problem import Problems
 from examples.django_app import settings
 
@@ -58,6 +59,45 @@ def test_the_asynchronous_client_finds_the_same(ent):
         return [(await client.get(page)).status_code for page in pages]
 
     assert asyncio.run(main()) == [200, 200, 402, 402, 200]
+
+
+def test_the_engine_is_opened_once_as_the_settings_say_and_closed_when_they_change(tmp_path):
+    changed = {**settings.ENTITLEMENTS, "STORAGE": f"sqlite:///{tmp_path / 'app.db'}"}
+    with override_settings(ENTITLEMENTS=changed):
+        client = Client()
+        client.get("/sign-in/acme")
+        opened = configured.engine()
+        opened.subscribe("acme", "pro")
+        assert configured.engine() is opened
+        assert client.get("/export").status_code == 200
+    with pytest.raises(StorageUnavailable):
+        opened.check("acme", "exports")
+    for name, use in (("CATALOG", configured.engine), ("CUSTOMER", lambda: customer_of(RequestFactory().get("/")))):
+        with (
+            override_settings(ENTITLEMENTS={**settings.ENTITLEMENTS, name: None}),
+            pytest.raises(ImproperlyConfigured, match=f"ENTITLEMENTS has no {name}"),
+        ):
+            use()
+
+
+def test_a_view_has_the_verbs_of_its_customer(ent):
+    def view(request):
+        return HttpResponse(str(request.entitlements.consume("messages", 2).used))
+
+    request = RequestFactory().get("/")
+    request.session = {"account": "acme"}
+    assert entitlements(view)(request).content == b"2"
+
+
+def test_an_asynchronous_view_refuses_a_key_that_is_none(ent):
+    async def main():
+        client = AsyncClient()
+        await client.get("/sign-in/acme")
+        refused = await client.get("/slow-messages", headers={"Idempotency-Key": "k" * 256})
+        failed = await client.get("/nothing-here")
+        return refused.status_code, failed.status_code
+
+    assert asyncio.run(main()) == (400, 404)
 
 
 def test_a_request_sent_again_is_done_once(client, ent):

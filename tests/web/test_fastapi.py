@@ -4,8 +4,9 @@ import asyncio
 import logging
 from typing import Annotated
 
+import attrs
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, WebSocket
 from fastapi.responses import StreamingResponse
 from fastapi.testclient import TestClient
 from starlette.applications import Starlette
@@ -18,11 +19,13 @@ from entitlements import (
     Entitlements,
     consumes,
     current_customer,
+    gating,
     requires_feature,
 )
 from entitlements.holds import HeldWork
 from entitlements.web.asgi import Acting, Flags
 from entitlements.web.fastapi import RESPONSES, Consumes, Requires, install
+from entitlements.web.flags import flag_of
 from entitlements.web.problem import Problems
 from examples.fastapi_app.app import create_app
 from tests.conftest import START
@@ -333,6 +336,49 @@ def test_any_asgi_application_may_be_gated(ent):
     client = TestClient(Acting(app, ent, customer=who))
     assert client.get("/", headers={"x-account": "acme"}).text == "acme"
     assert client.get("/", headers={"x-account": "other"}).status_code == 402
+
+
+def test_a_connection_that_stays_open_acts_for_its_customer_too(ent):
+    app = FastAPI()
+    install(app, ent, customer=asker, scoped=lambda request: {"team": "x"})
+
+    @app.websocket("/talk")
+    async def talk(socket: WebSocket):
+        await socket.accept()
+        await socket.send_json([current_customer(), dict(gating.acting().scope)])
+        await requires_feature("exports")(socket.close)()
+
+    with TestClient(app) as client:
+        for account, code in (("acme", 1000), ("other", 1008)):
+            with client.websocket_connect("/talk", headers={"x-account": account}) as talking:
+                assert talking.receive_json() == [account, {"team": "x"}]
+                assert talking.receive()["code"] == code
+
+
+def test_gates_are_installed_before_an_application_starts(ent):
+    app = FastAPI()
+    with TestClient(app), pytest.raises(RuntimeError, match="install the gates before it does"):
+        install(app, ent, customer=asker)
+    with pytest.raises(RuntimeError, match="over HTTP, not by lifespan"), TestClient(Flags(ent, customer=asker)):
+        pytest.fail("started")
+
+
+def test_settings_are_flags_of_their_own_kind():
+    catalog = {
+        "features": {
+            "ratio": {"type": "config", "value": "decimal", "prefer": "max"},
+            "languages": {"type": "config", "value": "list"},
+        },
+        "plans": {"pro": {"entitlements": {"ratio": "0.5", "languages": ["de", "en"]}}},
+        "default_plan": "free",
+    }
+    catalog["plans"]["free"] = {}
+    with Entitlements(catalog, storage="memory:") as ent:
+        ent.subscribe("acme", "pro")
+        flags = {key: flag_of(ent.check("acme", key), ent.catalog) for key in catalog["features"]}
+        assert [flag["value"] for flag in flags.values()] == [0.5, ["de", "en"]]
+        assert "value" not in flag_of(ent.check("other", "ratio"), ent.catalog)
+        assert flag_of(attrs.evolve(ent.check("acme", "ratio"), stale=True), ent.catalog)["reason"] == "STALE"
 
 
 def test_a_storage_that_is_away_is_503(ent):
