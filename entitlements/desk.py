@@ -42,6 +42,7 @@ T = TypeVar("T")
 
 AHEAD = timedelta(minutes=5)
 ASK_AGAIN = 2
+TAKING = frozenset({"consume", "record", "consume_credits", "settle"})
 
 
 class Desk:
@@ -184,7 +185,7 @@ class Desk:
         if hearing.ahead > AHEAD:
             self.listeners.tell_ahead(hearing.request.customer, hearing.ahead)
         if self.listeners.any and isinstance(result, Decision):
-            self.listeners.tell_decision(result, wrote=hearing.wrote)
+            self.listeners.tell_decision(result, took=hearing.wrote and hearing.request.verb in TAKING)
 
     def _found(self, request: Request) -> Steps[Mapping[str, Batch]]:
         """Return the batches a request names; they never change, so they may be read before the lock."""

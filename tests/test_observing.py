@@ -55,6 +55,20 @@ def test_prometheus_counts_decisions_and_what_they_took(ent):
         prometheus.observe(ent, registry=registry)
 
 
+def test_what_is_set_aside_counts_once_when_it_is_settled_and_what_is_given_back_never(ent):
+    registry = CollectorRegistry()
+    prometheus.observe(ent, registry=registry)
+    ent.reserve("acme-1", "chat", 2, key="hold").settle(1)
+    ent.reserve("acme-1", "chat", 1, key="other").release()
+    ent.reserve_credits("acme-1", "ai", 5, key="credits").settle("2.50")
+    ent.refund("acme-1", "credits", 1, key="refund")
+    short = ent.reserve_credits("acme-1", "ai", 5, key="short")
+    assert not short.settle(50)
+    ent.free("acme-1", "chat", 1)
+    assert registry.get_sample_value("entitlements_consumed_total", {"feature": "chat"}) == 1
+    assert registry.get_sample_value("entitlements_credits_consumed_total", {"credit": "ai"}) == 2.5 + 8.5
+
+
 def test_opentelemetry_is_told_of_evaluations_and_counts(ent):
     exporter, reader = InMemoryLogRecordExporter(), InMemoryMetricReader()
     loggers = LoggerProvider()

@@ -19,7 +19,7 @@ def name_of(catalog: Catalog, decision: Decision) -> str:
 def taken(catalog: Catalog, decision: Decision) -> tuple[Literal["credit", "feature"], str, float] | None:
     """Return what a decision took: of which credit, or else of which feature, and how much; None for nothing.
 
-    A replay took nothing again, and what is only set aside counts when it is settled.
+    For decisions of the event "consumed", which what is only set aside is not: it counts when it is settled.
     """
     receipt = decision.receipt
     if receipt is None or receipt.replayed:
