@@ -6,7 +6,7 @@ import importlib
 import platform
 import sys
 
-SUITES = ("reading", "awaiting", "starting", "remembering", "ledger", "crowd")
+SUITES = ("reading", "awaiting", "starting", "remembering", "ledger", "crowd", "postgres")
 
 
 def main() -> int:

@@ -49,8 +49,10 @@ def _against_an_insert(ent: Entitlements, path: Path) -> Iterator[Figure]:
         insert()
     for _ in range(WARM // 6):
         consume()
-    taken = _in_turn({"insert": insert, "consume": consume}, 1000)
-    note = f"{taken['consume']:.0f} us and {taken['insert']:.0f} us: CPU counts where syncing is fast"
+    contestants = {"insert": insert, "consume": consume}
+    taken = _in_turn(contestants, 1000)
+    busy = {name: _busy(run) for name, run in contestants.items()}
+    note = " / ".join(f"{taken[name]:.0f} us, {busy[name]:.0f} of it CPU" for name in ("consume", "insert"))
     yield Figure("durable consume_credits / one raw INSERT", taken["consume"] / taken["insert"], 1.5, note=note)
 
 
@@ -140,6 +142,11 @@ def _in_turn(contestants: Mapping[str, Callable[[], object]], rounds: int) -> di
             run()
             taken[name].append(perf_counter_ns() - begin)
     return {name: statistics.median(times) / 1000 for name, times in taken.items()}
+
+
+def _busy(run: Callable[[], object], rounds: int = 300) -> float:
+    """Return the microseconds of CPU that one call takes."""
+    return _seconds(lambda: [run() for _ in range(rounds)]) / rounds * 1e6
 
 
 def _seconds(run: Callable[[], object]) -> float:

@@ -17,6 +17,7 @@ from .errors import AmountError, shown
 MAX_UNITS: Final = 2**63 - 1
 MAX_SCALE: Final = 9
 DIGITS: Final = 40
+_SHORT: Final = 18
 _NUMERIC: Final = (int, Decimal, str)
 _CONTEXT: Final = Context(prec=1000)
 _LITERAL = re.compile(rf"[+-]?[0-9]{{1,{DIGITS}}}(\.[0-9]{{1,{DIGITS}}})?", re.ASCII)
@@ -78,6 +79,8 @@ def canonical(value: object, *, what: str = "amount") -> str:
 
     Raises AmountError as `to_units` does for what can be no amount at any scale.
     """
+    if type(value) is int and -MAX_UNITS <= value <= MAX_UNITS:
+        return str(value)
     number = _number(value, what)
     if isinstance(number, int):
         text = str(int(number))
@@ -95,6 +98,8 @@ def bound_number(bound: Bound, scale: int) -> Number | Unlimited:
 def _exact_units(value: object, scale: int, what: str) -> int:
     if type(value) is int and scale == 0 and -MAX_UNITS <= value <= MAX_UNITS:
         return value
+    if type(value) is str and len(value) <= _SHORT and value.isascii() and value.isdecimal():
+        return int(value) * _power(scale)
     number = _number(value, what)
     if isinstance(number, int):
         return number * _power(scale)

@@ -13,7 +13,7 @@ from .catalog.model import EMPTY, Catalog, Feature
 from .errors import UnknownCustomer, UnknownFeature
 from .ledger.chain import chain
 from .ledger.crediting import CREDIT_KINDS, Books
-from .ledger.due import due
+from .ledger.due import due, may_be_due
 from .ledger.entries import Batch, CounterKey, Entry, Verdict, numbered
 from .ledger.records import Record
 from .ledger.state import EMPTY_HEAD, NO_COUNTERS, Head, books_of, counted
@@ -60,9 +60,7 @@ class Case:
     @cached_property
     def due(self) -> tuple[Entry, ...]:
         """What fell due by time up to now and is not booked yet."""
-        if not self.head.blocks and not self.head.holds:
-            return ()
-        return tuple(due(books_of(self.head), self.at))
+        return tuple(due(books_of(self.head), self.at)) if may_be_due(self.head, self.at) else ()
 
     def books(self) -> Books:
         """Return blocks, holds and debts as they stand now, what fell due posted, to post entries to."""
@@ -79,6 +77,8 @@ class Case:
 
     def counting(self, counters: Mapping[CounterKey, int]) -> Case:
         """Return the case with its counters, and what was worked out already."""
+        if not counters:
+            return self
         if self.due:
             fallen = counted(self.due)
             counters = {key: amount + fallen.get(key, 0) for key, amount in counters.items()}

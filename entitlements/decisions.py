@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Context, Decimal
+from operator import attrgetter
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
@@ -266,23 +267,39 @@ _NUMBERS: Final = ("limit", "used", "requested", "ceiling", "overage")
 _INSTANTS: Final = ("window_start", "resets_at", "lifted_at", "valid_until", "at")
 _SLOTS: Final = {"every": "_every", "said": "_said"}
 _PLAIN: Final = ("allowed", "code", "outcome", "source", "soft", "catalog_version", "every", "said")
+_KEPT: Final = (*_PLAIN, *_NUMBERS, *_INSTANTS)
+_TOLD: Final = attrgetter(*(_SLOTS.get(name, name) for name in _KEPT))
+_JSON: Final = frozenset({str, int, bool})
 
 
 def stored(decision: Decision) -> dict[str, Any]:
     """Return what a log keeps of a decision, so that a replay can give the same one again."""
-    told = (decision.source, decision.soft, decision.catalog_version, decision._every, decision._said)
-    kept: dict[str, Any] = dict(zip(_PLAIN, (decision.allowed, decision.code, decision.outcome, *told), strict=True))
-    kept |= {name: _tagged(getattr(decision, name)) for name in _NUMBERS}
-    kept |= {name: json_instant(getattr(decision, name)) for name in _INSTANTS}
-    kept["choices"] = [_stored_allowance(choice) for choice in decision._choices]
-    kept["scope"] = None if decision.scope is None else dict(decision.scope)
-    kept["booked"] = _tagged(decision.receipt.booked) if decision.receipt else 0
-    kept["late"] = bool(decision.receipt and decision.receipt.late)
-    if decision.receipt is not None and decision.receipt.balance_after is not None:
-        kept["feature"] = decision.feature
-        kept["burned"] = {block: _tagged(amount) for block, amount in decision.receipt.burned.items()}
-        kept["balance_after"] = _tagged(decision.receipt.balance_after)
-    return {name: value for name, value in kept.items() if value is not None and value is not False and value != []}
+    kept = {
+        name: value if type(value) in _JSON else _jsoned(value)
+        for name, value in zip(_KEPT, _TOLD(decision), strict=True)
+        if value is not None and value is not False
+    }
+    if decision._choices:
+        kept["choices"] = [_stored_allowance(choice) for choice in decision._choices]
+    if decision.scope is not None:
+        kept["scope"] = dict(decision.scope)
+    return kept if decision.receipt is None else kept | _stored_receipt(decision.receipt, decision.feature)
+
+
+def _stored_receipt(receipt: Receipt, feature: str) -> dict[str, Any]:
+    """Return what a log keeps of a receipt; blocks stand in a list, as one named "scope" would be sealed as a field."""
+    kept: dict[str, Any] = {"booked": json_number(receipt.booked)}
+    if receipt.late:
+        kept["late"] = True
+    if receipt.balance_after is not None:
+        kept["feature"] = feature
+        kept["burned"] = [[block, json_number(amount)] for block, amount in receipt.burned.items()]
+        kept["balance_after"] = json_number(receipt.balance_after)
+    return kept
+
+
+def _jsoned(value: Number | Unlimited | datetime) -> int | str | None:
+    return json_instant(value) if isinstance(value, datetime) else json_number(value)
 
 
 def restored(kept: Mapping[str, Any], *, customer: str, feature: str, receipt: Receipt) -> Decision:
@@ -294,7 +311,7 @@ def restored(kept: Mapping[str, Any], *, customer: str, feature: str, receipt: R
         receipt,
         booked=_untagged(kept.get("booked", 0)),
         late=kept.get("late", False),
-        burned={block: _untagged(amount) for block, amount in kept.get("burned", {}).items()},
+        burned={block: _untagged(amount) for block, amount in kept.get("burned", ())},
         balance_after=_untagged(kept.get("balance_after")),
     )
     choices = tuple(_restored_allowance(choice) for choice in kept.get("choices", ()))
@@ -312,10 +329,10 @@ def restored(kept: Mapping[str, Any], *, customer: str, feature: str, receipt: R
 def _stored_allowance(allowance: Allowance) -> list[Any]:
     return [
         allowance.source,
-        _tagged(allowance.limit),
-        _tagged(allowance.used),
+        json_number(allowance.limit),
+        json_number(allowance.used),
         allowance.soft,
-        _tagged(allowance.ceiling),
+        json_number(allowance.ceiling),
         allowance.every,
         json_instant(allowance.window_start),
         json_instant(allowance.resets_at),
@@ -336,10 +353,6 @@ def _restored_allowance(kept: list[Any]) -> Allowance:
         None if resets is None else datetime.fromisoformat(resets),
         tuple(_restored_allowance(inner) for inner in limits),
     )
-
-
-def _tagged(number: Quantity) -> int | str | None:
-    return json_number(number)
 
 
 def _untagged(kept: Any) -> Any:

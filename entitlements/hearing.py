@@ -126,10 +126,11 @@ class Hearing:
         return verdict
 
     def _check_fixed(self) -> None:
-        wanted = {subject: fixed_by(self.catalog, subject) for subject in self._relied_on()}
-        fixes = {
-            subject: data for subject, data in wanted.items() if data is not None and self._fixed.get(subject) != data
-        }
+        fixes: dict[str, Mapping[str, Any]] = {}
+        for subject in self._relied_on():
+            data = fixed_by(self.catalog, subject)
+            if data is not None and self._fixed.get(subject) != data:
+                fixes[subject] = data
         keeps = self._pins() and self.catalog.version not in self._sold
         if fixes or keeps:
             raise Unfixed(fixes, keeps=keeps)
@@ -143,8 +144,10 @@ class Hearing:
         return (*features, f"credit:{credit}") if credit in self.catalog.credits else features
 
     def _pins(self) -> bool:
+        if self.request.verb not in _SELLING:
+            return False
         plan = self.catalog.plans.get(self.request.values.get("plan", ""))
-        return self.request.verb in _SELLING and plan is not None and plan.version == "pinned"
+        return plan is not None and plan.version == "pinned"
 
 
 class Note:

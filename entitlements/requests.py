@@ -59,8 +59,7 @@ def request(verb: str, customer: str, key: str | None, **values: Any) -> Request
     of days or a quantity that is not a positive whole number, or an unknown word. None stands for
     what was not given, and is refused where something must be.
     """
-    given = {name: value for name, value in values.items() if value is not None or name in _NEEDED}
-    checked = {name: _CHECKS[name](value) for name, value in given.items()}
+    checked = {name: _CHECKS[name](value) for name, value in values.items() if value is not None or name in _NEEDED}
     return Request(
         verb,
         identifier(customer, "customer"),
@@ -224,6 +223,8 @@ def _entitled(value: object, depth: int = 0) -> Any:
 
 
 def _canonical(value: Any) -> Any:
+    if type(value) is str or value is None:
+        return value
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, int | Decimal) and not isinstance(value, bool):

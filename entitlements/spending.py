@@ -60,11 +60,11 @@ def consume_credits(case: Case) -> Verdict[Decision]:
     if refusal is not None:
         return Verdict(refusal)
     charge, books, late = charge_of(case), case.books(), is_late(case)
-    blocks = _blocks(books, charge)
+    blocks = _paying(books, charge)
     before, payment = _free_in(blocks), payment_of(books, charge, blocks)
     if not passes(charge, payment):
         return Verdict(insufficient(case, charge, before))
-    entries = pay(books, charge, payment) or [Entry("nothing", case.at, charge.credit.key)]
+    entries = lines_of(charge, payment) or [Entry("nothing", case.at, charge.credit.key)]
     after = before - sum(payment.burned.values())
     return settled(case, charge, entries, payment, before, after, late=late)
 
@@ -109,16 +109,15 @@ def purpose_of(case: Case) -> Purpose:
 
 def available(books: Books, charge: Charge) -> int:
     """Return the units that blocks could pay a charge of this purpose with."""
-    return _free_in(_blocks(books, charge))
+    return _free_in(_paying(books, charge))
 
 
 def payment_of(books: Books, charge: Charge, blocks: list[Block] | None = None) -> Payment:
     """Return who would pay a charge as the books stand: blocks in burn order, then debt where the policy allows it.
 
-    `blocks` are those that may pay, where they are known already.
+    `blocks` are those that may pay, in that order, where they are known already.
     """
-    paying = _blocks(books, charge) if blocks is None else blocks
-    slices, short = burn(burn_order(paying, charge.credit.burn_order), charge.units)
+    slices, short = burn(_paying(books, charge) if blocks is None else blocks, charge.units)
     owed = min(short, _may_owe(books, charge)) if charge.depletion == "soft" else 0
     return Payment(dict(slices), owed, short - owed)
 
@@ -129,12 +128,17 @@ def passes(charge: Charge, payment: Payment) -> bool:
 
 
 def pay(books: Books, charge: Charge, payment: Payment) -> list[Entry]:
-    """Return the lines of a payment, posted to the books: one for each block, one for the debt."""
+    """Return the lines of a payment, posted to the books."""
+    return [post(books, line) for line in lines_of(charge, payment)]
+
+
+def lines_of(charge: Charge, payment: Payment) -> list[Entry]:
+    """Return the lines of a payment: one for each block, one for the debt."""
     credit, at = charge.credit.key, charge.at
     lines = [Entry("burned", at, credit, amount=units, block=block) for block, units in payment.burned.items()]
     if payment.owed:
         lines.append(Entry("overdrawn", at, credit, amount=payment.owed, data={"purpose": charge.purpose}))
-    return [post(books, line) for line in lines]
+    return lines
 
 
 def post(books: Books, entry: Entry) -> Entry:
@@ -214,8 +218,10 @@ def owed_in(books: Books, credit: str) -> int:
     return sum(debt.units for debt in books.debts.values() if debt.credit == credit)
 
 
-def _blocks(books: Books, charge: Charge) -> list[Block]:
-    return usable(books.blocks.values(), charge.credit.key, charge.purpose, charge.at)
+def _paying(books: Books, charge: Charge) -> list[Block]:
+    credit = charge.credit
+    blocks = usable(books.blocks.values(), credit.key, charge.purpose, charge.at)
+    return blocks if books.in_order and credit.burn_order == "default" else burn_order(blocks, credit.burn_order)
 
 
 def _free_in(blocks: list[Block]) -> int:

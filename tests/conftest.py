@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -9,13 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from entitlements import Entitlements
 from entitlements.storage.memory import MemoryStorage
+from entitlements.storage.opening import open_storage
 from entitlements.storage.sqlite import SQLiteStorage
 from entitlements.testing import FrozenClock
 from entitlements.testing.blocking_engine import BlockingEngine
+from entitlements.testing.serving import postgres_server
 
 START = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -45,16 +49,44 @@ def database(empty_database: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(empty_database, tmp_path / "app.db"))
 
 
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The address of a PostgreSQL server: that of ENTITLEMENTS_TEST_POSTGRES, or one of this run's own."""
+    with postgres_server() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def emptied(postgres_url: str) -> Iterator[Callable[[], str]]:
+    """Empties one PostgreSQL schema, past its triggers, and gives its address; that is faster than making one."""
+    schema = f"tests_{os.getpid()}"
+    address = f"{postgres_url}{'&' if '?' in postgres_url else '?'}schema={schema}"
+    open_storage(address).close()
+    tables = ("batches", "entries", "personal", "erased", "heads", "blocks", "holds", "counters")
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")
+
+        def empty() -> str:
+            connection.execute("; ".join(f"DELETE FROM {schema}.{table}" for table in tables))
+            return address
+
+        yield empty
+        connection.execute(f"DROP SCHEMA {schema} CASCADE")
+        connection.execute("DROP ROLE IF EXISTS app_runtime")  # the one that a page of the documentation makes
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Put each test to every kind of storage, and one that opens engines to the awaited engine, too."""
     if "setting" in metafunc.fixturenames:
         awaited = ["awaited"] if "opened" in metafunc.fixturenames else []
-        metafunc.parametrize("setting", ["memory", "sqlite", *awaited])
+        metafunc.parametrize("setting", ["memory", "sqlite", "postgres", *awaited])
 
 
 @pytest.fixture
 def storage(setting: str, request: pytest.FixtureRequest) -> str:
     """The address of a fresh storage, on each kind of storage in turn."""
+    if setting == "postgres":
+        return request.getfixturevalue("emptied")()
     return f"sqlite:///{request.getfixturevalue('database')}" if setting == "sqlite" else "memory:"
 
 
@@ -70,7 +102,7 @@ def opened(setting: str, storage: str, clock: FrozenClock) -> Iterator[Callable[
     engine = BlockingEngine if setting == "awaited" else Entitlements
     with ExitStack() as engines:
         yield lambda catalog, **options: engines.enter_context(
-            engine(catalog, **{"storage": storage, "clock": clock, **options})
+            engine(catalog, **{"storage": storage, "clock": clock, "timeout": 10, **options})
         )
 
 

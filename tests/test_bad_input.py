@@ -12,7 +12,7 @@ from decimal import Context, Decimal, localcontext
 
 import pytest
 
-from entitlements import UNLIMITED, Decision, Entitlements
+from entitlements import UNLIMITED, Decision, Entitlements, Request
 from entitlements.errors import EntitlementsError, StorageError
 from entitlements.testing import FrozenClock
 
@@ -120,6 +120,13 @@ VERBS = {
     "consume": (
         {"customer": "acme", "feature": "seats"},
         {"feature": [*NO_NAMES, *UNKNOWN_NAMES], "amount": NO_AMOUNTS, "depletion": NO_WORDS, **USE},
+    ),
+    "consume_many": (
+        {"requests": [Request("acme", "seats")]},
+        {"requests": [7, None, "acme", b"acme", {"a": 1}, Request("acme", "seats"), [None], [7], [("acme", "seats")],
+                      *([Request(bad, "seats")] for bad in CUSTOMER), *([Request("acme", bad)] for bad in NO_NAMES),
+                      *([Request("acme", "seats", bad)] for bad in NO_AMOUNTS),
+                      *([Request("acme", "seats", **{name: bad})] for name, wrong in USE.items() for bad in wrong)]},
     ),
     "record": (
         {"customer": "acme", "feature": "seats"},

@@ -7,7 +7,11 @@ Every fenced block of README.md and docs/ is one of these; any other fails the t
                      line above it (`<!-- catalog.json -->`); without a name it is loaded as a catalog
     sh               each line a command, run in that directory: it must exit 0, or as it says itself
                      (`# exit 1`); `make` and `pip` lines are checked against the Makefile and pyproject.toml
+    ini              shown, not run; it names something that the package reads
     text             exactly what the block before it printed; a block that prints needs one
+
+A python block under the name of a file (`<!-- test_shop.py -->`) is not run: it stands in that file of
+examples/, word for word, and is run there.
 
 `python tests/test_docs.py` writes what the blocks print now into the pages. Read the diff it makes.
 """
@@ -108,8 +112,15 @@ class Reader:
 
     def follow(self, block: Block) -> str:
         """Do what a block says, and return what it printed."""
+        if block.language == "python" and block.name is not None:
+            sources = [path.read_text(encoding="utf-8") for path in (ROOT / "examples").rglob(block.name)]
+            assert any(f"\n{block.text}" in source for source in sources), f"{self._place(block)}: not in {block.name}"
+            return ""
         if block.language == "python":
             return self._python(block)
+        if block.language == "ini":
+            assert "entitlements_catalog" in block.text, f"{self._place(block)}: the package reads nothing of this"
+            return ""
         if block.language == "sh":
             return "".join(self._command(line, block) for line in block.text.splitlines())
         if block.language in CATALOGS:
@@ -193,8 +204,12 @@ def followed(page: Path, directory: Path) -> Iterator[tuple[Block, str, Block | 
 
 
 @by_name
-def test_every_block_does_what_its_page_says(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_block_does_what_its_page_says(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     monkeypatch.chdir(tmp_path)
+    if "DATABASE_URL" in page.read_text(encoding="utf-8"):
+        monkeypatch.setenv("DATABASE_URL", request.getfixturevalue("emptied")())
     for block, printed, shown in followed(page, tmp_path):
         place = f"{page.relative_to(ROOT)}:{block.line}"
         expected = shown.text if shown is not None else ""

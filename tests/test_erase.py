@@ -139,6 +139,18 @@ def test_old_keys_still_answer_with_their_scopes_sealed(ent):
     assert ent.consume_credits("acme", "soft", 8, key="c2", scope=ANN).receipt.replayed
 
 
+@pytest.mark.parametrize("block", ["scope", "metadata", "reason"])
+def test_a_block_that_is_named_like_something_personal_is_not_taken_for_it(ent, block):
+    ent.grant_credits("acme", "ai", 7, key=block, priority=0, metadata={"by": "qzxby"})
+    first = ent.consume_credits("acme", "ai", 5, key="c3")
+    ent.erase("acme")
+    again = ent.consume_credits("acme", "ai", 5, key="c3")
+    assert again.receipt.burned == first.receipt.burned == {block: 5}
+    assert again.receipt.balance_after == first.receipt.balance_after
+    assert ent.refund("acme", "c3", key="r3").receipt.burned == {block: -5}
+    assert ent.verify("acme") == ()
+
+
 def test_what_was_bound_to_a_scope_matches_nobody(ent):
     assert ent.balance("acme", "ai", scope=ANN).available == 100 - 3 - 20 + 100
     ent.erase("acme")

@@ -163,7 +163,8 @@ class _Walk:
         try:
             batch = _batch(record)
             self._fold.add(batch)
-            self._counters.update(add(record.customer, self._counters, batch.entries))
+            if any(line.window is not None for line in record.lines):
+                self._counters.update(add(record.customer, self._counters, batch.entries))
         except LogCorrupt as error:
             self.tell("fold", str(error), record.number)
             self.folds = False
@@ -198,8 +199,9 @@ class _Walk:
 
 def _batch(record: Record) -> Batch:
     """Return the batch of a record without request and answer, which the fold does not read."""
-    told = (to_instant(record.at), NOTHING, NOTHING, entries_in(record), record.hash, salt_of(record.secrets))
-    return Batch(record.customer, record.key, record.number, *told)
+    at = to_instant(record.at)
+    told = (NOTHING, NOTHING, entries_in(record, at), record.hash, salt_of(record.secrets))
+    return Batch(record.customer, record.key, record.number, at, *told)
 
 
 def _differing(stands: object, folded: object) -> str:

@@ -19,7 +19,7 @@ def chain(batch: Batch, previous: str) -> tuple[Batch, Record]:
     digest = chained(record, previous)
     salt = batch.salt if record.secrets else ""
     told = (batch.customer, batch.key, batch.number, batch.at, batch.request, batch.result, batch.entries)
-    return Batch(*told, digest, salt), record._replace(hash=digest)
+    return Batch(*told, digest, salt), Record._make((*record[:8], digest, *record[9:]))
 
 
 def chained(record: Record, previous: str) -> str:

@@ -20,11 +20,15 @@ from .entries import Entry
 
 @attrs.define
 class Books:
-    """Blocks, holds and debt of one customer while entries are posted to them."""
+    """Blocks, holds and debt of one customer while entries are posted to them.
+
+    `in_order` says that the blocks stand in the default burn order, as those of a head do.
+    """
 
     blocks: dict[str, Block]
     holds: dict[str, OpenHold]
     debts: dict[tuple[str, Purpose], Debt]
+    in_order: bool = False
 
     def post(self, entry: Entry) -> None:
         """Post one credit entry; raises LogCorrupt for a line the books cannot bear."""
@@ -34,13 +38,13 @@ class Books:
         block: Block = entry.data["block"]
         if block.id in self.blocks or not entry.amount == block.units == block.free_units or block.held_units:
             raise LogCorrupt(f"entry {entry.seq}: block {block.id!r} was granted before, or in another amount")
-        self.blocks[block.id] = block
+        self.blocks[block.id], self.in_order = block, False
 
     def _reopened(self, entry: Entry) -> None:
         block: Block = entry.data["block"]
         if not all(map(empty, (block, self.blocks.get(block.id, block)))):
             raise LogCorrupt(f"entry {entry.seq}: block {block.id!r} is not empty, and only an empty one is reopened")
-        self.blocks[block.id] = block
+        self.blocks[block.id], self.in_order = block, False
 
     def _move(self, entry: Entry, free: int, held: int) -> None:
         block = self.blocks.get(entry.block)
@@ -84,7 +88,7 @@ class Books:
     def swept(self) -> Books:
         """Return the books without blocks that nothing is left of; voided ones stay, as a refund must know them."""
         kept = {key: block for key, block in self.blocks.items() if not finished(block)}
-        return Books(kept, self.holds, self.debts)
+        return Books(kept, self.holds, self.debts, self.in_order)
 
 
 def finished(block: Block) -> bool:

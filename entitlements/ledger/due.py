@@ -14,6 +14,7 @@ from .blocks import Block, OpenHold, live, over, pays
 from .burn import burn_order
 from .crediting import Books
 from .entries import Entry
+from .state import Head
 
 T = TypeVar("T")
 
@@ -25,7 +26,7 @@ def due(books: Books, at: datetime) -> list[Entry]:
     are live repay what is owed. Nothing that falls due makes anything else begin or end, so each
     instant is looked at once, and a second call finds nothing.
     """
-    if not books.debts and not _anything_ended(books, at):
+    if not may_be_due(books, at):
         return []
     ends = _by_instant(((block.expires_at, block) for block in books.blocks.values()), at)
     lapses = _by_instant(((hold.ends_at, hold) for hold in books.holds.values()), at)
@@ -40,6 +41,15 @@ def due(books: Books, at: datetime) -> list[Entry]:
             for block in burn_order(block for block in books.blocks.values() if _owes(books, block)):
                 posted += repay(books, block, instant)
     return posted
+
+
+def may_be_due(books: Books | Head, at: datetime) -> bool:
+    """Tell whether anything can have fallen due up to and including an instant; False is quick, and certain."""
+    if books.debts:
+        return True
+    ends = [block.expires_at for block in books.blocks.values() if block.expires_at is not None]
+    ends += [hold.ends_at for hold in books.holds.values() if hold.ends_at is not None]
+    return bool(ends) and min(ends) <= at
 
 
 def release(books: Books, hold: OpenHold, at: datetime, *, why: str) -> Iterator[Entry]:
@@ -68,12 +78,6 @@ def repay(books: Books, block: Block, at: datetime) -> Iterator[Entry]:
             paid = min(free, debt.units)
             entry = Entry("repaid", at, credit, amount=paid, block=block.id, data={"purpose": purpose})
             yield _posted(books, entry)
-
-
-def _anything_ended(books: Books, at: datetime) -> bool:
-    ends = [block.expires_at for block in books.blocks.values() if block.expires_at is not None]
-    ends += [hold.ends_at for hold in books.holds.values() if hold.ends_at is not None]
-    return bool(ends) and min(ends) <= at
 
 
 def _by_instant(edges: Iterable[tuple[datetime | None, T]], at: datetime) -> dict[datetime, list[T]]:

@@ -92,14 +92,14 @@ def recorded(batch: Batch) -> Record:
 def batch_of(record: Record) -> Batch:
     """Return the batch of a record; a secret that is not known stays sealed in it."""
     secrets, at = record.secrets, to_instant(record.at)
-    told = (opened_value(record.request, secrets), opened_value(record.result, secrets), entries_in(record))
+    told = (opened_value(record.request, secrets), opened_value(record.result, secrets), entries_in(record, at))
     return Batch(record.customer, record.key, record.number, at, *told, record.hash, salt_of(secrets))
 
 
-def entries_in(record: Record) -> tuple[Entry, ...]:
-    """Return the entries of a record's lines."""
-    key, at, secrets = record.key, to_instant(record.at), record.secrets
-    return tuple([entry_of(line, key, record.at, at, secrets) for line in record.lines])
+def entries_in(record: Record, at: datetime) -> tuple[Entry, ...]:
+    """Return the entries of a record's lines; `at` is the record's own instant."""
+    key, micros, secrets = record.key, record.at, record.secrets
+    return tuple([entry_of(line, key, micros, at, secrets) for line in record.lines])
 
 
 def entry_of(line: Line, key: str, micros: int, recorded_at: datetime, secrets: Mapping[str, Secret]) -> Entry:

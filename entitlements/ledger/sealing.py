@@ -66,7 +66,7 @@ def opened_value(text: str, secrets: Mapping[str, Secret]) -> Any:
 
 def salt_of(secrets: Mapping[str, Secret]) -> str:
     """Return the salt that secrets are sealed with, empty where none is known."""
-    return next((secret.salt for secret in secrets.values() if secret.salt), "")
+    return next((secret.salt for secret in secrets.values() if secret.salt), "") if secrets else ""
 
 
 def digest_of(text: str, salt: str) -> str:

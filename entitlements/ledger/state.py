@@ -41,7 +41,6 @@ COUNTER_KINDS = frozenset(
     {"used", "recorded", "freed", "usage_reset", "usage_held", "usage_released", "usage_refunded", "refund"}
 )
 PLAIN_KINDS = frozenset({"opened", "fixed", "catalog_kept", "nothing", "erased"})
-_OPENING = frozenset({"granted", "reopened"})
 NO_BLOCKS: Mapping[str, Block] = MappingProxyType({})
 NO_HOLDS: Mapping[str, OpenHold] = MappingProxyType({})
 NO_DEBTS: Mapping[tuple[str, Purpose], Debt] = MappingProxyType({})
@@ -98,7 +97,6 @@ class Fold:
         self._facts, self._opened, self._noted = head.facts, head.opened, head.noted
         self._stood, self._books = head, None if head.known else books_of(head)
         self._keep_ended = keep_ended
-        self._is_in_order = True
 
     def add(self, batch: Batch) -> None:
         """Fold one more batch; raises LogCorrupt where it does not follow."""
@@ -120,14 +118,14 @@ class Fold:
         blocks, holds, debts = self._stood.blocks, self._stood.holds, self._stood.debts
         if self._books is not None:
             blocks, holds, debts = self._books.blocks, self._books.holds, self._books.debts
-            blocks = blocks if self._is_in_order else in_burn_order(blocks.values())
+            blocks = blocks if self._books.in_order else in_burn_order(blocks.values())
         parts = (self._facts, self._opened, self._noted, blocks, holds, debts)
         return Head(self.seq, self.batches, self.at, *parts, self.hash, self.salt)
 
     def _check_follows(self, batch: Batch) -> None:
         entries = batch.entries
-        if batch.number != self.batches + 1 or [entry.seq for entry in entries] != _after(self.seq, len(entries)):
-            seqs = [entry.seq for entry in entries]
+        seqs = [entry.seq for entry in entries]
+        if batch.number != self.batches + 1 or seqs != [*range(self.seq + 1, self.seq + 1 + len(seqs))]:
             raise LogCorrupt(
                 f"{batch.customer}: batch {batch.number} with entries {seqs[:1]}…{seqs[-1:]} does not follow "
                 f"batch {self.batches} with entry {self.seq}"
@@ -139,8 +137,6 @@ class Fold:
         if self._books is None:
             self._books = books_of(self._stood)
         self._books.post(entry)
-        if entry.kind in _OPENING:
-            self._is_in_order = False
 
     def _note(self, entry: Entry, batch: Batch) -> None:
         kind = entry.kind
@@ -160,7 +156,7 @@ class Fold:
     def _erase(self) -> None:
         books = self._books or books_of(self._stood)
         blocks, holds = erased_blocks(books.blocks, self.salt), erased_holds(books.holds, self.salt)
-        self._books = Books(blocks, holds, erased_debts(books.debts, self.salt))
+        self._books = Books(blocks, holds, erased_debts(books.debts, self.salt), books.in_order)
         self._facts = erased_facts(self._facts, self.salt)
         self.salt = ""
 
@@ -184,7 +180,7 @@ def is_erasure(batch: Batch) -> bool:
 
 def books_of(head: Head) -> Books:
     """Return books of a head's blocks, holds and debts, to post entries to."""
-    return Books(dict(head.blocks), dict(head.holds), dict(head.debts))
+    return Books(dict(head.blocks), dict(head.holds), dict(head.debts), in_order=True)
 
 
 def in_burn_order(blocks: Iterable[Block]) -> dict[str, Block]:
@@ -231,10 +227,6 @@ def fold(batches: Iterable[Batch], *, keep_ended: bool = False) -> tuple[Head, d
         folding.add(batch)
         counters.update(add(batch.customer, counters, batch.entries))
     return folding.head, counters
-
-
-def _after(seq: int, count: int) -> list[int]:
-    return list(range(seq + 1, seq + 1 + count))
 
 
 def _with_fact(facts: Facts, entry: Entry, ended_before: datetime | None) -> Facts:

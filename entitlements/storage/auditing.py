@@ -11,7 +11,8 @@ from ..ledger.entries import CounterKey
 from ..ledger.instants import to_instant
 from ..ledger.records import Kept, Line, Record
 from .connection import Connection
-from .readings import PAGE, lines_after, readable, record_from, record_rows, with_secrets
+from .readings import PAGE, lines_after, record_rows, with_secrets
+from .rows import readable, record_from
 from .schema import LOG, TRIGGERS
 from .statements import stored_head
 

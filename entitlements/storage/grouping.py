@@ -41,7 +41,7 @@ class Turns:
     def __init__(self, work: Work, name: str, *, write_timeout: float, most: int = MOST_TOGETHER) -> None:
         self._work, self._name, self._write_timeout, self._most = work, name, write_timeout, most
         self._turn = threading.RLock()
-        self._leader: int | None = None
+        self._leader: _Party | None = None
         self._called: _Party | None = None
         self._guard = threading.Lock()
         self._waiting: dict[_Party, None] = {}
@@ -80,12 +80,12 @@ class Turns:
             self._enter(party)
             while not self._has_turn(party):
                 self._wait(party)
-            self._leader = threading.get_ident()
+            self._leader = party
             yield
         finally:
-            if self._leader == threading.get_ident():
+            if self._leader is party:
                 self._leader = None
-            try:  # noqa: SIM105
+            try:  # noqa: SIM105  (inline, as above)
                 self._turn.release()
             except RuntimeError:
                 pass
@@ -93,7 +93,8 @@ class Turns:
 
     def refuse_nesting(self) -> None:
         """Raise StorageError in the thread that is at work just now."""
-        if self._leader == threading.get_ident():
+        leader = self._leader
+        if leader is not None and leader.thread == threading.get_ident():
             raise StorageError(f"{self._name}: a decision cannot use the storage that is running it")
 
     def _enter(self, party: _Party) -> None:
@@ -122,7 +123,7 @@ class Turns:
             return [call for each in group for call in each.calls]
 
         try:
-            self._leader = threading.get_ident()
+            self._leader = party
             outcomes = iter(self._work(party.deadline, take))
             for each in group:
                 each.settle(list(islice(outcomes, len(each.calls))))
@@ -199,11 +200,13 @@ class _Party:
         "is_impatient",
         "is_in_doubt",
         "is_interruptible",
+        "thread",
     )
 
     def __init__(self, calls: Sequence[Call], deadline: float) -> None:
         self.calls, self.deadline = calls, deadline
-        self.is_interruptible = threading.get_ident() == threading.main_thread().ident
+        self.thread = threading.get_ident()
+        self.is_interruptible = self.thread == threading.main_thread().ident
         self.is_alone = self.is_in_doubt = self.is_impatient = False
         self.gate = threading.Lock()
         self.gate.acquire()

@@ -33,6 +33,11 @@ class Heads:
         known = self._known.get(customer)
         return known[1] if known is not None and known[0] == row else None
 
+    def latest(self, customer: str) -> tuple[Row, Head] | None:
+        """Return the head that was put in last with its row, whether or not that row still stands."""
+        known = self._known.get(customer)
+        return None if known is None else known[:2]
+
     def put(self, customer: str, row: Row, head: Head) -> None:
         """Remember a head; one that is larger than all the room there is, is not."""
         parts = _parts(head)

@@ -49,6 +49,13 @@ def position(cursor: str | None) -> int:
     return int(cursor)
 
 
+def plain(*texts: str) -> None:
+    """Raise ValueError for a text that some storage could not keep: with a NUL character or a lone surrogate."""
+    for text in texts:
+        if "\0" in text or (not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text)):
+            raise ValueError(f"{shown(text)} holds a NUL character or a lone surrogate, which no text may")
+
+
 def bounded(number: int) -> int:
     """Return the number moved into 0 and `MOST`, so that any limit or offset has a meaning everywhere."""
     return max(0, min(number, MOST))

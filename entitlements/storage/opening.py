@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from inspect import iscoroutinefunction
 from typing import Final, TypeVar
 
@@ -11,7 +13,9 @@ from .base import AsyncStorage, Storage
 S = TypeVar("S", Storage, AsyncStorage, Storage | AsyncStorage)
 
 DEFAULT: Final = "sqlite:///entitlements.db"
-_SCHEMES: Final = ("memory:", "sqlite:///")
+_SCHEMES: Final = ("memory:", "sqlite:///", "postgresql://")
+_POSTGRES: Final = {"postgresql", "postgres"}
+_SCHEMA: Final = "entitlements"
 
 
 def open_storage(where: str | Storage | None, *, write_timeout: float = 5.0) -> Storage:
@@ -19,6 +23,7 @@ def open_storage(where: str | Storage | None, *, write_timeout: float = 5.0) -> 
 
     `memory:` keeps nothing; `sqlite:///entitlements.db` is a file in the working directory,
     `sqlite:////var/lib/entitlements.db` one anywhere, `sqlite:///:memory:` SQLite without a file;
+    `postgresql://user@host/database` is a PostgreSQL database, `?schema=name` one schema of it;
     None is `sqlite:///entitlements.db`. Raises ValueError for any other address, StorageError where
     the storage cannot be opened.
     """
@@ -31,8 +36,8 @@ def open_storage(where: str | Storage | None, *, write_timeout: float = 5.0) -> 
     scheme, _, rest = where.partition(":")
     if scheme == "sqlite":
         return _open_sqlite(rest, write_timeout)
-    if scheme.partition("+")[0] in {"postgresql", "postgres"}:
-        raise StorageError(f"{scheme}: this version keeps logs in memory and in SQLite; a later one adds PostgreSQL")
+    if scheme in _POSTGRES:
+        return _open_postgres(where, write_timeout)
     raise ValueError(_unknown(where))
 
 
@@ -43,6 +48,8 @@ def open_async_storage(
 
     Raises as `open_storage` does.
     """
+    if isinstance(where, str) and where.partition(":")[0] in _POSTGRES:
+        return _open_async_postgres(where, write_timeout)
     if where is None or isinstance(where, str):
         return open_storage(where, write_timeout=write_timeout)
     return _checked(where)
@@ -77,9 +84,47 @@ def _open_sqlite(rest: str, write_timeout: float) -> Storage:
     return SQLiteStorage(path, write_timeout=write_timeout)
 
 
+def _open_postgres(where: str, write_timeout: float) -> Storage:
+    conninfo, schema = _schema_apart(where)
+    with _driver_needed():
+        from .postgres import PostgresStorage  # noqa: PLC0415
+    return PostgresStorage(conninfo, schema=schema, write_timeout=write_timeout)
+
+
+def _open_async_postgres(where: str, write_timeout: float) -> AsyncStorage:
+    conninfo, schema = _schema_apart(where)
+    with _driver_needed():
+        from .postgres_async import AsyncPostgresStorage  # noqa: PLC0415
+    return AsyncPostgresStorage(conninfo, schema=schema, write_timeout=write_timeout)
+
+
+@contextmanager
+def _driver_needed() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        said = "PostgreSQL needs the driver psycopg and its pool; install entitlements[postgres]"
+        raise StorageError(f"{said} ({error})") from error
+
+
+def _schema_apart(where: str) -> tuple[str, str]:
+    """Return an address without the name of the schema, which is ours and not the driver's, and that name."""
+    if "://" not in where:
+        raise ValueError("a PostgreSQL address is 'postgresql://user@host/database', with '?schema=name' for a schema")
+    address, _, query = where.partition("?")
+    parts = query.split("&") if query else []
+    ours = [part.partition("=")[2] for part in parts if part.partition("=")[0] == "schema"]
+    if len(ours) > 1:
+        raise ValueError("the address names more than one schema; keep one")
+    rest = "&".join(part for part in parts if part.partition("=")[0] != "schema")
+    return f"{address}?{rest}" if rest else address, ours[0] if ours else _SCHEMA
+
+
 def _unknown(where: str) -> str:
     scheme, colon, _ = where.partition(":")
+    if scheme.partition("+")[0] in _POSTGRES:
+        return f"a PostgreSQL address begins with 'postgresql://', not {shown(scheme + '://')}"
     if not colon and where not in {"", "memory"}:
         return f"{shown(where)} is no address; a file is written {shown(f'sqlite:///{where}')}"
-    hint = did_you_mean(f"{scheme}:", _SCHEMES) or f"; there are {' and '.join(_SCHEMES)}"
+    hint = did_you_mean(f"{scheme}:", _SCHEMES) or f"; there are {', '.join(_SCHEMES[:-1])} and {_SCHEMES[-1]}"
     return f"no storage is called {shown(scheme)}{hint}"

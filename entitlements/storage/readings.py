@@ -6,22 +6,19 @@ inside one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
-from ..errors import LogCorrupt
 from ..ledger.entries import Batch, Entry
-from ..ledger.instants import to_instant
-from ..ledger.records import Line, Record, batch_of, digests_of, entry_of
+from ..ledger.records import Line, Record, batch_of
 from ..ledger.sealing import Secret, digests_in
 from .connection import Connection
+from .rows import complete, consecutive, digests_by_customer, entries_from, knowing, one, readable
 
 PAGE: Final = 1000
 _DIGESTS_AT_ONCE: Final = 500
-_UNREADABLE: Final = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
 _RECORD: Final = "customer, number, key, at, first_seq, last_seq, request, result, hash, position"
 _LINE: Final = 'e.seq, e.batch, e.kind, e.at, e.subject, e.counter, e."window", e.amount, e.data, e.block'
 
@@ -58,7 +55,7 @@ def batch_with(connection: Connection, customer: str, key: str) -> Batch | None:
 def batches_from(connection: Connection, position: int, limit: int) -> tuple[int, tuple[Batch, ...]]:
     """Return the batches of all customers after a position, and the position of the last."""
     rows = connection.rows(_FEED, (position, limit))
-    records = [_complete(row, connection.rows(_LINES_OF, (row[0], row[4], row[5]))) for row in rows]
+    records = [complete(row, connection.rows(_LINES_OF, (row[0], row[4], row[5]))) for row in rows]
     batches = []
     for customer, own in groupby(with_secrets(connection, records), key=itemgetter(0)):
         with readable(customer):
@@ -77,10 +74,8 @@ def log_of(connection: Connection, customer: str) -> Iterator[Batch]:
 def entries_of(connection: Connection, customer: str, after: int, limit: int) -> list[Entry]:
     """Return entries of a customer in order of seq."""
     rows = connection.rows(_ENTRIES, (customer, after, limit))
-    lines = [Line(*row[2:]) for row in rows]
-    with readable(customer):
-        known = secrets_of(connection, customer, {digest for line in lines for digest in digests_in(line.data)})
-        return [entry_of(line, key, at, to_instant(at), known) for line, (key, at, *_) in zip(lines, rows, strict=True)]
+    known = secrets_of(connection, customer, {digest for row in rows for digest in digests_in(row[10])})
+    return entries_from(customer, rows, known)
 
 
 def customer_ids(connection: Connection, after: str | None, limit: int) -> list[str]:
@@ -115,28 +110,14 @@ def record_rows(connection: Connection, customer: str) -> Iterator[list[tuple[An
         after = page[-1][1]
 
 
-def record_from(row: Sequence[Any], lines: tuple[Line, ...]) -> Record:
-    """Return the record of a row of `batches` and its lines."""
-    customer, number, key, at, first, last, request, result, digest, position = row
-    return Record(customer, number, key, at, first, last, request, result, digest, lines, position=position)
-
-
 def with_secrets(connection: Connection, records: Sequence[Record], *, erased: bool = False) -> list[Record]:
     """Return the records, each with the secrets that its texts hold and that are known.
 
     `erased` gives what was erased, too, as a secret without a text.
     """
-    held = [digests_of(record) for record in records]
-    if not any(held):
-        return list(records)
-    wanted: dict[str, set[str]] = {}
-    for record, digests in zip(records, held, strict=True):
-        wanted.setdefault(record.customer, set()).update(digests)
+    wanted = digests_by_customer(records)
     known = {customer: secrets_of(connection, customer, own, erased=erased) for customer, own in wanted.items()}
-    return [
-        record._replace(secrets=_of(known[record.customer], digests)) if digests else record
-        for record, digests in zip(records, held, strict=True)
-    ]
+    return knowing(records, known)
 
 
 def secrets_of(
@@ -152,38 +133,7 @@ def secrets_of(
     return known
 
 
-def _of(known: Mapping[str, Secret], digests: Iterable[str]) -> dict[str, Secret]:
-    return {digest: known[digest] for digest in digests if digest in known}
-
-
-def one(rows: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
-    """Return the row there is, an empty one where there is none."""
-    return rows[0] if rows else ()
-
-
-@contextmanager
-def readable(customer: str) -> Iterator[None]:
-    """Turn what goes wrong in reading stored rows into LogCorrupt."""
-    try:
-        yield
-    except _UNREADABLE as error:
-        said = f"{customer}: a stored row cannot be read ({type(error).__name__}: {error})"
-        raise LogCorrupt(said) from error
-
-
 def _records_of(connection: Connection, customer: str, after: int, limit: int) -> Iterator[Record]:
     rows = connection.rows(_RECORDS_OF, (customer, after, limit))
-    if not rows:
-        return
-    lines, read = connection.rows(_LINES_OF, (customer, rows[0][4], rows[-1][5])), 0
-    for row in rows:
-        count = row[5] - row[4] + 1
-        yield _complete(row, lines[read : read + count])
-        read += count
-
-
-def _complete(row: Sequence[Any], lines: Sequence[Sequence[Any]]) -> Record:
-    customer, number, first, last = row[0], row[1], row[4], row[5]
-    if len(lines) != last - first + 1 or lines[0][0] != first or lines[-1][0] != last:
-        raise LogCorrupt(f"{customer}: batch {number} does not have its {last - first + 1} entries")
-    return record_from(row, tuple(map(Line._make, lines)))
+    if rows:
+        yield from consecutive(rows, connection.rows(_LINES_OF, (customer, rows[0][4], rows[-1][5])))

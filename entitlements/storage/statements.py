@@ -6,26 +6,24 @@ Nothing here begins or ends a transaction, and nothing decides.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import attrs
 
 from ..errors import LogCorrupt
-from ..ledger.blocks import Block, OpenHold
-from ..ledger.credit_encoding import decode_block, decode_hold, encode_block, encode_hold
-from ..ledger.encoding import decode_head, encode_head
+from ..ledger.credit_encoding import encode_block, encode_hold
+from ..ledger.encoding import encode_head
 from ..ledger.entries import CounterKey, Verdict
-from ..ledger.instants import from_instant, to_instant
+from ..ledger.instants import from_instant
 from ..ledger.records import Record, recorded
-from ..ledger.sealing import Secret, digests_in, opened_value, sealed_text
+from ..ledger.sealing import sealed_text
 from ..ledger.state import EMPTY_HEAD, FOLD_VERSION, Head, State, counted, fold, touched
 from .base import Reads
 from .connection import Connection
 from .heads import Heads, Row
 from .keeping import follow
-from .readings import batches_of, log_of, one, readable, secrets_of
-
-P = TypeVar("P", Block, OpenHold)
+from .readings import batches_of, log_of, secrets_of
+from .rows import digests_of_head, head_from, is_current, one, readable, same_parts
 
 _HEAD: Final = "SELECT seq, batches, at, fold_version, hash, head FROM heads WHERE customer = ?"
 _HEAD_AND_PRIOR: Final = """
@@ -130,35 +128,12 @@ def head_of(connection: Connection, heads: Heads, customer: str, row: Row, *, ke
     return head
 
 
-def is_current(row: Row) -> bool:
-    """Tell whether a row of `heads` is there and of this fold."""
-    return bool(row) and row[3] == FOLD_VERSION
-
-
 def _decoded(connection: Connection, customer: str, row: Row) -> Head:
-    seq, batches, at, _, digest, text = row
     blocks, holds = connection.rows(_BLOCKS, (customer,)), connection.rows(_HOLDS, (customer,))
     salted = one(connection.rows(_SALT, (customer,)))
     with readable(customer):
-        texts = (text, *(row[1] for row in blocks), *(row[1] for row in holds))
-        known = _secrets_in(connection, customer, texts) if salted else {}
-        counts = Head(seq, batches, to_instant(at), hash=digest, salt=salted[0] if salted else "")
-        return decode_head(
-            opened_value(text, known),
-            counts,
-            blocks=[_named(key, decode_block(opened_value(said, known))).holding(*left) for key, said, *left in blocks],
-            holds=[_named(key, decode_hold(opened_value(said, known))) for key, said in holds],
-        )
-
-
-def _named(key: str, part: P) -> P:
-    if part.id != key:
-        raise ValueError(f"the row of {key!r} holds {part.id!r}")
-    return part
-
-
-def _secrets_in(connection: Connection, customer: str, texts: Iterable[str]) -> dict[str, Secret]:
-    return secrets_of(connection, customer, {digest for text in texts for digest in digests_in(text)})
+        known = secrets_of(connection, customer, digests_of_head(row, blocks, holds)) if salted else {}
+    return head_from(customer, row, blocks, holds, salted[0] if salted else "", known)
 
 
 def _refold(connection: Connection, customer: str) -> bool:
@@ -191,7 +166,7 @@ def _write_record(connection: Connection, record: Record) -> None:
 
 def _write_head(connection: Connection, customer: str, row: Row, before: Head, head: Head) -> Row:
     seq, batches, at, digest = head.seq, head.batches, from_instant(head.at), head.hash
-    if before.known and _same_parts(before, head):
+    if before.known and same_parts(before, head):
         connection.run(_MOVE_HEAD, (seq, batches, at, digest, customer))
         text = row[5]
     else:
@@ -225,8 +200,3 @@ def _write_holds(connection: Connection, customer: str, head: Head, keys: Iterab
 def _write_counters(connection: Connection, customer: str, counters: Mapping[CounterKey, int]) -> None:
     rows = [(customer, name, from_instant(start), amount) for (name, start), amount in counters.items()]
     connection.run_each(_SET_COUNTER, rows)
-
-
-def _same_parts(before: Head, head: Head) -> bool:
-    same = before.facts is head.facts and before.opened == head.opened and before.noted == head.noted
-    return same and [*before.debts.values()] == [*head.debts.values()]

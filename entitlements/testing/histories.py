@@ -179,9 +179,14 @@ def histories(*, batches: int = 8) -> SearchStrategy[list[list[Entry]]]:
     """Return a strategy of histories, each a list of batches' lines, with facts and counters of every kind."""
     from hypothesis import strategies as st  # noqa: PLC0415  (the `testing` extra)
 
-    kinds = st.sampled_from(sorted(FACT_KINDS))
-    lines = st.one_of(_usage(), _usage(), kinds.flatmap(_facts), _notes())
-    return st.lists(st.lists(lines, min_size=1, max_size=4), min_size=1, max_size=batches).map(_never_below_zero)
+    return st.lists(st.lists(entries(), min_size=1, max_size=4), min_size=1, max_size=batches).map(_never_below_zero)
+
+
+def entries() -> SearchStrategy[Entry]:
+    """Return a strategy of lines that any log may hold: usage, facts of every kind, notes."""
+    from hypothesis import strategies as st  # noqa: PLC0415
+
+    return st.one_of(_usage(), _usage(), st.sampled_from(sorted(FACT_KINDS)).flatmap(_facts), _notes())
 
 
 def _overrides() -> tuple[Override, ...]:
@@ -206,7 +211,8 @@ def _notes() -> SearchStrategy[Entry]:
     scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5))
     values = st.one_of(scalars, st.lists(scalars, max_size=2))
     data = st.dictionaries(st.text(max_size=3), values, min_size=1, max_size=2)
-    kept = st.builds(lambda subject, data: Entry("catalog_kept", START, subject, data=data), st.text(max_size=3), data)
+    ids = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=3)
+    kept = st.builds(lambda subject, data: Entry("catalog_kept", START, subject, data=data), ids, data)
     opened = st.builds(lambda at: Entry("opened", START, "calls", "calls", at), _instants())
     return st.one_of(kept, opened)
 

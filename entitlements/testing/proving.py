@@ -67,6 +67,12 @@ def same(found: object, expected: object) -> None:
         raise AssertionError(f"found    {found!r}\nexpected {expected!r}")
 
 
+def agree(what: str, found: object, expected: object) -> None:
+    """Raise AssertionError that says what differs, with both values, unless they are equal."""
+    if found != expected:
+        raise AssertionError(f"{what}:\nfound    {found!r}\nexpected {expected!r}")
+
+
 @contextmanager
 def refused(kind: type[BaseException]) -> Iterator[None]:
     """Raise AssertionError unless the block raises exactly this kind of exception."""

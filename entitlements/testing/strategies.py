@@ -1,4 +1,4 @@
-"""Hypothesis strategies: catalogs of every shape the file format knows, small enough to shrink well.
+"""Hypothesis strategies: catalogs of every shape the file format knows, and customers of them.
 
     from hypothesis import given
     from entitlements.testing.strategies import catalogs
@@ -6,7 +6,8 @@
     @given(catalogs())
     def test_every_plan_is_shown(catalog): ...
 
-`catalog_documents()` gives the same as mappings in the file format, before they are loaded.
+`catalog_documents()` gives the same as mappings in the file format, before they are loaded. What takes
+a catalog draws what that catalog offers; the simplest of all comes first, so that examples shrink well.
 """
 
 from __future__ import annotations
@@ -21,6 +22,45 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from ..catalog.checking_values import BURN_KEYS
 from ..catalog.loading import load
 from ..catalog.model import Catalog
+from .customers import (
+    AT,
+    blocks,
+    decisions,
+    facts,
+    grants,
+    held_addons,
+    instants,
+    overrides,
+    promotion_runs,
+    spans,
+    subscriptions,
+    trials,
+    windows,
+)
+from .histories import entries, histories
+
+__all__ = [
+    "AT",
+    "amounts",
+    "blocks",
+    "catalog_documents",
+    "catalogs",
+    "decisions",
+    "entries",
+    "facts",
+    "grants",
+    "held_addons",
+    "histories",
+    "instants",
+    "keys",
+    "overrides",
+    "promotion_runs",
+    "spans",
+    "subscriptions",
+    "texts",
+    "trials",
+    "windows",
+]
 
 Document: TypeAlias = dict[str, Any]
 Draw: TypeAlias = DrawFn

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entitlements.ledger.blocks import Block, Debt, OpenHold, Purpose
@@ -173,12 +173,14 @@ def standings(draw):
 
 
 @given(standings(), st.integers(0, 16))
+@settings(deadline=None)
 def test_what_fell_due_once_does_not_fall_due_again(standing, until):
     due(standing, after(until))
     assert due(standing, after(until)) == []
 
 
 @given(standings(), st.lists(st.integers(0, 16), max_size=4))
+@settings(deadline=None)
 def test_looking_often_finds_the_same_entries_as_looking_once(standing, looks):
     eager, lazy = deepcopy(standing), deepcopy(standing)
     often = [entry for second in [*sorted(looks), 16] for entry in due(eager, after(second))]
@@ -187,6 +189,7 @@ def test_looking_often_finds_the_same_entries_as_looking_once(standing, looks):
 
 
 @given(standings())
+@settings(deadline=None)
 def test_entries_are_in_order_of_their_instants_and_nothing_free_is_left_of_what_ended(standing):
     found = [line.at for line in due(standing, after(16))]
     assert found == sorted(found)

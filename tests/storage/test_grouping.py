@@ -414,6 +414,31 @@ def test_an_interrupt_at_any_point_of_several_calls_leaves_all_or_none_of_them(s
     assert len(storage.feed(limit=10**6).batches) == 3 * (point + 2)
 
 
+def test_an_interrupt_at_any_point_of_reading_leaves_a_storage_that_works(storage: Storage) -> None:
+    append(storage, "a", "k", used(2))
+    reads: list[Callable[[], object]] = [
+        lambda: storage.state("a", lambda _: [CALLS]),
+        lambda: storage.written(after=None),
+        storage.pulse,
+    ]
+    for n, read in enumerate(reads):
+        for point in interrupted_everywhere(lambda _, read=read: read()):
+            Background(lambda n=n, point=point: append(storage, "b", f"{n}-{point}", used())).result(5)
+    batches = storage.batches("b", limit=10**6)
+    assert fold(batches) == whole_state(storage, "b", batches)
+
+
+def test_an_interrupt_at_any_point_of_closing_leaves_a_storage_that_can_be_closed(tmp_path: Path) -> None:
+    for point in range(10**6):
+        storage = SQLiteStorage(tmp_path / "log.db")
+        was = interrupted(storage.close, point)
+        storage.close()
+        with pytest.raises(StorageUnavailable):
+            append(storage, "a", "k", used())
+        if not was:
+            return
+
+
 def test_ctrl_c_in_the_main_thread_touches_nobody_else(storage: Storage) -> None:
     """Real signals at any moment, while four threads write to the same customer."""
     done, interrupts = threading.Event(), 0

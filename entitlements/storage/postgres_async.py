@@ -1,0 +1,227 @@
+"""Logs in PostgreSQL, awaited: what `PostgresStorage` is to threads, for one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+
+from ..errors import StorageError, StorageUnavailable
+from ..ledger.entries import Batch, Entry
+from ..ledger.records import Kept
+from ..ledger.state import State
+from . import postgres_readings as readings
+from .base import Call, Decide, FeedPage, Outcome, Reads, Written
+from .heads import Heads
+from .keeping import MOST_TOLD, bounded, patience, plain
+from .postgres import migrate
+from .postgres_auditing import auditing_at_once, flaws_of_schema
+from .postgres_connection import IDLE_FOR, OPTIONS, Lost, Texts, exchange, failure, interruption, place_name
+from .postgres_readings import Place, cursor_of, place_of
+from .postgres_schema import schema_name
+from .postgres_statements import looking, writing
+from .postgres_trips import Row, Steps, Trip
+from .postgres_turns import Turns, seen_through
+
+R = TypeVar("R")
+Connection = psycopg.AsyncConnection[Any]
+Pool = AsyncConnectionPool[Connection]
+
+
+class AsyncPostgresStorage:
+    """Keeps logs in a schema of a PostgreSQL database, which is made if there is none; for one event loop.
+
+    Takes what `PostgresStorage` takes. Opening it connects once, to bring the tables up to date; the
+    connections it works with belong to the event loop that first uses it. A commit that is under way is
+    seen through before whoever is cancelled is told.
+    """
+
+    def __init__(
+        self, conninfo: str, *, schema: str = "entitlements", write_timeout: float = 5.0, connections: int = 10
+    ) -> None:
+        self.schema = schema_name(schema)
+        self.where = place_name(conninfo, schema)
+        if connections < 1:
+            raise ValueError(f"connections is {connections!r}; write how many may be open at once, 1 or more")
+        self._conninfo, self._connections = conninfo, connections
+        self._write_timeout = patience(write_timeout)
+        self._process = os.getpid()
+        self._texts = Texts(schema)
+        self._heads = Heads()
+        self._closed = False
+        self._pool: Pool | None = None
+        self._beat = asyncio.Lock()
+        self._beaten: tuple[int, Place] | None = None
+        self._turns = Turns(self._carry_out, self.where, write_timeout=self._write_timeout)
+        migrate(conninfo, self.schema, self.where, self._texts, self._write_timeout)
+
+    async def transact(self, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
+        """Show `decide` the customer's state and append the batch it returns, all or nothing."""
+        self._check_usable()
+        plain(customer, key)
+        outcome = await self._turns.carry_out(Call(customer, key, reads, decide))
+        answer: R = outcome.answer()
+        return answer
+
+    async def transact_all(self, calls: Sequence[Call]) -> list[Outcome]:
+        """Decide all calls in their order, append what they come to in one commit, and return what each came to."""
+        plain(*(text for call in calls for text in (call.customer, call.key)))
+        return await self._carry_out(calls, time.monotonic() + self._write_timeout) if calls else []
+
+    async def state(self, customer: str, reads: Reads) -> State:
+        """Return the last committed head and the counters `reads` names, of one instant; takes no lock."""
+        plain(customer)
+        return await self._run(lambda _: looking(self._heads, customer, reads))
+
+    async def entries(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
+        """Return entries in order of seq, which counts from 1 without gaps."""
+        plain(customer)
+        return await self._run(lambda _: readings.reading_entries(customer, bounded(after), bounded(limit)))
+
+    async def batches(self, customer: str, *, after: int = 0, limit: int = 1000) -> Sequence[Batch]:
+        """Return whole batches in order of number, which counts from 1 without gaps."""
+        plain(customer)
+        return await self._run(lambda _: readings.reading_batches(customer, bounded(after), bounded(limit)))
+
+    async def batch(self, customer: str, key: str) -> Batch | None:
+        """Return the batch of a key, None where there is none."""
+        plain(customer, key)
+        return await self._run(lambda _: readings.reading_batch(customer, key))
+
+    async def feed(self, *, after: str | None = None, limit: int = 1000) -> FeedPage:
+        """Return the batches of all customers that follow a cursor, each exactly once."""
+        start = place_of(after)
+        place, page = await self._run(lambda _: readings.reading_feed(start, bounded(limit)))
+        return FeedPage(page, cursor_of(place) if page else after)
+
+    async def customers(self, *, after: str | None = None, limit: int = 1000) -> Sequence[str]:
+        """Return customer ids in order, those after `after`."""
+        return await self._run(lambda _: readings.reading_customers(after, bounded(limit)))
+
+    @asynccontextmanager
+    async def kept(self, customer: str) -> AsyncIterator[Kept]:
+        """Show all that is kept of a customer, as of one instant, for an audit: read already."""
+        yield await self._run(lambda _: auditing_at_once(customer))
+
+    async def flaws(self) -> Sequence[str]:
+        """Return what is wrong with the schema as a whole: triggers that are gone, rows of no log."""
+        return await self._run(lambda _: flaws_of_schema(self.schema))
+
+    async def pulse(self) -> int:
+        """Return how many batches have come to light since it was first asked, whoever wrote them."""
+        async with self._beat:
+            counted, place = self._beaten or (0, await self._run(lambda _: readings.reading_last()))
+            new, settled, last = await self._run(lambda _: readings.reading_new(place))
+            self._beaten = (counted + settled, last)
+            return counted + new
+
+    async def written(self, *, after: str | None) -> Written:
+        """Return whose logs have grown since a cursor; without one nobody's, and the cursor of the present."""
+        if after is None:
+            return Written({}, cursor_of(await self._run(lambda _: readings.reading_last())))
+        start = place_of(after)
+        grown, place = await self._run(lambda _: readings.reading_grown(start, MOST_TOLD))
+        return Written(grown, cursor_of(place))
+
+    async def close(self) -> None:
+        """Let go of everything; using the storage afterwards raises StorageUnavailable.
+
+        Waits for what is under way. Closing again does nothing.
+        """
+        if os.getpid() != self._process:
+            return
+        self._closed = True
+        await self._turns.finish()
+        if self._pool is not None:
+            await self._pool.close()
+
+    async def _carry_out(self, calls: Sequence[Call], deadline: float) -> list[Outcome]:
+        return await self._run(lambda wait: writing(self._heads, self.schema, calls, wait), deadline)
+
+    async def _run(self, steps: Callable[[float], Steps[R]], deadline: float | None = None) -> R:
+        """Run a procedure on a connection, and on another where one was lost before anything was committed."""
+        deadline, tries = deadline or time.monotonic() + self._write_timeout, self._connections + 1
+        while True:
+            tries -= 1
+            try:
+                async with self._connection(deadline) as connection:
+                    return await self._driven(connection, steps(deadline - time.monotonic()))
+            except Lost:
+                if not tries or time.monotonic() >= deadline:
+                    raise
+
+    @asynccontextmanager
+    async def _connection(self, deadline: float) -> AsyncIterator[Connection]:
+        self._check_usable()
+        pool = await self._opened()
+        try:
+            connection = await pool.getconn(timeout=max(0.001, deadline - time.monotonic()))
+        except PoolTimeout as error:
+            raise StorageUnavailable(f"{self.where}: no connection was had in time; nothing was written") from error
+        except PoolClosed as error:
+            raise StorageUnavailable(f"{self.where} is closed") from error
+        try:
+            yield connection
+        finally:
+            await seen_through(_given_back(pool, connection))
+
+    async def _opened(self) -> Pool:
+        if self._pool is None:
+            self._pool = AsyncConnectionPool(
+                self._conninfo,
+                kwargs=OPTIONS,
+                min_size=0,
+                max_size=self._connections,
+                max_idle=IDLE_FOR,
+                open=False,
+            )
+            await self._pool.open()
+        return self._pool
+
+    async def _driven(self, connection: Connection, steps: Steps[R]) -> R:
+        try:
+            trip = next(steps)
+            while True:
+                work = _sent(connection, trip, self._texts, self.where)
+                trip = steps.send(await (work if trip.commits is None else seen_through(work)))
+        except StopIteration as done:
+            result: R = done.value
+            return result
+
+    def _check_usable(self) -> None:
+        if os.getpid() != self._process:
+            raise StorageError(f"{self.where} was opened before a fork; open the engine after it, in the child process")
+        if self._closed:
+            raise StorageUnavailable(f"{self.where} is closed")
+
+
+async def _given_back(pool: Pool, connection: Connection) -> None:
+    """Undo what is still open, and give the connection back; one on which that fails is closed."""
+    try:
+        if connection.pgconn.transaction_status != TransactionStatus.IDLE:
+            await connection.rollback()
+    except psycopg.Error:
+        await connection.close()
+    await pool.putconn(connection)
+
+
+async def _sent(connection: Connection, trip: Trip, texts: Texts, where: str) -> list[list[Row]]:
+    try:
+        return await connection.wait(exchange(connection.pgconn, trip, texts))
+    except psycopg.Error as error:
+        interrupt = interruption(error)
+        if interrupt is not None:
+            await connection.close()
+            raise interrupt from None
+        fault = failure(connection, trip, error, where)
+        raise fault from error
+    except BaseException:
+        await connection.close()  # what it was doing when it was broken off is not known
+        raise

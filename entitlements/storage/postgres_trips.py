@@ -1,0 +1,98 @@
+"""Trips to PostgreSQL: what is sent at once and answered at once, so that every procedure is written once.
+
+A procedure is a generator. It yields a trip, is sent the rows of each of its statements, and returns
+what it comes to; who sends the trips, waiting or awaiting, is not its business. Each procedure is one
+transaction from BEGIN to COMMIT, and relies on nothing that a session could keep: the next one may run
+on another connection, as it does behind a pooler.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Iterable, Sequence
+from typing import Any, Final, Literal, TypeAlias, TypeVar
+
+import attrs
+
+R = TypeVar("R")
+
+Row: TypeAlias = tuple[Any, ...]
+Statement: TypeAlias = tuple[str, Sequence["str | int | None"]]
+"""SQL in which `{schema}` stands for the schema and `$1` for a value, and the values."""
+
+
+@attrs.frozen
+class Trip:
+    """Statements that are sent together and run in order, until one fails.
+
+    `commits` is the key of what the trip commits with its last statement: whether that happened is not
+    known where the answer is lost.
+    """
+
+    statements: Sequence[Statement]
+    commits: str | None = None
+
+
+Steps: TypeAlias = Generator[Trip, list[list[Row]], R]
+
+PATIENCE_MS: Final = 60_000
+"""What a single statement may take, and a transaction that is waiting for us, in milliseconds."""
+_LONGEST_MS: Final = 2**31 - 1
+
+COMMIT: Final[Statement] = ("COMMIT", ())
+_BEGIN_WRITING: Final[Statement] = ("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE", ())
+_BEGIN_READING: Final[Statement] = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY NOT DEFERRABLE", ())
+_SETTINGS: Final = """
+    SELECT set_config('search_path', 'pg_catalog', true), set_config('client_encoding', 'UTF8', true),
+      set_config('TimeZone', 'UTC', true), set_config('statement_timeout', $1, true),
+      set_config('idle_in_transaction_session_timeout', $1, true), set_config('lock_timeout', $2, true),
+      set_config('synchronous_commit',
+        CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)"""
+_LOCK: Final = "SELECT {schema}.lock_all($1, $2, $3)"
+
+
+def begin_writing(locks: Iterable[int], wait: float) -> list[Statement]:
+    """Return what begins a transaction that writes, holding these locks; it waits for one `wait` seconds at most.
+
+    READ COMMITTED is said whatever the server's default is: what follows a lock must see what was
+    committed while it was waited for. Locks are taken in the order of their numbers, so that nobody
+    waits for one who waits for him.
+    """
+    patience, longest = _milliseconds(wait)
+    return [_BEGIN_WRITING, (_LOCK, (array_of(sorted({*locks})), longest, patience))]
+
+
+def begin_changing(wait: float) -> list[Statement]:
+    """Return what begins a transaction that makes tables, which may not be there yet."""
+    patience, longest = _milliseconds(wait)
+    return [_BEGIN_WRITING, (_SETTINGS, (longest, patience))]
+
+
+def begin_reading() -> list[Statement]:
+    """Return what begins a transaction in which every statement sees one and the same instant."""
+    return [_BEGIN_READING, (_SETTINGS, (str(PATIENCE_MS), str(PATIENCE_MS)))]
+
+
+def array_of(values: Iterable[int | str | None]) -> str:
+    """Return an array as PostgreSQL reads it."""
+    return f"{{{','.join([_quoted(value) if isinstance(value, str) else _plain(value) for value in values])}}}"
+
+
+def lock_of(schema: str, name: str, kind: Literal["customer", "migration"] = "customer") -> int:
+    """Return the number of the lock of a customer in a schema; two that share one only wait for each other."""
+    text = f"{kind}\0{schema}\0{name}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big", signed=True)
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _plain(number: int | None) -> str:
+    return "NULL" if number is None else str(number)
+
+
+def _milliseconds(wait: float) -> tuple[str, str]:
+    patience = max(1, min(int(wait * 1000), _LONGEST_MS))
+    return str(patience), str(max(PATIENCE_MS, patience))
