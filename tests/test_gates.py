@@ -56,7 +56,7 @@ def nothing_configured(monkeypatch):
 @pytest.fixture
 def ent(storage, clock):
     """The default engine, with a customer who has ten messages a day and a hundred credits."""
-    with configure(Entitlements(CATALOG, storage=storage, clock=clock)) as ent:
+    with configure(Entitlements(CATALOG, storage=storage, clock=clock, timeout=30)) as ent:
         ent.subscribe("acme", "pro")
         ent.grant_credits("acme", "ai", 100, key="invoice")
         yield ent
