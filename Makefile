@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 DEMO := .venv-demo
 
-.PHONY: demo test mutants lint types bench torture faults clean
+.PHONY: demo test browser mutants lint types bench torture faults clean
 
 demo: $(DEMO)/installed
 	@$(DEMO)/bin/entitlements demo
 
 test: lint types
-	$(VENV)/bin/python -m pytest -n 2 --dist worksteal --cov --cov-report=term
+	$(VENV)/bin/python -m pytest --ignore tests/browser -n 2 --dist worksteal --cov --cov-report=term
+
+browser: $(VENV)/installed
+	.ci/chromium
+	$(VENV)/bin/python -m pytest tests/browser
 
 mutants: $(VENV)/installed
 	$(VENV)/bin/python tests/credits/mutants.py

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         HoldClosed,
         HoldExpired,
         IdempotencyConflict,
+        KeyUsed,
         LogCorrupt,
         NotConfigured,
         NotSubscribed,
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
         UnknownPrice,
         UnknownPromotion,
     )
-    from .gating import acting_as, check, configure, current_customer, requires_feature
+    from .gates import consumes, consumes_credits, requires_feature
+    from .gating import acting_as, check, configure, consume_credits, current_customer
     from .holds import Hold
     from .ledger.blocks import Block
     from .ledger.entries import Entry
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from .reports.revenue import Revenue
     from .reports.statement import Statement
     from .snapshots import Snapshot
+    from .wrapping import current_hold
 
 _HOMES = {
     "aio.engine": ("AsyncEntitlements",),
@@ -74,6 +77,7 @@ _HOMES = {
         "HoldClosed",
         "HoldExpired",
         "IdempotencyConflict",
+        "KeyUsed",
         "LogCorrupt",
         "NotConfigured",
         "NotSubscribed",
@@ -91,7 +95,8 @@ _HOMES = {
         "UnknownPrice",
         "UnknownPromotion",
     ),
-    "gating": ("acting_as", "check", "configure", "current_customer", "requires_feature"),
+    "gates": ("consumes", "consumes_credits", "requires_feature"),
+    "gating": ("acting_as", "check", "configure", "consume_credits", "current_customer"),
     "holds": ("Hold",),
     "ledger.blocks": ("Block",),
     "ledger.entries": ("Entry",),
@@ -101,6 +106,7 @@ _HOMES = {
     "reports.revenue": ("Revenue",),
     "reports.statement": ("Statement",),
     "snapshots": ("Snapshot",),
+    "wrapping": ("current_hold",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -126,6 +132,7 @@ __all__ = [
     "HoldClosed",
     "HoldExpired",
     "IdempotencyConflict",
+    "KeyUsed",
     "LogCorrupt",
     "NotConfigured",
     "NotSubscribed",
@@ -153,7 +160,11 @@ __all__ = [
     "acting_as",
     "check",
     "configure",
+    "consume_credits",
+    "consumes",
+    "consumes_credits",
     "current_customer",
+    "current_hold",
     "requires_feature",
     "window",
 ]

@@ -44,6 +44,7 @@ T = TypeVar("T")
 
 AHEAD = timedelta(minutes=5)
 ASK_AGAIN = 2
+TAKING = frozenset({"consume", "record", "consume_credits", "settle"})
 
 
 class Desk:
@@ -184,7 +185,7 @@ class Desk:
         if not self.listeners.any:
             return
         if isinstance(result, Decision):
-            self.listeners.tell_decision(result, wrote=hearing.wrote)
+            self.listeners.tell_decision(result, took=hearing.wrote and hearing.request.verb in TAKING)
         for line in hearing.crossed:
             self.listeners.tell("threshold", alert_of(hearing.request.customer, line))
 

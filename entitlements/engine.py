@@ -26,7 +26,7 @@ from .catalog.model import Catalog, Depletion, Mode
 from .consuming import Request, checked
 from .credit_verbs import CreditVerbs
 from .decisions import Decision, stands
-from .desk import desk_of
+from .desk import Desk, desk_of
 from .inquiries import explanation
 from .ledger.entries import Entry
 from .ledger.facts import HeldAddOn, Override, PromotionRun, Status, Subscription, Trial
@@ -67,19 +67,22 @@ class Entitlements(CreditVerbs, UsageVerbs, AuditVerbs):
         max_stale: float = 5.0,
         throttle_within: float = 3600,
     ) -> None:
-        self._desk = desk_of(
+        desk = desk_of(
             catalog, clock, cache=cache, timeout=timeout, max_stale=max_stale, throttle_within=throttle_within
         )
-        self._storage = open_storage(storage, write_timeout=seconds(write_timeout, "write_timeout"))
+        patience = seconds(write_timeout, "write_timeout")
+        self._stand_on(desk, open_storage(storage, write_timeout=patience), patience)
         try:
             self._run(self._desk.open())
         except BaseException:
             if self._storage is not storage:
                 self._storage.close()
             raise
-        self._warm: Mapping[str, Known] = self._desk.cache.warm
-        self._fresh = self._desk.freshness
-        self._now = self._desk.clock
+
+    def _stand_on(self, desk: Desk, storage: Storage, patience: float) -> None:
+        self._desk, self._storage, self._patience = desk, storage, patience
+        self._warm: Mapping[str, Known] = desk.cache.warm
+        self._fresh, self._now = desk.freshness, desk.clock
 
     @property
     def catalog(self) -> Catalog:

@@ -11,6 +11,7 @@
     ├── NotConfigured                     no default engine yet
     ├── EntitlementDenied                 raised only on request; carries the Decision
     ├── IdempotencyConflict               a key came back with another request
+    ├── KeyUsed                           work under a client's key is under way or done
     ├── HoldExpired, HoldClosed
     ├── AmountError                       not an amount (also ValueError)
     └── StorageError
@@ -156,6 +157,14 @@ class IdempotencyConflict(EntitlementsError):
             f"key {shown(key)} was used before with {field} = {first!r}, now {field} = {second!r}; "
             "nothing was done: use a new key for a new request"
         )
+
+
+class KeyUsed(EntitlementsError):
+    """Work that may be done only once under a key is "under way" or "done"; `state` says which."""
+
+    def __init__(self, key: str, state: str) -> None:
+        self.key, self.state = key, state
+        super().__init__(f"the work under key {shown(key)} is {state}; use a new key for a new request")
 
 
 class HoldExpired(EntitlementsError):

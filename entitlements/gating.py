@@ -1,42 +1,41 @@
-"""Gating: the default engine, the customer a piece of work is done for, and functions behind a feature.
+"""Acting: the default engine, the customer a piece of work is done for, and questions about both.
 
-configure("catalog.yaml")
+    configure("catalog.yaml")
 
-@requires_feature("exports")
-def export(): ...
+    with acting_as("acme"):
+        if check("exports"): ...
 
-with acting_as("acme"):
-export()
+Who is acting is seen by the tasks started inside, and by functions behind a gate.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .amounts import Amount
 from .decisions import Decision
 from .engine import Entitlements
-from .errors import NotConfigured, UnknownFeature
+from .errors import NotConfigured
 from .requests import identifier, scope_of
 
-P = ParamSpec("P")
-R = TypeVar("R")
-Who = str | Callable[..., str] | None
+if TYPE_CHECKING:
+    from .aio.engine import AsyncEntitlements
 
 
 @attrs.frozen
 class Acting:
-    """For whom work is done: a customer, perhaps a scope below it, and the key of the request."""
+    """For whom work is done: a customer, perhaps a scope below it, the key of the request, and an engine."""
 
     customer: str
     scope: Any = None
     key: str | None = None
+    engine: Entitlements | AsyncEntitlements | None = None
+    once: bool = False
 
 
 class _Default:
@@ -72,12 +71,26 @@ def default_engine() -> Entitlements:
 
 
 @contextmanager
-def acting_as(customer: str, *, scope: object = None, key: str | None = None) -> Iterator[Acting]:
-    """Do the work inside for a customer; nests, and is seen by the tasks and generators started inside."""
+def acting_as(
+    customer: str,
+    *,
+    scope: object = None,
+    key: str | None = None,
+    engine: Entitlements | AsyncEntitlements | None = None,
+    once: bool = False,
+) -> Iterator[Acting]:
+    """Do the work inside for a customer; nests, and is seen by the tasks and generators started inside.
+
+    `key` is that of the whole request: functions that consume derive theirs from it. `engine` answers
+    inside instead of the default one; an application that has several says which. `once` is for a key that
+    is a client's own: work under it that is under way or done is not done again, but raises KeyUsed.
+    """
     acting = Acting(
         identifier(customer, "customer"),
         None if scope is None else scope_of(scope),
         None if key is None else identifier(key, "key"),
+        engine,
+        once,
     )
     token = _acting.set(acting)
     try:
@@ -97,37 +110,18 @@ def check(feature: str, *, customer: str | None = None, **asked: Any) -> Decisio
 
     Raises NotConfigured before `configure`, LookupError where no customer is named or acting.
     """
-    acting = _acting.get()
-    if acting is not None and acting.scope is not None and customer is None:
-        asked.setdefault("scope", acting.scope)
-    return default_engine().check(customer_acting(customer), feature, **asked)
+    return blocking_engine().check(customer_acting(customer), feature, **scoped(customer, asked))
 
 
-def requires_feature(feature: str, *, customer: Who = None, **asked: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Let a function run only where the customer may have the feature; else raise EntitlementDenied.
+def consume_credits(
+    credit: str, amount: Amount, *, key: str | None, customer: str | None = None, **told: Any
+) -> Decision:
+    """Burn credits of the present customer, as `Entitlements.consume_credits` does.
 
-    `customer` is an id, or a callable that takes the function's arguments; by default the one acting.
-    Other arguments are those of `check`. With a default engine configured, an unknown feature is
-    found when the function is decorated: UnknownFeature.
+    Raises NotConfigured before `configure`, LookupError where no customer is named or acting.
     """
-    if not isinstance(feature, str):
-        raise TypeError("requires_feature takes the key of a feature: @requires_feature('exports')")
-    if _Default.engine is not None and feature not in _Default.engine.catalog.features:
-        raise UnknownFeature(feature, _Default.engine.catalog.features)
-
-    def gate(function: Callable[P, R]) -> Callable[P, R]:
-        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-            raise TypeError(f"{function.__qualname__} is asynchronous; requires_feature gates plain functions")
-
-        @functools.wraps(function)
-        def gated(*args: P.args, **kwargs: P.kwargs) -> R:
-            named = customer(*args, **kwargs) if callable(customer) else customer
-            check(feature, customer=named, **asked).raise_if_denied()
-            return function(*args, **kwargs)
-
-        return gated
-
-    return gate
+    terms = scoped(customer, told)
+    return blocking_engine().consume_credits(customer_acting(customer), credit, amount, key=key, **terms)
 
 
 def acting() -> Acting | None:
@@ -141,3 +135,23 @@ def customer_acting(named: str | None) -> str:
     if customer is None:
         raise LookupError("no customer: pass customer=, or do the work inside `with acting_as('acme'):`")
     return customer
+
+
+def scoped(customer: str | None, told: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments with the scope that is acting, where they are about the customer that is, and name none."""
+    present = acting()
+    if present is not None and present.scope is not None and customer is None:
+        told.setdefault("scope", present.scope)
+    return told
+
+
+def blocking_engine() -> Entitlements:
+    """Return the engine that is acting, else the default one; raises NotConfigured where there is neither."""
+    present = acting()
+    if present is None or present.engine is None:
+        return default_engine()
+    if isinstance(present.engine, Entitlements):
+        return present.engine
+    from .aio.beside import blocking  # noqa: PLC0415  (only for an engine that is awaited)
+
+    return blocking(present.engine)

@@ -48,12 +48,12 @@ class Listeners:
         if listeners := tuple(self._by_event[event]):
             self.caller(lambda: _call(event, listeners, value))
 
-    def tell_decision(self, decision: Decision, *, wrote: bool = False) -> None:
-        """Tell of a decision, and of what it was."""
+    def tell_decision(self, decision: Decision, *, took: bool = False) -> None:
+        """Tell of a decision, and of what it was; one that settles a hold may deny more, and take all there is."""
         self.tell("decision", decision)
         if not decision.allowed:
             self.tell("denied", decision)
-        elif wrote:
+        if took:
             self.tell("consumed", decision)
 
     def tell_ahead(self, customer: str, ahead: timedelta) -> None:

@@ -273,14 +273,3 @@ def test_a_gate_without_a_feature_says_how_to_write_it():
 
         @requires_feature
         def work(): ...
-
-
-def test_what_is_asynchronous_is_refused_rather_than_let_through():
-    async def task(): ...
-
-    async def stream():
-        yield
-
-    for function in (task, stream):
-        with pytest.raises(TypeError, match="is asynchronous; requires_feature gates plain functions"):
-            requires_feature("exports")(function)

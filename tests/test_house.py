@@ -49,12 +49,13 @@ LAYERS = [
         r"|charging|budgeting|capping|usage_tree"
     ),
     r"storage\..+",
-    r"steps|cache|offering|locating|versions|freshness|telling|desk|inquiries|reports\..+",
+    r"steps|cache|offering|locating|versions|freshness|telling|desk|attempts|inquiries|reports\..+",
     r"holds|credit_verbs|usage_verbs|audit_verbs|engine|joined|bound|bound_credits|bound_usage",
     r"aio\.(?!gating).+",
     r"gating",
     r"aio.gating",
-    r"web\..+|billing\..+|cli\..+|cli|testing\..+|__main__",
+    r"gates|wrapping",
+    r"web\..+|observing\..+|celery|openfeature|billing\..+|cli\..+|cli|testing\..+|__main__",
 ]
 ALLOWED_UP = {
     ("ledger.facts", "catalog.model"),

@@ -16,7 +16,9 @@ from typing import Any
 from ..amounts import Amount
 from ..decisions import Decision
 from ..errors import NotConfigured
-from ..gating import acting, customer_acting
+from ..gating import _Default as _Blocking
+from ..gating import acting, customer_acting, scoped
+from .beside import awaited
 from .engine import AsyncEntitlements
 
 
@@ -54,7 +56,7 @@ async def check(feature: str, *, customer: str | None = None, **asked: Any) -> D
 
     Raises NotConfigured before `configure`, LookupError where no customer is named or acting.
     """
-    return await default_engine().check(customer_acting(customer), feature, **_scoped(customer, asked))
+    return await awaited_engine().check(customer_acting(customer), feature, **scoped(customer, asked))
 
 
 async def consume_credits(
@@ -64,12 +66,17 @@ async def consume_credits(
 
     Raises NotConfigured before `configure`, LookupError where no customer is named or acting.
     """
-    terms = _scoped(customer, told)
-    return await default_engine().consume_credits(customer_acting(customer), credit, amount, key=key, **terms)
+    terms = scoped(customer, told)
+    return await awaited_engine().consume_credits(customer_acting(customer), credit, amount, key=key, **terms)
 
 
-def _scoped(customer: str | None, told: dict[str, Any]) -> dict[str, Any]:
+def awaited_engine() -> AsyncEntitlements:
+    """Return the engine that is acting, else the default one, else the blocking default one, awaited.
+
+    Raises NotConfigured where there is none.
+    """
     present = acting()
-    if present is not None and present.scope is not None and customer is None:
-        told.setdefault("scope", present.scope)
-    return told
+    engine = present.engine if present is not None else None
+    if engine is None:
+        engine = _Default.engine or _Blocking.engine or default_engine()
+    return awaited(engine)

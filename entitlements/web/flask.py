@@ -1,0 +1,110 @@
+"""Flask: an extension that acts for the customer of each request, and turns denials into responses.
+
+    gates = FlaskEntitlements(customer=lambda: session.get("account"), flags="/entitlements")
+    gates.init_app(app, ent)
+
+    @app.get("/export")
+    @requires_feature("exports")
+    def export(): ...
+
+Without an engine it opens one from ENTITLEMENTS_CATALOG and ENTITLEMENTS_STORAGE of the app's config.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Final
+
+from flask import Blueprint, Flask, Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from ..engine import Entitlements
+from ..gating import acting_as
+from .asking import LARGEST, check_size, customer_named, key_named
+from .flags import Reply, question, reply
+from .problem import ANSWERED, Problems
+
+NAME: Final = "entitlements"
+_ACTING: Final = "_entitlements_acting"
+
+
+class PaymentRequired(HTTPException):
+    """402, which Werkzeug has no class for; `abort(402)` raises it once the extension is there."""
+
+    code = 402
+    description = "Another plan, an add-on or more credits would allow it."
+
+
+class FlaskEntitlements:
+    """Gates for a Flask application; it is found again as `app.extensions["entitlements"]`.
+
+    `customer` is called in the context of each request and returns an id, or None for nobody; `scoped`
+    a scope below it. `flags` is where the front end asks for its snapshot and flags.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        ent: Entitlements | None = None,
+        *,
+        customer: Callable[[], str | None],
+        scoped: Callable[[], object] | None = None,
+        problems: Problems | None = None,
+        flags: str | None = None,
+    ) -> None:
+        self.customer, self.scoped, self.problems, self.flags = customer, scoped, problems or Problems(), flags
+        if app is not None:
+            self.init_app(app, ent)
+
+    def init_app(self, app: Flask, ent: Entitlements | None = None) -> None:
+        """Gate an application; raises KeyError where there is neither an engine nor ENTITLEMENTS_CATALOG."""
+        engine = ent or Entitlements(app.config["ENTITLEMENTS_CATALOG"], storage=app.config.get("ENTITLEMENTS_STORAGE"))
+        self.ent = engine
+        app.extensions[NAME] = self
+        app.aborter.mapping[402] = PaymentRequired
+        app.before_request(self._begin)
+        app.teardown_request(_end)
+        for kind in ANSWERED:
+            app.register_error_handler(kind, self._answered)
+        if self.flags is not None:
+            app.register_blueprint(self._blueprint(), url_prefix=self.flags)
+
+    def _begin(self) -> None:
+        customer = customer_named(self.customer())
+        if customer is None:
+            return
+        key = key_named(request.headers.get("Idempotency-Key"))
+        below = self.scoped() if self.scoped is not None else None
+        stack = ExitStack()
+        stack.enter_context(acting_as(customer, scope=below, key=key, engine=self.ent, once=True))
+        setattr(g, _ACTING, stack)
+
+    def _answered(self, error: Exception) -> Response:
+        problem = self.problems.of(error)
+        if problem is None:
+            raise error
+        return Response(problem.body, problem.status, problem.all_headers)
+
+    def _blueprint(self) -> Blueprint:
+        pages = Blueprint(NAME, __name__)
+        methods = ["GET", "HEAD", "POST"]
+        pages.add_url_rule("/<path:path>", "flags", self._front, methods=methods)
+        return pages
+
+    def _front(self, path: str) -> Response:
+        customer = customer_named(self.customer())
+        check_size(request.content_length)
+        known = request.headers.get("If-None-Match")
+        asked = question(request.method, f"/{path}", customer, request.stream.read(LARGEST + 1), known)
+        return _sent(reply(asked, self.ent.snapshot(customer or ""), self.ent.catalog))
+
+
+def _end(_error: BaseException | None) -> None:
+    stack: ExitStack | None = g.pop(_ACTING, None)
+    if stack is not None:
+        stack.close()
+
+
+def _sent(answer: Reply) -> Response:
+    return Response(answer.body, answer.status, dict(answer.headers))

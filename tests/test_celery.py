@@ -1,0 +1,76 @@
+"""Celery: a real worker, on a broker in memory."""
+
+import pytest
+from celery import Celery
+from celery.contrib.testing.worker import start_worker
+
+from entitlements import Entitlements, acting_as, configure, consumes, current_customer, gating
+from entitlements.celery import TaskDenied, connect, works_for
+
+CATALOG = {
+    "features": {"chat": {"type": "metered"}},
+    "plans": {"pro": {"entitlements": {"chat": 3}}},
+}
+
+
+@pytest.fixture
+def ent(monkeypatch):
+    monkeypatch.setattr(gating._Default, "engine", None)
+    monkeypatch.setattr(gating._Default, "opened", None)
+    with configure(Entitlements(CATALOG, storage="memory:")) as ent:
+        ent.subscribe("acme", "pro")
+        yield ent
+
+
+app = Celery("entitled", broker="memory://", backend="cache+memory://", set_as_current=False)
+app.conf.update(worker_hijack_root_logger=False, broker_connection_retry_on_startup=False)
+connect()
+tried = []
+
+
+@app.task(bind=True, autoretry_for=(Exception,), max_retries=3, default_retry_delay=0)
+@works_for(lambda task, account, failing=0: account)
+@consumes("chat", amount=2)
+def answer(task, account, failing=0):
+    tried.append(task.request.id)
+    if len(tried) <= failing:
+        raise ConnectionError
+    return current_customer()
+
+
+@app.task(bind=True)
+@works_for()
+@consumes("chat")
+def sent(task):
+    return current_customer(), dict(gating.acting().scope or {})
+
+
+@pytest.fixture(autouse=True)
+def worker(ent):
+    tried.clear()
+    with start_worker(app, pool="solo", perform_ping_check=False, loglevel="ERROR"):
+        yield
+
+
+def test_a_task_that_is_tried_again_is_charged_once(ent):
+    result = answer.apply_async(("acme", 2), task_id="task-1")
+    assert result.get(timeout=30) == "acme"
+    assert tried == ["task-1"] * 3
+    assert ent.check("acme", "chat").used == 2
+
+
+def test_a_denied_task_fails_at_once_and_is_never_tried_again(ent):
+    ent.consume("acme", "chat", 2)
+    with pytest.raises(TaskDenied) as denied:
+        answer.delay("acme").get(timeout=30)
+    assert denied.value.args[0] == "limit_reached"
+    assert (tried, ent.check("acme", "chat").used) == ([], 2)
+
+
+def test_a_task_works_for_whom_it_was_sent(ent):
+    with acting_as("acme", scope="team:x", key="request-1"):
+        result = sent.delay()
+    assert result.get(timeout=30) == ["acme", {"team": "x"}]
+    assert [line.key for line in ent.entries("acme") if line.kind == "reserved"] == [f"{result.id}:consume:chat"]
+    with pytest.raises(LookupError, match="no customer"):
+        sent.delay().get(timeout=30)

@@ -1,0 +1,97 @@
+"""Flask: the example application, asked by its own test client."""
+
+import pytest
+from flask import Flask, Response, abort, stream_with_context
+
+from entitlements import Entitlements, acting_as, consumes, current_customer, requires_feature
+from entitlements.web.flask import FlaskEntitlements
+from entitlements.web.problem import Problems
+from examples.flask_app.app import create_app
+
+CATALOG = "examples/fastapi_app/catalog.yaml"
+
+
+@pytest.fixture
+def ent(catalog_file, clock):
+    with Entitlements(catalog_file.parents[1] / CATALOG, storage="memory:", clock=clock) as ent:
+        ent.subscribe("acme", "free")
+        yield ent
+
+
+@pytest.fixture
+def client(ent):
+    client = create_app(ent).test_client()
+    client.post("/sign-in/acme")
+    return client
+
+
+def test_the_example_counts_and_locks(client, ent):
+    assert client.post("/messages").text == "sent for acme"
+    denied = client.get("/export")
+    assert (denied.status_code, denied.content_type) == (402, "application/problem+json")
+    assert denied.json["upgrade"] == ["plan:pro"]
+    ent.change_plan("acme", "pro")
+    assert client.get("/export").text == "to,text\n"
+    assert current_customer() is None
+
+
+def test_a_request_sent_again_is_done_once(client, ent):
+    for status in (200, 409, 409):
+        assert client.post("/messages", headers={"Idempotency-Key": "request-1"}).status_code == status
+    assert ent.check("acme", "messages").used == 1
+    assert client.post("/messages", headers={"Idempotency-Key": "k" * 256}).json["code"] == "invalid_key"
+
+
+def test_the_front_end_reads_the_snapshot_and_flags(client):
+    first = client.get("/entitlements/snapshot")
+    assert first.json["features"]["messages"]["limit"] == 3
+    assert client.get("/entitlements/snapshot", headers={"If-None-Match": first.headers["ETag"]}).status_code == 304
+    flags = client.post("/entitlements/ofrep/v1/evaluate/flags", json={}).json["flags"]
+    assert {flag["key"]: flag.get("value") for flag in flags} == {"exports": False, "messages": True, "history": 7}
+    foreign = client.post("/entitlements/ofrep/v1/evaluate/flags", json={"context": {"targetingKey": "other"}})
+    assert (foreign.status_code, foreign.json["code"]) == (403, "foreign_customer")
+    large = client.post("/entitlements/ofrep/v1/evaluate/flags", data=b" " * 70_000)
+    assert (large.status_code, large.json["code"]) == (413, "body_too_large")
+
+
+def test_nobody_reads_nothing(ent):
+    assert create_app(ent).test_client().get("/entitlements/snapshot").status_code == 401
+
+
+def test_402_is_a_status_once_the_extension_is_there(ent):
+    app = Flask(__name__)
+    FlaskEntitlements(app, ent, customer=lambda: None)
+    app.add_url_rule("/pay", view_func=lambda: abort(402))
+    assert app.test_client().get("/pay").status_code == 402
+
+
+def test_an_engine_is_opened_as_the_config_says():
+    app = create_app()
+    with app.extensions["entitlements"].ent as ent:
+        ent.subscribe("acme", "pro")
+        client = app.test_client()
+        client.post("/sign-in/acme")
+        assert client.get("/export").status_code == 200
+
+
+def test_a_stream_is_charged_when_it_is_done(ent):
+    app = Flask(__name__)
+    FlaskEntitlements(app, ent, customer=lambda: "acme", problems=Problems(status=lambda decision: 418))
+
+    @app.get("/rows")
+    def rows():
+        @consumes("messages")
+        def stream():
+            yield "1,"
+            yield str(ent.check("acme", "messages").used)
+
+        return Response(stream_with_context(stream()))
+
+    @app.get("/export")
+    @requires_feature("exports")
+    def export(): ...
+
+    assert app.test_client().get("/rows").text == "1,1"
+    assert app.test_client().get("/export").status_code == 418
+    with acting_as("acme", engine=ent):
+        assert ent.check("acme", "messages").used == 1
