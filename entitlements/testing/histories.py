@@ -146,12 +146,14 @@ def every_kind() -> tuple[Entry, ...]:
 def credit_kinds() -> tuple[Entry, ...]:
     """Return lines of every kind that credits have, in an order in which the books bear them."""
     later, team = START + timedelta(days=31), (("team", "é"), ("user", "a/b"))
+    large = (("model", "large"),)
     paid = Block("paid", "ai", 2, 1000, 1000, 0, "paid", 10, Decimal("9.00"), START, later, None, team, number=1)
     free = attrs.evolve(paid, id="free", category="promotional", cost_basis=None, expires_at=None, scope=None)
     told = attrs.evolve(free, id="told", units=5, free_units=5, features=("calls",), metadata={"note": ["é", 1, None]})
     hold = OpenHold("hold", "ai", 30, Purpose("calls", team), later, "refuse", (("paid", 30),), (("calls", START, 2),))
-    usage = attrs.evolve(hold, id="usage", usage=True, budgets=(HeldBudget("b", START, 30, "credit"),))
-    usage = attrs.evolve(usage, dimensions=(("model", "large"),))
+    usage = attrs.evolve(
+        hold, id="usage", usage=True, budgets=(HeldBudget("b", START, 30, "credit"),), dimensions=large
+    )
     rollover = Rollover(250, Decimal("0.5"), timedelta(days=45, microseconds=1), 2)
     terms = PlanCredit(500, "month", 2, "promotional", 40, Decimal("9.00"), rollover, "prorate", "convert")
     grant = PlanGrant("app-1", "pro", "ai", 2, START, later, terms, START, "Europe/Berlin", changed=True, left=True)
