@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -20,6 +21,9 @@ from entitlements.storage.sqlite import SQLiteStorage
 from entitlements.testing import FrozenClock
 from entitlements.testing.blocking_engine import BlockingEngine
 from entitlements.testing.serving import postgres_server
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 START = datetime(2026, 3, 10, 12, tzinfo=UTC)
 

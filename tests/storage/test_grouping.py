@@ -53,6 +53,10 @@ class Book:
         """Wait until so many have come, those at work included."""
         until(lambda: len(self.turns._waiting) == count)
 
+    def has(self, caller: Background) -> bool:
+        """Tell whether a caller waits, or is at work."""
+        return caller._thread.ident in [party.thread for party in list(self.turns._waiting)]
+
     @contextmanager
     def held_up(self) -> Iterator[None]:
         """Let the next commit wait until the block is left; those started in the block come meanwhile."""
@@ -357,12 +361,11 @@ def test_a_leader_that_dies_anywhere_hands_over() -> None:
         book = Book()
         with book.held_up():
             leader = Background(partial(interrupted, lambda book=book: book.write("leader"), point))
-            until(lambda leader=leader, book=book: len(book.turns._waiting) == 2 or not leader._thread.is_alive())
-            came = len(book.turns._waiting)
+            until(lambda leader=leader, book=book: book.has(leader) or not leader._thread.is_alive())
             others = []
             for n in range(2):
                 others.append(Background(partial(book.write, f"k{n}")))
-                book.waiting(came + n + 1)
+                until(lambda other=others[-1], book=book: book.has(other))
         assert [each.result(5) for each in others] == [["k0"], ["k1"]]
         if not leader.result(5):
             return
@@ -453,8 +456,8 @@ def test_ctrl_c_in_the_main_thread_touches_nobody_else(storage: Storage) -> None
     others = [Background(partial(write, n)) for n in range(4)]
     try:
         for n in range(150):
-            signal.setitimer(signal.ITIMER_REAL, 0.0001 + n * 0.00002)
             try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0001 + n * 0.00002)
                 while True:
                     append(storage, "a", f"main-{n}", used())
             except KeyboardInterrupt:
