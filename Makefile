@@ -12,7 +12,7 @@ test: lint types
 	$(VENV)/bin/python -m pytest --ignore tests/browser -n 2 --dist worksteal --cov --cov-report=term
 
 browser: $(VENV)/installed
-	.ci/chromium
+	.ci/debian chromium
 	$(VENV)/bin/python -m pytest tests/browser
 
 mutants: $(VENV)/installed
