@@ -24,7 +24,7 @@ class Page:
     def __init__(self, profile: Path) -> None:
         found = shutil.which("chromium")
         if found is None:
-            raise FileNotFoundError("no chromium; install Debian's package, as .ci/chromium does")
+            raise FileNotFoundError("no chromium; install Debian's package, as make browser does")
         (theirs, ours), (answers, told) = os.pipe(), os.pipe()
         script = f'exec "$0" "$@" 3<&{theirs} 4>&{told}'
         command = ["bash", "-c", script, found, *QUIET, f"--user-data-dir={profile}"]
