@@ -60,7 +60,7 @@ class Block:
         """Where the block stands in the default burn order; worked out once, as it never changes."""
         worth = (self.category == "paid", unit_cost(self), self.features is None and self.scope is None)
         expiry = (self.expires_at is None, self.expires_at or EPOCH)
-        return (self.priority, *expiry, *worth, self.effective_at, self.number, self.id)
+        return (-depth(self), self.priority, *expiry, *worth, self.effective_at, self.number, self.id)
 
     def holding(self, free_units: int, held_units: int) -> Block:
         """Return the block with other units left in it; its rank stays."""
@@ -143,6 +143,11 @@ class Debt:
 
 RANK: Final = attrgetter("rank")
 """Returns the rank of a block, to sort by."""
+
+
+def depth(block: Block) -> int:
+    """Return how many pairs the scope of an allocation has; 0 for a block that every scope shares."""
+    return len(block.scope) if block.scope else 0
 
 
 def unit_cost(block: Block) -> int:

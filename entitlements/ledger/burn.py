@@ -1,5 +1,8 @@
 """Burn order: which block is drawn on first. A policy is a list of keys; every order is total.
 
+Whatever the policy, allocations come before shared blocks, and of two allocations the one whose scope has
+more pairs. Among those that tie, and among shared blocks, the keys decide:
+
 | key | first comes |
 |---|---|
 | priority | the lower number |
@@ -19,7 +22,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
-from .blocks import RANK, Block, Purpose, pays, unit_cost
+from .blocks import RANK, Block, Purpose, depth, pays, unit_cost
 from .entries import EPOCH
 
 
@@ -61,7 +64,7 @@ def burn_order(blocks: Iterable[Block], policy: str | tuple[str, ...] = "default
     if policy == "default":
         return sorted(blocks, key=RANK)
     keys = [KEYS[key] for key in keys_of(policy)]
-    return sorted(blocks, key=lambda block: (*(key(block) for key in keys), block.id))
+    return sorted(blocks, key=lambda block: (-depth(block), *(key(block) for key in keys), block.id))
 
 
 def usable(blocks: Iterable[Block], credit: str, purpose: Purpose, at: datetime) -> list[Block]:

@@ -172,7 +172,7 @@ class Fold:
         books = self._books or books_of(self._stood)
         blocks, holds = erased_blocks(books.blocks, self.salt), erased_holds(books.holds, self.salt)
         debts = erased_debts(books.debts, self.salt)
-        self._books = Books(blocks, holds, debts, books.in_order, books.grants, books.granted)
+        self._books = Books(blocks, holds, debts, False, books.grants, books.granted)  # a sealed scope is one pair
         self._facts = erased_facts(self._facts, self.salt)
         self._budgets = erased_budgets(self._budgets, self.salt)
         self.salt = ""

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..catalog.model import Catalog
 from ..ledger.audit import AHEAD, audit
-from ..ledger.blocks import Block, OpenHold
+from ..ledger.blocks import Block, OpenHold, Purpose, ScopePairs
 from ..ledger.entries import Batch, Entry
+from ..ledger.sealing import SEALED
 from ..ledger.state import Head, State, fold
 from .modelled import MOST
 
@@ -99,7 +100,7 @@ class Reading:
         self._debts: Counter[tuple[str, Any]] = Counter()
         self._void: set[str] = set()
         self._holds: dict[str, tuple[OpenHold, Counter[str]]] = {}
-        self._purposes: dict[str, str | None] = {}
+        self._purposes: dict[str, Purpose] = {}
         self._seq = 0
 
     def read(self, batches: Sequence[Batch]) -> None:
@@ -174,7 +175,7 @@ class Reading:
             hold = line.data["hold"]
             self._need(hold.id not in self._purposes, f"R1: {here} opens hold {hold.id!r} a second time")
             self._holds[hold.id] = (hold, Counter(dict(hold.slices)))
-            self._purposes[hold.id] = hold.purpose.feature
+            self._purposes[hold.id] = hold.purpose
         elif line.kind == "hold_closed":
             self._close(line.data["hold"], here)
         elif line.kind == "voided":
@@ -215,7 +216,7 @@ class Reading:
     def _check_order(self, lines: Sequence[Entry], request: Mapping[str, Any]) -> None:
         """O2, O4: only from usable blocks, and from none while one before it in the order had something left."""
         credit, at, here = self._catalog.credits.get(lines[0].subject), lines[0].at, f"entry {lines[0].seq}"
-        feature = self._purposes.get(request["hold"]) if "hold" in request else request.get("feature")
+        purpose = self._purposes.get(request["hold"], Purpose()) if "hold" in request else _purpose(request)
         known = {line.block for line in lines if line.block in self._blocks}
         usable = [
             block
@@ -223,15 +224,16 @@ class Reading:
             if block.credit == lines[0].subject
             and name not in self._void
             and block.effective_at <= at < (block.expires_at or NEVER)
-            and (block.features is None or feature in block.features)
+            and (block.features is None or purpose.feature in block.features)
+            and (_is_sealed(block.scope, purpose.scope) or set(block.scope or ()) <= set(purpose.scope))
         ]
         never = sorted(known - {block.id for block in usable})
         self._need(not never, f"O4: {here} draws on {never}, which nothing may be drawn on at {at.isoformat()}")
         if credit is None:
             return
-        # Who may draw on an allocation is known to the charge alone: its scope may be erased.
-        shared = [block for block in usable if block.scope is None]
-        ordered = sorted(shared, key=lambda block: burn_rank(block, credit.burn_order))
+        # Of a scope that was erased nobody can tell how deep it was, nor whom it contained.
+        told = [block for block in usable if not _is_sealed(block.scope, purpose.scope)]
+        ordered = sorted(told, key=lambda block: burn_rank(block, credit.burn_order))
         last = max((n for n, block in enumerate(ordered) if block.id in known), default=0)
         passed = [block.id for block in ordered[:last] if self._accounts[block.id]["free"]]
         if passed:
@@ -251,7 +253,18 @@ def burn_rank(block: Block, policy: str | tuple[str, ...]) -> tuple[Any, ...]:
         "granted": block.number,
         "plan": not block.source.startswith("plan:"),
     }
-    return (*(ranks[key] for key in (*own, *(key for key in _DEFAULT if key not in own))), block.id)
+    keys = (*own, *(key for key in _DEFAULT if key not in own))
+    return (-len(block.scope or ()), *(ranks[key] for key in keys), block.id)
+
+
+def _purpose(request: Mapping[str, Any]) -> Purpose:
+    """Return what a request says that its charge is for."""
+    return Purpose(request.get("feature"), tuple((request.get("scope") or {}).items()))
+
+
+def _is_sealed(block: ScopePairs | None, charge: ScopePairs) -> bool:
+    """Tell whether a block is bound to a scope, and its scope or that of the charge was erased."""
+    return block is not None and block != () and any(kind == SEALED for kind, _ in (*block, *charge))
 
 
 def _some(units: Mapping[str, int]) -> dict[str, int]:

@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from entitlements import Catalog
 from entitlements.ledger.blocks import Block, Purpose
 from entitlements.ledger.burn import KEYS, POLICIES, burn, burn_order, keys_of, usable
+from entitlements.ledger.crediting import Books
+from entitlements.ledger.state import in_burn_order
+from entitlements.spending import Charge, payment_of
 
 from .reading import DAY, HOUR, START, consume, grant, left, moves
 
@@ -27,6 +30,7 @@ FIRST = {
     "granted": {"number": -1},
     "plan": {"source": "plan:pro"},
 }
+SCOPES = [(("team", "a"),), (("user", "x"),), (("user", "x"), ("team", "a")), (("team", "b"),)]
 DEFAULT = ("priority", "expires_at", "category", "cost_basis", "restricted", "effective_at", "granted")
 
 
@@ -96,6 +100,7 @@ blocks = st.builds(
     effective_at=st.sampled_from([START, START + HOUR]),
     expires_at=st.sampled_from([None, START + DAY, START + 2 * DAY]),
     features=st.sampled_from([None, ("chat",)]),
+    scope=st.sampled_from([None, None, (), *SCOPES]),
     source=st.sampled_from(["grant", "plan:pro"]),
     number=st.integers(1, 3),
 )
@@ -130,6 +135,75 @@ def test_every_key_has_a_name_in_the_catalog():
     for key in KEYS:
         catalog = Catalog.load({"version": 1, "credits": {"plain": {"burn_order": [key]}}})
         assert catalog.credits["plain"].burn_order == (key,)
+
+
+# --- allocations
+
+
+@pytest.mark.parametrize("key", [*DEFAULT, "plan"])
+@pytest.mark.parametrize("policy", [*POLICIES, ("category", "granted")])
+def test_an_allocation_comes_before_every_shared_block_whatever_the_policy(policy, key):
+    allocation = attrs.evolve(BLOCK, id="z", scope=(("team", "a"),))
+    for shared in (BLOCK, attrs.evolve(BLOCK, id="a", **FIRST[key])):
+        assert ids([shared, allocation], policy) == ["z", shared.id]
+
+
+def test_of_two_allocations_the_one_of_more_pairs_comes_first():
+    team = attrs.evolve(BLOCK, id="a", priority=1, scope=(("team", "a"),))
+    user = attrs.evolve(BLOCK, id="z", scope=(("team", "a"), ("user", "x")))
+    assert ids([team, user]) == ids([team, user], "first_in_first_out") == ["z", "a"]
+
+
+@pytest.mark.parametrize("key", DEFAULT)
+def test_among_allocations_of_as_many_pairs_the_burn_order_decides(key):
+    one, other = (attrs.evolve(BLOCK, id=name, scope=((kind, "x"),)) for name, kind in (("b", "team"), ("z", "user")))
+    sooner = attrs.evolve(other, **FIRST[key])
+    assert ids([one, other]) == ["b", "z"]
+    assert ids([one, sooner]) == (["b", "z"] if key == "restricted" else ["z", "b"])  # both are restricted
+
+
+def test_a_block_for_a_scope_of_no_pairs_is_shared():
+    everybody = attrs.evolve(BLOCK, id="z", scope=())
+    assert ids([everybody, attrs.evolve(BLOCK, priority=49)]) == ["b", "z"]
+
+
+@given(st.lists(blocks, max_size=8, unique_by=lambda block: block.id), st.sampled_from(sorted(POLICIES)))
+def test_among_blocks_of_as_many_pairs_only_the_keys_of_the_policy_decide(blocks, policy):
+    for pairs in range(3):
+        alike = [block for block in blocks if len(block.scope or ()) == pairs]
+        by_keys = sorted(alike, key=lambda block: (*(KEYS[key](block) for key in keys_of(policy)), block.id))
+        assert [block for block in burn_order(blocks, policy) if block in alike] == by_keys
+
+
+@given(
+    st.lists(blocks, max_size=8, unique_by=lambda block: block.id),
+    st.sampled_from(sorted(POLICIES)),
+    st.builds(Purpose, st.sampled_from([None, "chat"]), st.sampled_from([(), *SCOPES])),
+    st.integers(0, 90),
+    st.booleans(),
+)
+def test_no_shared_block_is_touched_while_an_allocation_has_something_free(blocks, policy, purpose, units, as_kept):
+    credit = attrs.evolve(Catalog.load({"version": 1, "credits": {"plain": {}}}).credits["plain"], burn_order=policy)
+    books = Books(in_burn_order(blocks) if as_kept else {block.id: block for block in blocks}, in_order=as_kept)
+    payment = payment_of(books, Charge(credit, units, purpose, "hard", START + HOUR))
+    can_pay = usable(blocks, "plain", purpose, START + HOUR)
+    assert sum(payment.burned.values()) == min(units, 10 * len(can_pay))
+    left = {block.id: block.free_units - payment.burned.get(block.id, 0) for block in can_pay if block.scope}
+    for block in can_pay:
+        if not block.scope and payment.burned.get(block.id):
+            assert not any(left.values())
+
+
+def test_charges_and_holds_use_allocations_up_first(ent):
+    grant(ent, 2, "queue", key="shared", priority=1, expires_in=3600)
+    grant(ent, 2, "queue", key="of a", scope="team:a")
+    grant(ent, 2, "queue", key="of x", scope="team:a/user:x", expires_in=7200)
+    grant(ent, 2, "queue", key="of b", scope="team:b", priority=0)
+    assert [block.id for block in ent.balance("acme", "queue").blocks] == ["of x", "of a", "of b", "shared"]
+    assert consume(ent, 3, "queue", scope="team:a/user:x").receipt.burned == {"of x": 2, "of a": 1}
+    assert ent.reserve_credits("acme", "queue", 2, key="h", scope="team:a")
+    assert [line.block for line in ent.entries("acme") if line.kind == "held"] == ["of a", "shared"]
+    assert consume(ent, 1, "queue", key="alone").receipt.burned == {"shared": 1}
 
 
 # --- what is usable

@@ -256,10 +256,10 @@ def test_a_balance_lists_live_blocks_in_burn_order_restricted_ones_too(ent):
     grant(ent, 1, key="first", expires_at=START + DAY)
     grant(ent, 1, key="future", effective_at=START + DAY)
     balance = ent.balance("acme", "plain")
-    assert [block.id for block in balance.blocks] == ["first", "chat", "last"]
+    assert [block.id for block in balance.blocks] == ["chat", "first", "last"]
     assert balance.available == 2
-    assert balance.to_dict()["blocks"][1]["scope"] == {"team": "a"}
-    assert balance.to_dict()["blocks"][1]["features"] == ["chat"]
+    assert balance.to_dict()["blocks"][0]["scope"] == {"team": "a"}
+    assert balance.to_dict()["blocks"][0]["features"] == ["chat"]
 
 
 def test_a_balance_of_an_unknown_credit_is_raised_and_of_an_unknown_customer_is_zero(ent):

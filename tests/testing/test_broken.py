@@ -22,6 +22,7 @@ from entitlements.storage.base import Decide, Reads
 from entitlements.storage.memory import MemoryStorage
 from entitlements.testing import FrozenClock, LedgerMachine, assert_sound
 from entitlements.testing.histories import append, append_sealed, used
+from entitlements.testing.soundness import flaws
 
 START = datetime(2026, 3, 10, 12, tzinfo=UTC)
 LATER = START + timedelta(days=1)
@@ -180,6 +181,8 @@ def test_a_machine_without_an_engine_says_what_it_wants() -> None:
 CATALOG = Catalog.load({"credits": {"ai": {}, "floored": {"depletion": "soft", "floor": 10}}})
 FIRST = Block("first", "ai", 0, 10, 10, 0, "paid", 10, None, START, LATER, number=1)
 SECOND = attrs.evolve(FIRST, id="second", priority=20, expires_at=None)
+ALLOCATED = attrs.evolve(FIRST, id="allocated", priority=99, scope=(("team", "x"),))
+DEEPER = attrs.evolve(ALLOCATED, id="deeper", scope=(("team", "x"), ("user", "ann")))
 HOLD = OpenHold("h", "ai", 4, Purpose(), LATER, "charge", (("first", 4),))
 
 
@@ -217,6 +220,40 @@ def test_assert_sound_finds(name: str) -> None:
     with logged(lines) as ent, pytest.raises(AssertionError, match=said) as raised:
         assert_sound(ent, "acme")
     assert str(raised.value).startswith("the log of 'acme' is not sound:\n  ")
+
+
+@pytest.mark.parametrize(
+    ("scope", "drawn", "said"),
+    [
+        ("team:x", FIRST, r"O2: entry 4 draws on 'first' while something is left in \['allocated'\]"),
+        ("team:x/user:ann", FIRST, r"O2: entry 4 draws on 'first' while something is left in \['deeper', 'allocated'\]"),
+        ("team:x/user:ann", ALLOCATED, r"O2: entry 4 draws on 'allocated' while something is left in \['deeper'\]"),
+        ("team:x", DEEPER, r"O4: entry 4 draws on \['deeper'\], which nothing may be drawn on"),
+        (None, ALLOCATED, r"O4: entry 4 draws on \['allocated'\], which nothing may be drawn on"),
+    ],
+)
+def test_assert_sound_knows_who_burns_in_which_scope(scope: str | None, drawn: Block, said: str) -> None:
+    storage, told = MemoryStorage(), {"scope": scope and dict(pair.split(":") for pair in scope.split("/"))}
+    lines = [*map(granted, (FIRST, ALLOCATED, DEEPER)), burned(drawn, 1)]
+    append_sealed(storage, "acme", "k", *lines, told=told)
+    with Entitlements(CATALOG, storage=storage, clock=FrozenClock(START)) as ent:
+        with pytest.raises(AssertionError, match=said):
+            assert_sound(ent, "acme")
+        ent.erase("acme")
+        assert not [flaw for flaw in flaws(ent, "acme") if flaw.startswith("O")]
+
+
+def test_assert_sound_passes_allocations_that_burned_in_their_order_after_an_erasure_too() -> None:
+    with Entitlements(CATALOG, storage="memory:", clock=FrozenClock(START)) as ent:
+        ent.grant_credits("acme", "ai", 3, key="shared", priority=1)
+        ent.grant_credits("acme", "ai", 3, key="team", scope="team:x", priority=2)
+        ent.grant_credits("acme", "ai", 3, key="user", scope="team:x/user:ann")
+        ent.consume_credits("acme", "ai", 4, key="one", scope="team:x/user:ann")
+        hold = ent.reserve_credits("acme", "ai", 1, key="two", scope="team:x/user:ann")
+        hold.settle(3)
+        assert_sound(ent, "acme")
+        ent.erase("acme")
+        assert_sound(ent, "acme")
 
 
 def test_assert_sound_passes_what_the_engine_writes_and_what_nobody_wrote() -> None:

@@ -236,10 +236,21 @@ def test_the_tree_shows_used_held_and_left_and_what_was_allocated(ent):
     assert ent.customer("acme").usage_tree() == tree
 
 
-def test_an_allocation_pays_only_inside_its_scope_and_on_equal_terms_before_what_is_shared(ent):
+def test_an_allocation_pays_only_inside_its_scope_and_before_what_is_shared_whatever_its_terms(ent):
+    ent.grant_credits("acme", "ai", 3, key="soon", category="promotional", priority=1, expires_in=3600)
     ent.grant_credits("acme", "ai", 8, key="alloc", scope="team:x")
-    assert use(ent, 4, "team:y", "chat").receipt.burned == {"paid": 6}
-    assert use(ent, 6, "team:x/user:ann", "chat").receipt.burned == {"alloc": 8, "paid": 1}
+    assert use(ent, 4, "team:y", "chat").receipt.burned == {"soon": 3, "paid": 3}
+    ent.grant_credits("acme", "ai", 3, key="sooner", category="promotional", priority=1, expires_in=60)
+    assert use(ent, 6, "team:x/user:ann", "chat").receipt.burned == {"alloc": 8, "sooner": 1}
+
+
+def test_after_an_erasure_blocks_still_stand_in_the_order_they_burn_in(ent):
+    ent.grant_credits("acme", "ai", 3, key="deep", scope="team:x/user:ann")
+    ent.grant_credits("acme", "ai", 3, key="shallow", scope="team:x", priority=1)
+    assert [block.id for block in ent.balance("acme", "ai").blocks] == ["deep", "shallow", "paid"]
+    ent.erase("acme")
+    kept = ent._storage.state("acme", lambda _: ()).head.blocks
+    assert [*kept] == [block.id for block in ent.balance("acme", "ai").blocks] == ["shallow", "deep", "paid"]
 
 
 def test_the_tree_of_another_window(ent, clock):
