@@ -65,6 +65,7 @@ from entitlements.ledger.burn import KEYS, POLICIES
 from entitlements.reports.flows import CreditFlow, DeferredFlow
 from entitlements.reports.revenue import RevenueRow, RevenueTotal
 from entitlements.reports.statement import Flows, Standing, StatementLine
+from entitlements.storage.base import Storage
 from entitlements.usage import TokenUsage
 from entitlements.usage_verbs import UsageVerbs
 
@@ -400,6 +401,11 @@ def test_everything_a_hold_has_is_documented() -> None:
         held = vars(ent.reserve_credits("acme", "ai", 1, key="job"))
     methods = {name for name, _ in inspect.getmembers(Hold, inspect.isfunction)}
     assert shown_in("credits.md", Hold) == {name for name in held.keys() | methods if name[0] != "_"}
+
+
+def test_every_method_of_a_storage_is_documented() -> None:
+    table = rows(section(REFERENCE / "storage.md", "A storage of your own"))
+    assert {call.partition("(")[0] for call in table} == {name for name in vars(Storage) if name[0] != "_"}
 
 
 def test_the_burn_order_is_documented_as_it_is() -> None:
