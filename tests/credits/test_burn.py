@@ -175,13 +175,15 @@ def test_among_blocks_of_as_many_pairs_only_the_keys_of_the_policy_decide(blocks
         assert [block for block in burn_order(blocks, policy) if block in alike] == by_keys
 
 
-@given(
-    st.lists(blocks, max_size=8, unique_by=lambda block: block.id),
-    st.sampled_from(sorted(POLICIES)),
-    st.builds(Purpose, st.sampled_from([None, "chat"]), st.sampled_from([(), *SCOPES])),
-    st.integers(0, 90),
-    st.booleans(),
-)
+shared = st.lists(blocks, min_size=1, max_size=5, unique_by=lambda block: block.id)
+allocations = st.lists(
+    st.builds(lambda block, scope: attrs.evolve(block, id=block.id.upper(), scope=scope), blocks, st.sampled_from(SCOPES)),
+    min_size=1, max_size=5, unique_by=lambda block: block.id,
+)  # fmt: skip
+inside = st.builds(Purpose, st.sampled_from(["chat", "chat", None]), st.sampled_from([SCOPES[2], SCOPES[2], *SCOPES, ()]))
+
+
+@given(st.builds(list.__add__, shared, allocations), st.sampled_from(sorted(POLICIES)), inside, st.integers(0, 90), st.booleans())
 def test_no_shared_block_is_touched_while_an_allocation_has_something_free(blocks, policy, purpose, units, as_kept):
     credit = attrs.evolve(Catalog.load({"version": 1, "credits": {"plain": {}}}).credits["plain"], burn_order=policy)
     books = Books(in_burn_order(blocks) if as_kept else {block.id: block for block in blocks}, in_order=as_kept)
