@@ -277,7 +277,7 @@ class Model(Rules):
             if feature not in self.features:
                 return {"written": False, "allowed": False, "code": "unknown_feature"}
             metered = self.features[feature]
-            if metered is None or (by == "free" and metered.every is not None):
+            if metered is None:
                 raise Refused("ValueError")
             return self._count(state, at, key, feature, metered, units, by)
 
