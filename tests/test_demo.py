@@ -98,7 +98,7 @@ class TestWhatItShows:
         answers = [step["answer"] for step in steps_of(facts, "asked") if isinstance(step["answer"], dict)]
         decisions = [answer for answer in answers if "code" in answer]
         assert {decision["code"] for decision in decisions} >= {
-            "ok", "not_in_plan", "value_not_allowed", "limit_reached", "trial_ended", "denied_by_override",
+            "ok", "not_in_plan", "value_not_allowed", "limit_reached", "trial_ended", "denied_by_override", "budget_exceeded",
         }  # fmt: skip
         assert {(decision["source"] or "").partition(":")[0] for decision in decisions} >= {
             "plan", "trial", "promotion", "override",
@@ -113,6 +113,15 @@ class TestWhatItShows:
             assert counts["asked"] == counts["allowed"] + counts["denied"]
         assert rush["together"] == {"asked": 200, "allowed": 100, "denied": 100}
         assert rush["in_the_log"] == rush["limit"] == 100
+
+    def test_a_priced_use_goes_through_the_budget_of_its_team(self, facts: Any) -> None:
+        (chapter,) = [chapter for chapter in facts["chapters"] if "budget" in chapter["title"]]
+        asked = [step for step in chapter["steps"] if step["kind"] == "asked"]
+        _, budget, used, denied, tree = [step["answer"] for step in asked]
+        assert budget == "budget of team:research: 50.00 ai per day"
+        assert (used["receipt"]["price"], denied["allowed"]) == ("40.00", False)
+        assert [(cap["limit"], cap["used"], cap["remaining"]) for cap in denied["budgets"]] == [("50.00", "40.00", "10.00")]
+        assert "ai per day: 40.00 used, 10.00 left of 50.00" in tree
 
     def test_the_edited_file_changes_the_same_question(self, facts: Any) -> None:
         chapter = facts["chapters"][-1]

@@ -13,12 +13,14 @@ from typing import Any, Final
 
 import click
 
+from ..caps import scope_text
 from ..decisions import Decision, json_number
 from ..engine import Entitlements
 from ..errors import EntitlementsError
+from ..ledger.budgets import Budget
 from ..ledger.facts import Fact, HeldAddOn, Override, PromotionRun, Subscription, Trial
 from ..reports.explain import Explanation
-from ..wording import instant
+from ..wording import instant, number
 from .crowd import PROCESSES, THREADS, Counts, rush
 from .replies import colour, columns, heading, painted
 
@@ -159,6 +161,9 @@ def _said(answer: object) -> str:
         case Subscription() | Trial() | HeldAddOn() | PromotionRun() | Override():
             until = "until it is ended" if answer.until is None else f"until {instant(answer.until)}"
             return f"{_named(answer)}, from {instant(answer.since)} {until}"
+        case Budget():
+            amount = f"{number(answer.limit)} {answer.subject}"
+            return f"budget of {scope_text(dict(answer.scope))}: {amount} per {answer.period.every}"
         case _:
             return str(answer)
 

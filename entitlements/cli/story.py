@@ -64,6 +64,20 @@ def one_customer(stage: Stage) -> None:
     stage.ask('ent.check("bo", "code_runner")', code="denied_by_override")
 
 
+def a_budget(stage: Stage) -> None:
+    """Show use that is priced in credits, capped by the budget of a team, and told scope by scope."""
+    stage.tell("A team gets 1,000 credits a month. One of its groups may take 50 of them a day, its agents included.")
+    stage.ask('ent.subscribe("lab", "team")', plan="team")
+    stage.ask('ent.set_budget("lab", "team:research", credit="ai", limit=50, every="day")', limit=50)
+    stage.ask('ent.consume("lab", "tokens", {"output": 20_000}, scope="team:research/agent:bot-7")', code="ok")
+    stage.ask(
+        'ent.consume("lab", "tokens", {"output": 9_000}, scope="team:research/agent:bot-7")',
+        code="budget_exceeded",
+        source="budget:team:research",
+    )
+    stage.ask('ent.usage_tree("lab")', customer="lab")
+
+
 def a_crowd(stage: Stage) -> None:
     """Show that callers in many threads and processes get what there is, and no more."""
     stage.tell("A team has 100 research reports a month. Two processes now ask for one report 100 times each.")
@@ -86,6 +100,7 @@ CHAPTERS: Final[Mapping[str, Callable[[Stage], None]]] = {
     "A promotion lifts the limit, and ends": a_promotion,
     "A trial ends": a_trial,
     "An add-on, and overrides for one customer": one_customer,
+    "Agents spend credits, a budget caps them": a_budget,
     "Many callers, one limit, no overshoot": a_crowd,
     "The catalog changes while the program runs": an_edited_catalog,
 }
