@@ -190,7 +190,8 @@ class Stream:
 
     def obey(self):
         """Hold each batch against the laws, and the answers that tell of it against each other."""
-        books = laws.Books()
+        books, waiting = laws.Books(), Denials(self)
+        waiting.look(books, 0)
         for number, batch in enumerate(self.batches, start=1):
             call = self.owners[number][0] if self.owners[number] else {"f": batch["request"]["verb"]}
             try:
@@ -201,6 +202,8 @@ class Stream:
             if any(call["end"]["answer"] != told[0]["end"]["answer"] for call in told):
                 raise self.anomaly("wrong answer", f"batch {number} was answered in two ways", batch, *told)
             self.counts[f"lawful {call['f']}"] += 1
+            waiting.look(books, number)
+        waiting.done()
 
     # Playing the log
 
@@ -284,6 +287,25 @@ class Observations:
         return min(shown), max(shown)
 
 
+class Denials(Observations):
+    """Denials of those who spend, each waiting for a state in which something may be why."""
+
+    def __init__(self, stream):
+        self.stream, self.open = stream, []
+        denied = [call for call in stream.calls if call["f"] in {"consume", "reserve"} and is_denied(call)]
+        self.coming = sorted(((*stream.seen_by(call), call["id"], call) for call in denied), reverse=True)
+
+    def is_true(self, state, call):
+        first, last = (max(shown, state.last) for shown in self.stream_clock(call))
+        return any(state.may_deny(call, at) for at in (first, last, *state.edges(first, last)))
+
+
+def is_denied(call):
+    """Tell whether a call was answered with a denial."""
+    end = call["end"]
+    return bool(end and end["ended"] == "answer" and end["answer"].get("allowed") is False)
+
+
 def replayed(call, batch):
     """What a call whose key stands in the log already is told, where that is no repeat of the first answer."""
     if call["f"] in rules.READS or asks_for(call, batch):
@@ -341,6 +363,9 @@ def move_of(line):
 
 def alive(state):
     """What is left in a state, for a report."""
+    if isinstance(state, laws.Books):
+        counts = {f"{name} {start}": units for (name, start), units in state.counts.items() if units}
+        return {"at": state.last, "plan": state.plan, "counts": counts, "budgets": state.budgets, "blocks": state.blocks}
     blocks = {name: (block.credit, block.free, block.held, block.ends) for name, block in state.blocks.items()}
     return {"at": state.last, "number": state.number, "blocks": blocks, "holds": list(state.holds), "debts": dict(state.debts),
             "counters": {f"{name} {start}": units for (name, start), units in state.counters.items() if units},

@@ -6,6 +6,7 @@
                 left to pay (record and settle); only blocks that are live, and whose scope contains the charge, pay
     one batch   usage, budgets, price and payment of a use stand in one batch, all of them
     refunds     what comes back is what was taken, never more, in proportion in usage and budgets
+    denials     there is a budget, a limit, a price or a plan that can be why
     plans       exactly one grant in each period a plan is held for, each from where the last one ended; what rolls
                 over does so once, at the end, at most up to the cap
 
@@ -88,6 +89,7 @@ class Books:
     taken: dict = field(default_factory=dict)
     plan: str | None = None
     since: int = 0
+    last: int = 0
     granted: dict = field(default_factory=dict)
 
     def follow(self, batch, call):
@@ -110,6 +112,7 @@ class Books:
                 raise Broken(law, f"due is {nonzero(expected)}, and moved is {nonzero(moved)}")
         for moved in found:
             self.counts.update(moved)
+        self.last = at
         self.check(call, found[1], at)
 
     def check(self, call, budgets, at):
@@ -222,6 +225,35 @@ class Books:
         if paid[""] and self.left_for(credit, use, doing.at):
             raise Broken("prices", "a debt is made while there is something to pay with")
         return paid
+
+
+    def may_deny(self, call, at):
+        """Tell whether a use may be denied at an instant with the code it was. Nothing that fell due since is played.
+
+        That can only make room, in counters and in blocks, so that no true denial is called untrue.
+        """
+        code, feature = call["end"]["answer"]["code"], call["feature"]
+        price, units = price_of(call), units_of(call["amount"])
+        match code:
+            case "not_in_plan":
+                return self.plan is None or (self.plan == "crew" and feature == "tokens")
+            case "limit_reached":
+                return feature == "chat" and self.counts["chat", counted_in("chat", at)] + units > LIMITS.get(self.plan, 0)
+            case "budget_exceeded":
+                under = self.under(call, at, {feature: units, CREDIT_OF[feature]: price})
+                return any(
+                    self.budgets[where[0]]["action"] == "block" and self.counts[where] + more > self.budgets[where[0]]["limit"]
+                    for where, more in under.items()
+                )
+            case "insufficient_credits":
+                return CREDIT_OF[feature] not in SOFT and price > self.left_for(CREDIT_OF[feature], call, at)
+        return False
+
+    def edges(self, after, until):
+        """The instants in `(after, until]` at which a block ends or a window begins."""
+        hours = range((after // HOUR + 1) * HOUR, until + 1, HOUR) if until - after < 100 * HOUR else ()
+        ends = (*(block.ends for block in self.blocks.values() if block.free), *hours)
+        return sorted({end for end in ends if after < end <= until})
 
 
 @dataclass

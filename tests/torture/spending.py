@@ -14,7 +14,7 @@ CAPPED = ({}, {"team": "x"}, {"user": "ann"}, {"team": "x", "user": "ann"}, {"ag
 TAKE = {"u:consume", "u:record", "u:reserve"}
 
 
-def arguments(workload, verb, stream, n, draw):  # noqa: C901  (a table of verbs)
+def arguments(workload, verb, stream, n, draw):
     """Return what a call of a spender asks for, its customer included."""
     mine = {"customer": f"u{draw.randrange(SPENDERS)}"}
     match verb.removeprefix("u:"):

@@ -5,7 +5,7 @@ import tempfile
 
 import pytest
 
-from . import laws, rules, spending
+from . import laws, rules
 from .campaign import Plan, run_round
 from .canary import BUGS
 from .checker import Anomaly, check_run
