@@ -37,10 +37,10 @@ CATALOG = Catalog.load(
             "pro": {"product": "app", "entitlements": {"sso": True, "calls": 200, "seats": 20}},
             "agents": {
                 "product": "agents",
-                "entitlements": {"chat": 400, "tokens": "unlimited"},
+                "entitlements": {"chat": 2000, "tokens": "unlimited"},
                 "credits": {"gas": {"grant": 300, "every": "day", "rollover": {"max": 50}}},
             },
-            "crew": {"product": "agents", "entitlements": {"chat": 150}, "credits": {"gas": {"grant": 100, "every": "day"}}},
+            "crew": {"product": "agents", "entitlements": {"chat": 500}, "credits": {"gas": {"grant": 100, "every": "day"}}},
         },
         "rates": {
             "chat": {"credit": "gas", "price": "2", "when": [{"model": "large", "price": "5"}]},

@@ -1,8 +1,8 @@
 """The part of the workload that spends: customers with prices, budgets, plan credits, and blocks granted to a scope."""
 
-SPENDERS = 2
+SPENDERS = 4
 VERBS = {
-    "u:subscribe": 1.5, "u:change_plan": 0.6, "u:cancel": 0.2, "u:grant": 2, "u:set_budget": 3, "u:remove_budget": 0.5,
+    "u:subscribe": 1.5, "u:change_plan": 0.6, "u:cancel": 0.2, "u:grant": 2, "u:set_budget": 2, "u:remove_budget": 1.5,
     "u:consume": 9, "u:record": 3, "u:reserve": 5, "u:settle": 5, "u:release": 1, "u:refund": 3, "u:correct_usage": 0.5,
     "u:sweep": 0.5,
 }  # fmt: skip
@@ -21,11 +21,11 @@ def arguments(workload, verb, stream, n, draw):
         case "subscribe" | "change_plan":
             return {**mine, "plan": draw.choice(("agents", "agents", "crew"))}
         case "grant":
-            return {**mine, "credit": draw.choice(("gas", "gas", "fuel")), "amount": draw.choice((10, 40, 90)),
+            return {**mine, "credit": draw.choice(("gas", "gas", "fuel")), "amount": draw.choice((10, 60, 300)),
                     "lasts": draw.choice((None, 10, 60, 3600)), "priority": draw.choice((50, 50, 10)),
                     "paid": draw.random() < 0.6, "scope": draw.choice(({}, {}, *CAPPED))}  # fmt: skip
         case "set_budget":
-            terms = {"limit": draw.choice((5, 20, 60, 200, 1000)), "action": draw.choice(("block", "block", "notify"))}
+            terms = {"limit": draw.choice((10, 50, 200, 1000, 5000)), "action": draw.choice(("block", "block", "notify"))}
             return {**mine, **budget(draw), **terms}
         case "remove_budget":
             return {**mine, **budget(draw)}
