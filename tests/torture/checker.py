@@ -190,7 +190,7 @@ class Stream:
 
     def obey(self):
         """Hold each batch against the laws, and the answers that tell of it against each other."""
-        books, waiting = laws.Books(), Denials(self)
+        books, waiting = laws.Books(), Spending(self)
         waiting.look(books, 0)
         for number, batch in enumerate(self.batches, start=1):
             call = self.owners[number][0] if self.owners[number] else {"f": batch["request"]["verb"]}
@@ -287,23 +287,27 @@ class Observations:
         return min(shown), max(shown)
 
 
-class Denials(Observations):
-    """Denials of those who spend, each waiting for a state in which something may be why."""
+class Spending(Observations):
+    """What those who spend were denied or read, each waiting for a state in which it may be so."""
 
     def __init__(self, stream):
         self.stream, self.open = stream, []
-        denied = [call for call in stream.calls if call["f"] in {"consume", "reserve"} and is_denied(call)]
-        self.coming = sorted(((*stream.seen_by(call), call["id"], call) for call in denied), reverse=True)
+        seen = [call for call in stream.calls if call["f"] in {"consume", "reserve", "usage_tree"} and has_seen(call)]
+        self.coming = sorted(((*stream.seen_by(call), call["id"], call) for call in seen), reverse=True)
 
     def is_true(self, state, call):
         first, last = (max(shown, state.last) for shown in self.stream_clock(call))
-        return any(state.may_deny(call, at) for at in (first, last, *state.edges(first, last)))
+        instants = (first, last, *state.edges(first, last))
+        if call["f"] == "usage_tree":
+            return any(state.tree(at) == call["end"]["answer"]["budgets"] for at in instants)
+        return any(state.may_deny(call, at) for at in instants)
 
 
-def is_denied(call):
-    """Tell whether a call was answered with a denial."""
+def has_seen(call):
+    """Tell whether a call was answered with a denial or a reading."""
     end = call["end"]
-    return bool(end and end["ended"] == "answer" and end["answer"].get("allowed") is False)
+    told = end is not None and end["ended"] == "answer"
+    return told and (call["f"] in rules.READS or end["answer"].get("allowed") is False)
 
 
 def replayed(call, batch):

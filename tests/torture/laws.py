@@ -7,6 +7,7 @@
     one batch   usage, budgets, price and payment of a use stand in one batch, all of them
     refunds     what comes back is what was taken, never more, in proportion in usage and budgets
     denials     there is a budget, a limit, a price or a plan that can be why
+    readings    the tree of budgets shows what is used and held
     plans       exactly one grant in each period a plan is held for, each from where the last one ended; what rolls
                 over does so once, at the end, at most up to the cap
 
@@ -16,15 +17,25 @@ Calls tell what was asked for, the log what was done. Nothing of the library is 
 from collections import Counter
 from dataclasses import dataclass, field
 
-SECOND = 1_000_000
-HOUR = 3_600 * SECOND
-SPANS = {"hour": HOUR, "day": 24 * HOUR, "none": None}
-NEVER = 2**62
-LIMITS = {"agents": 2000, "crew": 500}
-GRANTS = {"agents": 300, "crew": 100}
-ROLLS = {"agents": 50, "crew": 0}
-CREDIT_OF = {"chat": "gas", "tokens": "fuel"}
-SOFT = {"fuel"}
+from .terms import (
+    CREDIT_OF,
+    GRANTS,
+    HOUR,
+    LIMITS,
+    NEVER,
+    ROLLS,
+    SECOND,
+    SOFT,
+    Block,
+    Hold,
+    Taken,
+    counted_in,
+    price_of,
+    units_of,
+    window,
+    within,
+)
+
 EFFECTS = {"granted": (1, 0), "burned": (-1, 0), "held": (-1, 1), "settled": (0, -1), "released": (1, -1), "refunded": (1, 0),
            "expired": (-1, 0), "rolled": (-1, 0), "repaid": (-1, 0)}  # fmt: skip
 OWED = {"overdrawn": 1, "repaid": -1, "forgiven": -1}
@@ -39,40 +50,6 @@ class Broken(Exception):
     def __init__(self, law, said):
         super().__init__(f"{law}: {said}")
         self.law, self.said = law, said
-
-
-@dataclass
-class Block:
-    """What is free and held of a grant."""
-
-    credit: str
-    begins: int
-    ends: int
-    scope: dict
-    free: int = 0
-    held: int = 0
-
-
-@dataclass
-class Hold:
-    """What was set aside, and where it counts."""
-
-    call: dict
-    ends: int
-    usage: tuple
-    budgets: dict
-
-
-@dataclass
-class Taken:
-    """What a batch took: credits by where they came from, units in counters, the last to come back first."""
-
-    paid: int
-    units: int
-    usage: dict
-    budgets: dict
-    blocks: Counter
-    back: int = 0
 
 
 @dataclass
@@ -249,10 +226,22 @@ class Books:
                 return CREDIT_OF[feature] not in SOFT and price > self.left_for(CREDIT_OF[feature], call, at)
         return False
 
+    def tree(self, at):
+        """Every budget in force at an instant, with what is used and held in its window."""
+        return sorted(
+            [[list(pair) for pair in sorted(terms["scope"].items())], terms["subject"],
+             [list(pair) for pair in sorted(terms["dimensions"].items())], terms["every"], terms["limit"],
+             self.counts[where] - sum(hold.budgets.get(where, 0) for hold in self.holds.values()),
+             sum(hold.budgets.get(where, 0) for hold in self.holds.values() if hold.ends > at)]
+            for name, terms in self.budgets.items()
+            if (where := (name, window(terms["every"], at)))
+        )  # fmt: skip
+
     def edges(self, after, until):
-        """The instants in `(after, until]` at which a block ends or a window begins."""
+        """The instants in `(after, until]` at which a block or a hold ends or a window begins."""
         hours = range((after // HOUR + 1) * HOUR, until + 1, HOUR) if until - after < 100 * HOUR else ()
         ends = (*(block.ends for block in self.blocks.values() if block.free), *hours)
+        ends += tuple(hold.ends for hold in self.holds.values())
         return sorted({end for end in ends if after < end <= until})
 
 
@@ -381,31 +370,6 @@ def remove_budget(books, doing):
 
 def nothing_counted(books, doing):
     """Facts, grants and sweeps move no counter; what fell due before them does."""
-
-
-def price_of(call):
-    """What a use costs by the rate card of the run, rounded up once."""
-    large = call["dimensions"].get("model") == "large"
-    if call["feature"] == "chat":
-        return call["amount"] * (5 if large else 2)
-    return -(-(call["amount"]["input"] + call["amount"]["output"] * (7 if large else 3)) // 10)
-
-
-def units_of(amount):
-    return sum(amount.values()) if isinstance(amount, dict) else amount
-
-
-def counted_in(feature, at):
-    """The window in which a feature is counted: chat starts again with each hour, tokens never do."""
-    return window("hour" if feature == "chat" else "none", at)
-
-
-def window(every, at):
-    return 0 if SPANS[every] is None else at // SPANS[every] * SPANS[every]
-
-
-def within(pairs, all_pairs):
-    return pairs.items() <= all_pairs.items()
 
 
 def sums(lines, kinds, named):

@@ -11,7 +11,7 @@ from entitlements.errors import EntitlementsError, LogCorrupt, OutcomeUnknown, S
 from . import performing_spending
 from .hosts import HostFailed
 
-READS = {"balance", "check", "snapshot"}
+READS = {"balance", "check", "snapshot", "usage_tree"}
 CATALOG = Catalog.load(
     {
         "version": 1,

@@ -1,5 +1,6 @@
 """Doing a call of a spender on an engine: what is priced, capped, or granted to a scope."""
 
+import json
 from datetime import timedelta
 
 
@@ -80,6 +81,17 @@ def sweep(ent, call):
     return done()
 
 
+def usage_tree(ent, call):
+    """Every budget by its scope, subject, dimensions and period: its limit, and what is used and held of it."""
+    found = [
+        [sorted(node.scope.items()), budget.feature or budget.credit, sorted(budget.dimensions.items()),
+         budget.every.partition(" ")[0], int(budget.limit), int(budget.used), int(budget.held)]
+        for node in ent.usage_tree(call["customer"])
+        for budget in node.budgets
+    ]  # fmt: skip
+    return {"ended": "answer", "answer": {"budgets": sorted(json.loads(json.dumps(found)))}}
+
+
 def done():
     return {"ended": "answer", "answer": {}}
 
@@ -99,6 +111,6 @@ VERBS = {
     verb.__name__: verb
     for verb in (
         subscribe, change_plan, cancel, grant, set_budget, remove_budget, consume, record, reserve, settle, release, refund,
-        correct_usage, sweep,
+        correct_usage, sweep, usage_tree,
     )
 }  # fmt: skip

@@ -4,7 +4,7 @@ SPENDERS = 4
 VERBS = {
     "u:subscribe": 1.5, "u:change_plan": 0.6, "u:cancel": 0.2, "u:grant": 2, "u:set_budget": 2, "u:remove_budget": 1.5,
     "u:consume": 9, "u:record": 3, "u:reserve": 5, "u:settle": 5, "u:release": 1, "u:refund": 3, "u:correct_usage": 0.5,
-    "u:sweep": 0.5,
+    "u:sweep": 0.5, "u:usage_tree": 3,
 }  # fmt: skip
 SCOPES = (
     {}, {"team": "x"}, {"team": "x", "user": "ann"}, {"team": "x", "user": "ann", "agent": "a1"}, {"team": "y", "user": "ann"},

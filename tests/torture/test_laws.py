@@ -24,7 +24,8 @@ def history():
         call(4, "settle", hold="h", amount=3, answer={"allowed": True, "price": 15}),
         call(5, "consume", key="d", amount=1, **use, answer={"allowed": False, "code": "budget_exceeded"}),
         call(6, "refund", key="r", of="c", amount=5, answer={"allowed": True}),
-        call(7, "sweep"),
+        call(7, "usage_tree", answer={"budgets": [[[["team", "x"]], "chat", [], "day", 6, 5, 0]]}),
+        call(8, "sweep"),
     ]
     batches = [
         batch(1, "s", calls[0], line("subscribed", "agents", 0), line("granted", "gas", 300, block=PLAN, ends=10 + DAY)),
@@ -37,7 +38,7 @@ def history():
               budgeted("budgeted", 1), line("burned", "gas", 5, block=PLAN), line("recorded", "chat", 1, window=0)),
         batch(6, "r", calls[6], line("refunded", "gas", 5, block=PLAN), line("usage_refunded", "chat", -1, window=0),
               budgeted("budget_refunded", -1)),
-        batch(7, "w", calls[7], *rolled_over(), at=10 + DAY),
+        batch(7, "w", calls[8], *rolled_over(), at=10 + DAY),
     ]  # fmt: skip
     number = 0
     for each in batches:
@@ -81,7 +82,7 @@ def budgeted(kind, amount):
 def test_a_sound_history_passes():
     calls, batches = history()
     counts = check_run(calls, batches)
-    assert (counts["lawful settle"], counts["lawful refund"], counts["batches"], counts["observations"]) == (1, 1, 7, 1)
+    assert (counts["lawful settle"], counts["lawful refund"], counts["batches"], counts["observations"]) == (1, 1, 7, 2)
 
 
 def forget_a_budget(calls, batches):
@@ -159,6 +160,10 @@ def deny_without_a_reason(calls, batches):
     calls[1]["action"] = "notify"
 
 
+def read_what_is_not_so(calls, batches):
+    calls[7]["end"]["answer"]["budgets"][0][5] = 6
+
+
 def answer_in_two_ways(calls, batches):
     calls.append({**calls[2], "id": "1.0", "mono": 7, "end": {**calls[2]["end"], "mono": 8, "replayed": True}})
     calls[-1]["end"]["answer"] = {"allowed": True, "price": 14}
@@ -175,7 +180,7 @@ BREACHES = {
     grant_what_is_over_at_once: "plan grants", pay_from_another_scope: "prices", refund_more_than_was_taken: "refunds",
     give_back_another_amount: "refunds", grant_twice_in_a_period: "plan grants", miss_a_period: "plan grants",
     roll_over_too_much: "rollover", overdraw_a_block: "credits", deny_without_a_reason: "phantom denial",
-    answer_in_two_ways: "wrong answer",
+    answer_in_two_ways: "wrong answer", read_what_is_not_so: "reading of no state",
 }  # fmt: skip
 
 

@@ -51,7 +51,7 @@ def test_workers_that_are_killed_and_frozen_do_no_harm(tmp_path, storage):
 def test_every_verb_of_the_workload_is_done_and_repeated_by_others():
     workload = Workload("seed", 4)
     calls = [workload.call(stream, n) for stream in range(4) for n in range(600)]
-    assert {call["f"] for call in calls} == rules.VERBS.keys() | laws.VERBS.keys() | {"consume_many"}
+    assert {call["f"] for call in calls} == rules.VERBS.keys() | laws.VERBS.keys() | {"consume_many", "usage_tree"}
     keys = [(call["customer"], call["key"]) for call in calls if "key" in call]
     assert len(keys) - len(set(keys)) > 100
     assert calls == [Workload("seed", 4).call(stream, n) for stream in range(4) for n in range(600)]

@@ -19,7 +19,7 @@ VERBS = {
 }  # fmt: skip
 CLOSES = {"settle", "release"}
 NEVER = {"customer": "c0", "key": "never", "amount": 1}
-KEYLESS = {"sweep", "erase", "balance", "check", "snapshot", "settle", "release", "void_block"}
+KEYLESS = {"sweep", "erase", "balance", "check", "snapshot", "usage_tree", "settle", "release", "void_block"}
 
 
 class Workload:
