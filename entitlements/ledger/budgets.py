@@ -89,11 +89,13 @@ class Budgets:
     def having(self, budget_id: str, rows: Rows) -> Budgets:
         """Return the budgets with these rows under an id, in place of those there were."""
         known = {**self.rows, budget_id: rows}
-        if budget_id in self.rows or not rows:
+        if not rows:
             return Budgets(known, self.shapes)
         named = tuple(sorted(rows[0].scope))
         shape = tuple(kind for kind, _ in named)
         ids = self.shapes.get(shape, {})
+        if budget_id in ids.get(named, ()):
+            return Budgets(known, self.shapes)
         return Budgets(known, {**self.shapes, shape: {**ids, named: (*ids.get(named, ()), budget_id)}})
 
     def on(self, scope: Mapping[str, str]) -> Iterator[Rows]:

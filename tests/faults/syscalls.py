@@ -138,5 +138,5 @@ if __name__ == "__main__":
             before = done
             for _ in each(Bench(tempfile.mkdtemp(dir=home)), [verb]):
                 done += 1
-            print(f"{verb:<16} {done - before:>5} faults", flush=True)
+            print(f"{verb:<18} {done - before:>5} faults", flush=True)
     print(f"{done} faults at every write and sync of every verb: all sound")

@@ -3,10 +3,13 @@
 They need strace, and to be allowed to trace. Where that is not so they fail and say what is missing.
 """
 
+import inspect
 import random
 import shutil
 
 import pytest
+
+from entitlements import Entitlements, deciding
 
 from . import power
 from .syscalls import FAULTS, Bench, Unsound
@@ -35,6 +38,14 @@ def test_a_fault_at_any_write_or_sync_loses_nothing_and_doubles_nothing(bench, v
 def test_every_verb_that_writes_meets_the_syscalls_it_is_faulted_at(bench):
     for verb in VERBS:
         assert bench.counted(verb)["fdatasync"], verb
+
+
+def test_every_verb_of_an_engine_that_writes_is_among_those_that_are_faulted():
+    """A verb writes that has a key of its own, or that is decided on a state."""
+    public = {name: verb for name, verb in inspect.getmembers(Entitlements, inspect.isfunction) if name[0] != "_"}
+    keyed = {name for name, verb in public.items() if "key" in inspect.signature(verb).parameters}
+    assert {"consume", "set_budget", "correct_usage"} <= keyed
+    assert keyed | deciding.VERBS.keys() | {"consume_many"} <= VERBS.keys()
 
 
 def test_no_answered_batch_is_lost_with_the_power():

@@ -12,12 +12,17 @@ NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 CATALOG = Catalog.load(
     {
         "default_plan": "free",
-        "features": {"sso": {"type": "boolean"}, "calls": {"type": "metered", "reset": "none"}},
+        "features": {
+            "sso": {"type": "boolean"},
+            "calls": {"type": "metered", "reset": "none"},
+            "chat": {"type": "metered", "reset": "none"},
+        },
         "credits": {"ai": {}},
         "products": {"app": {}},
+        "rates": {"chat": {"credit": "ai", "price": "2"}},
         "plans": {
             "free": {"product": "app", "entitlements": {"calls": 100}},
-            "pro": {"product": "app", "trial": {"days": 14}, "entitlements": {"calls": 1000, "sso": True}},
+            "pro": {"product": "app", "trial": {"days": 14}, "entitlements": {"calls": 1000, "chat": 100, "sso": True}},
         },
         "addons": {"more": {"entitlements": {"calls": {"limit": 5, "mode": "add"}}}},
         "promotions": {"launch": {"days": 14, "entitlements": {"sso": True}}},
@@ -38,9 +43,13 @@ VERBS = {
     "consume_many": lambda ent: ent.consume_many(
         [Request("acme", "calls", 3, key="k"), Request("new", "calls", 4, key="k")]
     ),
+    "a priced consume": lambda ent: ent.consume("acme", "chat", 3, scope="user:ann", key="k"),
     "record": lambda ent: ent.record("acme", "calls", 3, key="k"),
     "free": lambda ent: ent.free("acme", "calls", 2, key="k"),
     "reset_usage": lambda ent: ent.reset_usage("acme", "calls", key="k"),
+    "correct_usage": lambda ent: ent.correct_usage("acme", "calls", 3, key="k", reason="counted twice"),
+    "set_budget": lambda ent: ent.set_budget("acme", "user:bob", feature="chat", limit=5, every="day", key="k"),
+    "remove_budget": lambda ent: ent.remove_budget("acme", "user:ann", feature="chat", every="day", key="k"),
     "reserve": lambda ent: ent.reserve("acme", "calls", 3, key="k"),
     "grant_credits": lambda ent: ent.grant_credits("acme", "ai", 9, key="k", metadata={"invoice": "i"}),
     "consume_credits": lambda ent: ent.consume_credits("acme", "ai", 15, key="k"),
@@ -73,6 +82,7 @@ def stock(ent):
     ent.add_addon("acme", "more", key="a")
     ent.override("acme", "sso", mode="deny", reason="chargeback", key="o")
     ent.consume("acme", "calls", 5, key="c")
+    ent.set_budget("acme", "user:ann", feature="chat", limit=9, every="day", key="b")
     ent.grant_credits("acme", "ai", 10, key="first", metadata={"invoice": "a personal number"})
     ent.grant_credits("acme", "ai", 20, key="second")
     ent.consume_credits("acme", "ai", 6, key="burnt")

@@ -4,6 +4,7 @@ import os
 
 import attrs
 
+from entitlements import charging, holding
 from entitlements.ledger.entries import Verdict
 from entitlements.storage.connection import Connection
 
@@ -74,4 +75,21 @@ def denies_when_busy(storage):
     return storage
 
 
-BUGS = {bug.__name__: bug for bug in (forgets_keys, answers_before_the_commit, reads_the_past, denies_when_busy)}
+def forgets_a_budget(storage):
+    """Settles a hold without counting in any budget what it comes to beyond what was held."""
+    holding._beyond = lambda case, under: iter(())
+    return storage
+
+
+def overshoots_a_budget(storage):
+    """Lets every charge pass the budgets it falls under, as if they were all there to notify."""
+    charging.refused = lambda under, decision, case: None
+    return storage
+
+
+BUGS = {
+    bug.__name__: bug
+    for bug in (
+        forgets_keys, answers_before_the_commit, reads_the_past, denies_when_busy, forgets_a_budget, overshoots_a_budget,
+    )
+}  # fmt: skip

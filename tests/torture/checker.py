@@ -8,6 +8,7 @@ touches two, so streams are judged one by one: what is strictly serializable in 
                   failed has one; none is there in part (the lines are those of the rules, all of them)
     answers       as the rules give them, played in the order of the log; repeats get the first answer again
     real time     what had ended before another began stands before it
+    laws          of customers that spend: budgets, prices, payment, refunds, plan grants, at every prefix (see `laws`)
     observations  denials, errors and readings are true at some point between their beginning and their end
 
 Nothing of the library is imported.
@@ -17,7 +18,7 @@ import bisect
 import itertools
 from collections import Counter, defaultdict
 
-from . import rules
+from . import laws, rules
 from .model import State
 from .workload import KEYLESS
 
@@ -74,8 +75,13 @@ def asks_for(call, batch):
     if asked["verb"] != VERBS.get(call["f"], call["f"]):
         return False
     told = {**call, "batch_key": call.get("of"), "value": call.get("value")}
-    named = ("amount", "credit", "feature", "plan", "hold", "batch_key", "value")
-    return all(str(asked.get(name)) == str(told.get(name)) for name in named)
+    named = ("amount", "credit", "feature", "plan", "hold", "batch_key", "value", "limit")
+    return all(spelled(asked.get(name)) == spelled(told.get(name)) for name in named)
+
+
+def spelled(value):
+    """A value as requests spell it, a mapping of kinds too."""
+    return {kind: str(units) for kind, units in value.items()} if isinstance(value, dict) else str(value)
 
 
 class Stream:
@@ -90,7 +96,10 @@ class Stream:
         self.structure()
         self.whose()
         self.bounds()
-        self.replay()
+        if self.customer.startswith("u"):
+            self.obey()
+        else:
+            self.replay()
 
     def anomaly(self, kind, said, *about):
         return Anomaly(kind, said, self.customer, *about)
@@ -177,6 +186,25 @@ class Stream:
         low = self.newest[before - 1] if before else 0
         return low, max(low, bisect.bisect_right(self.begun, call["end"]["mono"]) - 1)
 
+    # The laws of those who spend
+
+    def obey(self):
+        """Hold each batch against the laws, and the answers that tell of it against each other."""
+        books, waiting = laws.Books(), Spending(self)
+        waiting.look(books, 0)
+        for number, batch in enumerate(self.batches, start=1):
+            call = self.owners[number][0] if self.owners[number] else {"f": batch["request"]["verb"]}
+            try:
+                books.follow(batch, call)
+            except laws.Broken as broken:
+                raise self.anomaly(broken.law, f"batch {number}: {broken.said}", batch, call) from None
+            told = [call for call in self.owners[number] if call["end"] and call["end"]["ended"] == "answer" and wrote(call)]
+            if any(call["end"]["answer"] != told[0]["end"]["answer"] for call in told):
+                raise self.anomaly("wrong answer", f"batch {number} was answered in two ways", batch, *told)
+            self.counts[f"lawful {call['f']}"] += 1
+            waiting.look(books, number)
+        waiting.done()
+
     # Playing the log
 
     def replay(self):
@@ -259,6 +287,29 @@ class Observations:
         return min(shown), max(shown)
 
 
+class Spending(Observations):
+    """What those who spend were denied or read, each waiting for a state in which it may be so."""
+
+    def __init__(self, stream):
+        self.stream, self.open = stream, []
+        seen = [call for call in stream.calls if call["f"] in {"consume", "reserve", "usage_tree"} and has_seen(call)]
+        self.coming = sorted(((*stream.seen_by(call), call["id"], call) for call in seen), reverse=True)
+
+    def is_true(self, state, call):
+        first, last = (max(shown, state.last) for shown in self.stream_clock(call))
+        instants = (first, last, *state.edges(first, last))
+        if call["f"] == "usage_tree":
+            return any(state.tree(at) == call["end"]["answer"]["budgets"] for at in instants)
+        return any(state.may_deny(call, at) for at in instants)
+
+
+def has_seen(call):
+    """Tell whether a call was answered with a denial or a reading."""
+    end = call["end"]
+    told = end is not None and end["ended"] == "answer"
+    return told and (call["f"] in rules.READS or end["answer"].get("allowed") is False)
+
+
 def replayed(call, batch):
     """What a call whose key stands in the log already is told, where that is no repeat of the first answer."""
     if call["f"] in rules.READS or asks_for(call, batch):
@@ -316,6 +367,9 @@ def move_of(line):
 
 def alive(state):
     """What is left in a state, for a report."""
+    if isinstance(state, laws.Books):
+        counts = {f"{name} {start}": units for (name, start), units in state.counts.items() if units}
+        return {"at": state.last, "plan": state.plan, "counts": counts, "budgets": state.budgets, "blocks": state.blocks}
     blocks = {name: (block.credit, block.free, block.held, block.ends) for name, block in state.blocks.items()}
     return {"at": state.last, "number": state.number, "blocks": blocks, "holds": list(state.holds), "debts": dict(state.debts),
             "counters": {f"{name} {start}": units for (name, start), units in state.counters.items() if units},

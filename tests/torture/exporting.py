@@ -28,6 +28,8 @@ def main(told):
         for number, customer in enumerate(customers):
             recorded(ent, clock, history, f"sweep.{number}", {"f": "sweep", "customer": customer})
         clock.move(7 * 86_400)  # past whatever the nemesis made of it, so that no log is ahead of it
+        for number, customer in enumerate(each for each in customers if each.startswith("u")):
+            recorded(ent, clock, history, f"caught_up.{number}", {"f": "sweep", "customer": customer})
         problems = [str(problem) for problem in ent.verify()]
         with (place / "log.jsonl").open("w", encoding="utf-8") as file:
             for customer in customers:
@@ -64,12 +66,19 @@ def exported(batch):
     """A batch as JSON values, instants in microseconds."""
     lines = [
         {"seq": line.seq, "kind": line.kind, "at": micros(line.at), "subject": line.subject, "amount": line.amount,
-         "block": line.block, "window": None if line.window is None else micros(line.window)}
+         "block": line.block, "window": None if line.window is None else micros(line.window), "counter": line.counter,
+         "ends": ends_of(line)}
         for line in batch.entries
     ]  # fmt: skip
     request = {name: batch.request[name] for name in batch.request if name not in {"metadata", "reason"}}
     told = {"customer": batch.customer, "key": batch.key, "number": batch.number, "at": micros(batch.at)}
     return {**told, "request": request, "lines": lines}
+
+
+def ends_of(line):
+    """When a block ends that a line grants, None for one without an end and for other lines."""
+    block = line.data.get("block") if line.kind == "granted" else None
+    return None if block is None or block.expires_at is None else micros(block.expires_at)
 
 
 def followed(storage, customers):

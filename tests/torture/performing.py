@@ -8,9 +8,10 @@ from datetime import timedelta
 from entitlements import Catalog, Request
 from entitlements.errors import EntitlementsError, LogCorrupt, OutcomeUnknown, StorageError, StorageUnavailable
 
+from . import performing_spending
 from .hosts import HostFailed
 
-READS = {"balance", "check", "snapshot"}
+READS = {"balance", "check", "snapshot", "usage_tree"}
 CATALOG = Catalog.load(
     {
         "version": 1,
@@ -19,13 +20,39 @@ CATALOG = Catalog.load(
             "sso": {"type": "boolean"},
             "calls": {"type": "metered", "reset": {"every": "hour", "align": "calendar"}},
             "seats": {"type": "metered", "reset": "none"},
+            "chat": {"type": "metered", "reset": {"every": "hour", "align": "calendar"}},
+            "tokens": {"type": "metered", "reset": "none"},
         },
-        "credits": {"ai": {}, "tab": {"depletion": "soft"}, "part": {"depletion": "partial"}},
-        "products": {"app": {}},
+        "credits": {
+            "ai": {},
+            "tab": {"depletion": "soft"},
+            "part": {"depletion": "partial"},
+            "gas": {},
+            "fuel": {"depletion": "soft"},
+        },
+        "products": {"app": {}, "agents": {}},
         "plans": {
             "free": {"product": "app", "entitlements": {"calls": 40, "seats": 5}},
             "team": {"product": "app", "entitlements": {"calls": 90, "seats": 9}},
             "pro": {"product": "app", "entitlements": {"sso": True, "calls": 200, "seats": 20}},
+            "agents": {
+                "product": "agents",
+                "entitlements": {"chat": 2000, "tokens": "unlimited"},
+                "credits": {"gas": {"grant": 300, "every": "day", "rollover": {"max": 50}}},
+            },
+            "crew": {"product": "agents", "entitlements": {"chat": 500}, "credits": {"gas": {"grant": 100, "every": "day"}}},
+        },
+        "rates": {
+            "chat": {"credit": "gas", "price": "2", "when": [{"model": "large", "price": "5"}]},
+            "tokens": {
+                "credit": "fuel",
+                "per": 10,
+                "when": [
+                    {"kind": "input", "price": "1"},
+                    {"kind": "output", "price": "3"},
+                    {"kind": "output", "model": "large", "price": "7"},
+                ],
+            },
         },
     }
 )
@@ -34,7 +61,8 @@ CATALOG = Catalog.load(
 def perform(ent, call):
     """Return how a call ended: `answer`, `refused` with its error, `failed` (nothing was done), `unknown` or `broken`."""
     try:
-        return VERBS[call["f"]](ent, call)
+        verbs = performing_spending.VERBS if call["customer"].startswith("u") else VERBS
+        return verbs[call["f"]](ent, call)
     except OutcomeUnknown:
         return {"ended": "unknown"}
     except LogCorrupt as error:

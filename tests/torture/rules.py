@@ -354,4 +354,4 @@ VERBS = {
         free, reset_usage, subscribe, change_plan, cancel, override, remove_override, erase, balance, check, snapshot,
     )
 }  # fmt: skip
-READS = {"balance", "check", "snapshot"}
+READS = {"balance", "check", "snapshot", "usage_tree"}

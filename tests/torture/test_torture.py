@@ -5,7 +5,7 @@ import tempfile
 
 import pytest
 
-from . import rules
+from . import laws, rules
 from .campaign import Plan, run_round
 from .canary import BUGS
 from .checker import Anomaly, check_run
@@ -19,6 +19,8 @@ FOUND = {
     "answers_before_the_commit": {"lost write"},
     "reads_the_past": {"reading of no state"},
     "denies_when_busy": {"phantom denial"},
+    "forgets_a_budget": {"budgets"},
+    "overshoots_a_budget": {"budget overshot"},
 }
 
 
@@ -49,7 +51,7 @@ def test_workers_that_are_killed_and_frozen_do_no_harm(tmp_path, storage):
 def test_every_verb_of_the_workload_is_done_and_repeated_by_others():
     workload = Workload("seed", 4)
     calls = [workload.call(stream, n) for stream in range(4) for n in range(600)]
-    assert {call["f"] for call in calls} == rules.VERBS.keys() | {"consume_many"}
+    assert {call["f"] for call in calls} == rules.VERBS.keys() | laws.VERBS.keys() | {"consume_many", "usage_tree"}
     keys = [(call["customer"], call["key"]) for call in calls if "key" in call]
     assert len(keys) - len(set(keys)) > 100
     assert calls == [Workload("seed", 4).call(stream, n) for stream in range(4) for n in range(600)]

@@ -7,16 +7,19 @@ amount. Holds, blocks and batches are named in the same way.
 
 import random
 
+from . import spending
+
 CUSTOMERS = 6
 SMALL = (1, 1, 2, 3, 5, 8, 13)
 VERBS = {
     "grant": 6, "consume_credits": 16, "reserve_credits": 6, "reserve": 3, "settle": 7, "release": 2, "refund": 4,
     "void_block": 1, "sweep": 1, "consume": 14, "record": 2, "free": 2, "reset_usage": 1, "subscribe": 2, "change_plan": 2,
     "cancel": 2, "override": 2, "remove_override": 2, "balance": 8, "check": 9, "snapshot": 4, "erase": 0.2,
-    "consume_many": 4,
+    "consume_many": 4, **spending.VERBS,
 }  # fmt: skip
 CLOSES = {"settle", "release"}
-KEYLESS = {"sweep", "erase", "balance", "check", "snapshot", "settle", "release", "void_block"}
+NEVER = {"customer": "c0", "key": "never", "amount": 1}
+KEYLESS = {"sweep", "erase", "balance", "check", "snapshot", "usage_tree", "settle", "release", "void_block"}
 
 
 class Workload:
@@ -31,7 +34,7 @@ class Workload:
         draw = random.Random(f"{self.seed}/{stream}/{n}/again")
         if draw.random() < 0.22:
             other = self.first(draw.randrange(self.streams), max(0, n - int(draw.expovariate(0.3))))
-            if draw.random() < 0.2 and "amount" in other and other["amount"]:
+            if draw.random() < 0.2 and isinstance(other.get("amount"), int) and other["amount"]:
                 return {**other, "amount": other["amount"] + 1}
             return other
         return self.first(stream, n)
@@ -40,11 +43,13 @@ class Workload:
         """Return a call as it was first thought of."""
         draw, verb = self.drawn(stream, n)
         customer = min(int(draw.paretovariate(1.1)), CUSTOMERS) - 1
-        call = {"f": verb, "customer": f"c{customer}"}
+        call = {"f": verb.removeprefix("u:"), "customer": f"c{customer}"}
         if verb == "consume_many":
             return {**call, "parts": self.parts(stream, n, draw)}
-        if verb not in KEYLESS:
+        if call["f"] not in KEYLESS:
             call["key"] = f"k{stream}.{n}"
+        if verb in spending.VERBS:
+            return call | spending.arguments(self, verb, stream, n, draw)
         return call | self.arguments(verb, stream, n, draw)
 
     def drawn(self, stream, n):
@@ -103,10 +108,10 @@ class Workload:
             for part in range(draw.choice((2, 3)))
         ]  # fmt: skip
 
-    def recent(self, draw, stream, n, verbs):
-        """Return a call of one of these verbs that some stream did not long ago."""
+    def recent(self, draw, stream, n, verbs, none=NEVER):
+        """Return a call of one of these verbs that some stream did not long ago; `none` where there is none."""
         stream = draw.choice((stream, draw.randrange(self.streams)))
         for back in range(1 + int(draw.expovariate(0.2)), 400):
             if n >= back and self.drawn(stream, n - back)[1] in verbs:
                 return self.first(stream, n - back)
-        return {"customer": "c0", "key": "never", "amount": 1}
+        return none

@@ -305,3 +305,19 @@ def test_another_process_reads_the_same_budgets(opened, database, clock):
     assert two.verify() == ()
     for engine in engines:
         engine.close()
+
+
+def test_a_budget_removed_and_set_again_at_one_instant_caps_in_a_process_that_read_it_in_between(database, clock):
+    """Time in a log stands still while the clock is behind it."""
+    from .conftest import CATALOG
+
+    terms = {"feature": "seats", "every": "none"}
+    with Entitlements(CATALOG, storage=f"sqlite:///{database}", clock=clock) as ent:
+        ent.subscribe("acme", "pro")
+        ent.set_budget("acme", "team:x", limit=9, **terms)
+        ent.remove_budget("acme", "team:x", **terms)
+    with Entitlements(CATALOG, storage=f"sqlite:///{database}", clock=clock) as ent:
+        ent.set_budget("acme", "team:x", limit=5, **terms)
+        assert use(ent, 3, "team:x")
+        assert use(ent, 3, "team:x").code == "budget_exceeded"
+        assert ent.verify() == ()
