@@ -17,6 +17,8 @@ from .telling import Listeners
 
 PULSE_EVERY = 0.05
 LOOK_EVERY = 1.0
+ASK_EVERY = 0.5
+"""Seconds between two questions to a storage that is told of facts by itself: usage of others is that old at most."""
 STEADY_FOR = timedelta(seconds=2 * PULSE_EVERY)
 NEVER = float("-inf")
 
@@ -51,6 +53,8 @@ class Freshness:
         self._pulse: int | None = None
         self._told = ""
         self._heard_at = self._look_at = 0.0
+        self._heard: int | None = None
+        self._ask_at = NEVER
         self._closed = False
         self.until = NEVER
         self.lost = False
@@ -76,7 +80,10 @@ class Freshness:
         self._closed, self.until = True, NEVER
 
     def refresh(self) -> Steps[None]:
-        """Look for a changed catalog file once a second, and for writes of other processes every 50 ms."""
+        """Look for a changed catalog file once a second, and for writes of other processes every 50 ms.
+
+        A storage that is told of facts by itself is asked for the rest twice a second.
+        """
         now = monotonic()
         if now < self.until or not self._lock.acquire(blocking=False):
             return
@@ -100,6 +107,9 @@ class Freshness:
     def _listen(self, now: float) -> Steps[None]:
         """Forget the customers whose logs have grown by others' writes; all, where that cannot be told in time."""
         try:
+            heard = yield from steps.heard()
+            if heard is not None and heard == self._heard and now < self._ask_at:
+                return
             pulse = yield from steps.pulse(within=self._timeout)
             if pulse != self._pulse:
                 left = max(0.0, now + self._timeout - monotonic())
@@ -110,6 +120,7 @@ class Freshness:
             self.lost = now - self._heard_at > self._max_stale
             return
         self._heard_at, self.lost = now, False
+        self._heard, self._ask_at = heard, now + min(ASK_EVERY, self._max_stale)
 
     def _mind_the_clock(self, at: datetime) -> None:
         """Forget what was decided in a future that the system's clock has taken back."""

@@ -19,12 +19,12 @@ import attrs
 from .ledger.entries import Batch, Entry
 from .ledger.records import Kept
 from .ledger.state import Head, State
-from .storage.base import Call, Decide, FeedPage, Outcome, Reads, Storage, Written
+from .storage.base import AsyncStorage, Call, Decide, FeedPage, Outcome, Reads, Storage, Written
 
 R = TypeVar("R")
 T = TypeVar("T")
 
-Step: TypeAlias = "Ask | Log | Audit | Work"
+Step: TypeAlias = "Ask | Heard | Log | Audit | Work"
 Steps: TypeAlias = Generator[Step, Any, T]
 
 
@@ -59,6 +59,16 @@ class Ask:
         if self.within is None or not getattr(storage, "waits", False):
             return getattr(storage, self.method)(*self.arguments, **self.named)
         return getattr(storage, self.method)(*self.arguments, **self.named, within=self.within)
+
+
+@attrs.frozen
+class Heard:
+    """How often the storage was told of facts that others have committed."""
+
+    def answer(self, storage: Storage | AsyncStorage) -> int | None:
+        """Return what the storage says at once, None where it is never told."""
+        heard: Callable[[], int | None] | None = getattr(storage, "heard", None)
+        return None if heard is None else heard()
 
 
 @attrs.frozen
@@ -160,6 +170,12 @@ def pulse(*, within: float | None = None) -> Steps[int]:
     """Read the number that changes with every commit."""
     number: int = yield Ask("pulse", within=within)
     return number
+
+
+def heard() -> Steps[int | None]:
+    """Ask how often the storage was told of facts, None where it would not be."""
+    times: int | None = yield Heard()
+    return times
 
 
 def written(after: str | None, *, within: float | None = None) -> Steps[Written]:

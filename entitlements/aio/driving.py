@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar, cast
 from ..desk import Desk
 from ..errors import StorageUnavailable
 from ..ledger.entries import Batch
-from ..steps import Ask, Audit, Log, Step, Steps, run
+from ..steps import Ask, Audit, Heard, Log, Step, Steps, run
 from ..storage.base import AsyncStorage, Storage
 from ..storage.threads import Threads
 
@@ -187,6 +187,8 @@ class Awaited:
         match step:
             case Ask():
                 return await self._asked(step)
+            case Heard():
+                return step.answer(self._storage)
             case Log():
                 batches = await self._batches(step.customer)
                 return await self._threads.read(partial(step.use, iter(batches)))

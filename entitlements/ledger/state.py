@@ -47,6 +47,7 @@ USAGE_KINDS = frozenset(
 BUDGET_KINDS = frozenset({"budgeted", "budget_held", "budget_released", "budget_refunded"})
 COUNTER_KINDS = USAGE_KINDS | BUDGET_KINDS | {"refund"}
 PLAIN_KINDS = frozenset({"opened", "fixed", "catalog_kept", "nothing", "erased", "priced", "crossed"})
+_TERM_KINDS = frozenset({"fixed", "catalog_kept", "erased"})
 NO_BLOCKS: Mapping[str, Block] = MappingProxyType({})
 NO_HOLDS: Mapping[str, OpenHold] = MappingProxyType({})
 NO_DEBTS: Mapping[tuple[str, Purpose], Debt] = MappingProxyType({})
@@ -201,6 +202,11 @@ def facts_after(facts: Facts, entries: Iterable[Entry]) -> Facts:
 def is_erasure(batch: Batch) -> bool:
     """Tell whether a batch erases what is personal in its log."""
     return any(entry.kind == "erased" for entry in batch.entries)
+
+
+def changes_terms(batch: Batch) -> bool:
+    """Tell whether a batch changes what plan features are decided by: facts, what is fixed for all, an erasure."""
+    return any(entry.kind in FACT_KINDS or entry.kind in _TERM_KINDS for entry in batch.entries)
 
 
 def books_of(head: Head) -> Books:

@@ -72,6 +72,10 @@ class Storage(Protocol):
 
     A storage that may have to wait for an answer says so by a true attribute `waits`. A check then calls its
     `state`, `pulse` and `written` with `within`, the seconds it waits at most before it raises StorageUnavailable.
+
+    A storage that is told when other processes commit facts may say so by a method `heard`, never awaited, which
+    asks nobody: it returns a number that grows with every time it was told, None while it would not be. Who asks
+    it need not ask `pulse` at once for what only changes facts; of usage alone `heard` says nothing.
     """
 
     def transact(self, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
@@ -156,7 +160,8 @@ class AsyncStorage(Protocol):
     Any method may be cancelled. A `transact` that waits for its turn then has written nothing; once its
     commit is under way it sees it through, and is cancelled afterwards: the log tells, by the key. Every
     method has been let go of before the cancellation passes: no lock, transaction or connection stays.
-    How long a method may take is the caller's to say, by `asyncio.timeout`.
+    How long a method may take is the caller's to say, by `asyncio.timeout`. `heard`, if there is one, is no
+    coroutine.
     """
 
     async def transact(self, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:

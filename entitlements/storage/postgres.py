@@ -39,6 +39,7 @@ from .postgres_connection import (
 )
 from .postgres_readings import Place, cursor_of, place_of
 from .postgres_schema import migrating, schema_name
+from .postgres_signals import Signals
 from .postgres_statements import looking, writing
 from .postgres_trips import Row, Steps, Trip
 
@@ -73,6 +74,7 @@ class PostgresStorage:
         self._closed = False
         self._beat = threading.Lock()
         self._beaten: tuple[int, Place] | None = None
+        self._signals = Signals(conninfo, self._texts)
         self._tries = connections + 1
         migrate(conninfo, self.schema, self.where, self._texts, self._write_timeout)
         self._pool = ConnectionPool(
@@ -148,7 +150,18 @@ class PostgresStorage:
             counted, place = self._beaten or (0, self._run(lambda _: readings.reading_last(), within=within))
             new, settled, last = self._run(lambda _: readings.reading_new(place), within=within)
             self._beaten = (counted + settled, last)
+            if self._signals.wanted:
+                with self._connection(self._deadline() if within is None else time.monotonic() + within) as connection:
+                    self._signals.open(connection.pgconn)
             return counted + new
+
+    def heard(self) -> int | None:
+        """Return how often facts were committed since this process listens, None while it does not; asks nobody.
+
+        It listens on a connection of its own from the second second on, if `pulse` is asked; not behind a pooler.
+        """
+        self._check_usable()
+        return self._signals.told()
 
     def written(self, *, after: str | None, within: float | None = None) -> Written:
         """Return whose logs have grown since a cursor; without one nobody's, and the cursor of the present."""
@@ -165,6 +178,7 @@ class PostgresStorage:
         if os.getpid() != self._process:
             return
         self._closed = True
+        self._signals.close()
         self._pool.close()
 
     def _carry_out(self, deadline: float, take: Take) -> list[Outcome]:

@@ -26,6 +26,7 @@ from .postgres_auditing import auditing_at_once, flaws_of_schema
 from .postgres_connection import IDLE_FOR, OPTIONS, Lost, Texts, exchange, failure, interruption, place_name
 from .postgres_readings import Place, cursor_of, place_of
 from .postgres_schema import schema_name
+from .postgres_signals import Signals
 from .postgres_statements import looking, writing
 from .postgres_trips import Row, Steps, Trip
 from .postgres_turns import Turns, seen_through
@@ -57,6 +58,7 @@ class AsyncPostgresStorage:
         self._heads = Heads()
         self._closed = False
         self._pool: Pool | None = None
+        self._signals = Signals(conninfo, self._texts)
         self._beat = asyncio.Lock()
         self._beaten: tuple[int, Place] | None = None
         self._turns = Turns(self._carry_out, self.where, write_timeout=self._write_timeout)
@@ -120,7 +122,15 @@ class AsyncPostgresStorage:
             counted, place = self._beaten or (0, await self._run(lambda _: readings.reading_last()))
             new, settled, last = await self._run(lambda _: readings.reading_new(place))
             self._beaten = (counted + settled, last)
+            if self._signals.wanted:
+                async with self._connection(time.monotonic() + self._write_timeout) as connection:
+                    self._signals.open(connection.pgconn)
             return counted + new
+
+    def heard(self) -> int | None:
+        """Return how often facts were committed since this process listens, None while it does not; asks nobody."""
+        self._check_usable()
+        return self._signals.told()
 
     async def written(self, *, after: str | None) -> Written:
         """Return whose logs have grown since a cursor; without one nobody's, and the cursor of the present."""
@@ -138,6 +148,7 @@ class AsyncPostgresStorage:
         if os.getpid() != self._process:
             return
         self._closed = True
+        self._signals.close()
         await self._turns.finish()
         if self._pool is not None:
             await self._pool.close()

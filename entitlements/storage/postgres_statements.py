@@ -18,11 +18,23 @@ from ..ledger.entries import Batch, CounterKey, Verdict
 from ..ledger.instants import from_instant, to_instant
 from ..ledger.records import Record, recorded
 from ..ledger.sealing import sealed_text
-from ..ledger.state import EMPTY_HEAD, FOLD_VERSION, Head, State, counted, fold, is_erasure, touched, touched_budgets
+from ..ledger.state import (
+    EMPTY_HEAD,
+    FOLD_VERSION,
+    Head,
+    State,
+    changes_terms,
+    counted,
+    fold,
+    is_erasure,
+    touched,
+    touched_budgets,
+)
 from .base import Call, Outcome, Reads
 from .heads import Heads
 from .keeping import follow
 from .postgres_readings import batches_of, log_of, secrets_of
+from .postgres_signals import telling
 from .postgres_trips import COMMIT, Row, Statement, Steps, Trip, array_of, begin_reading, begin_writing, lock_of
 from .rows import digests_of_head, head_from, is_current, one, same_parts
 
@@ -103,6 +115,7 @@ class Log:
     holds: set[str] = attrs.Factory(set)
     budgets: set[str] = attrs.Factory(set)
     erases: bool = False
+    tells: bool = False
 
     def append(self, key: str, state: State, batch: Batch, record: Record | None) -> None:
         """Take a batch up; raises LogCorrupt, and takes nothing, where it does not follow."""
@@ -116,6 +129,7 @@ class Log:
         self.budgets |= touched_budgets(batch)
         self.priors[key] = batch
         self.lines = _record(kept)
+        self.tells = self.tells or changes_terms(batch)
         if is_erasure(batch):
             self.lines += [(_KEEP_DIGESTS, (self.customer,)), (_FORGET, (self.customer,))]
             self.erases = True
@@ -137,6 +151,7 @@ def writing(heads: Heads, schema: str, calls: Sequence[Call], wait: float) -> St
     if not written:
         yield Trip([COMMIT])
         return outcomes
+    lines += [telling(schema)] if any(log.tells for log in written) else []
     marks = yield from _commit(lines, written, calls)
     for log, mark in zip(written, marks, strict=True):
         heads.put(log.customer, mark, log.head)
