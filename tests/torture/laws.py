@@ -175,6 +175,10 @@ class Books:
         """What is left that a charge could burn."""
         return sum(block.free for block in self.blocks.values() if self.may_pay(block, credit, call, at))
 
+    def allocated(self, credit, call, at):
+        """What is left of allocations that a charge could burn; they burn before the shared blocks."""
+        return sum(block.free for block in self.blocks.values() if block.scope and self.may_pay(block, credit, call, at))
+
     def may_pay(self, block, credit, call, at):
         live = block.begins <= at < block.ends
         return block.credit == credit and live and within(block.scope, call["scope"])
@@ -190,12 +194,15 @@ class Books:
         stamped = [line["amount"] for line in doing.lines if line["kind"] == "priced"]
         if stamped != [price]:
             raise Broken("prices", f"{stamped} is stamped, and {price} is the price")
+        burned = {line["block"] for line in doing.lines if line["kind"] == "burned"}
         for line in doing.lines:
             if line["kind"] in PAYS:
                 paid[line["block"]] += line["amount"]
                 block = self.blocks.get(line["block"])
                 if line["kind"] == "burned" and not self.may_pay(block, credit, use, doing.at):
                     raise Broken("prices", f"block {line['block']} pays what it may not")
+        if any(name and not self.blocks[name].scope for name in burned) and self.allocated(credit, use, doing.at):
+            raise Broken("allocations", "a shared block pays while something is left of an allocation")
         short = price - sum(paid.values())
         if short < 0 or (short and (whole or credit in SOFT or self.left_for(credit, use, doing.at))):
             raise Broken("prices", f"{sum(paid.values())} is paid of {price}")
