@@ -17,7 +17,7 @@ from .telling import Listeners
 
 PULSE_EVERY = 0.05
 LOOK_EVERY = 1.0
-ASK_EVERY = 0.5
+ASK_EVERY = 0.25
 """Seconds between two questions to a storage that is told of facts by itself: usage of others is that old at most."""
 STEADY_FOR = timedelta(seconds=2 * PULSE_EVERY)
 NEVER = float("-inf")
@@ -82,7 +82,7 @@ class Freshness:
     def refresh(self) -> Steps[None]:
         """Look for a changed catalog file once a second, and for writes of other processes every 50 ms.
 
-        A storage that is told of facts by itself is asked for the rest twice a second.
+        A storage that is told of facts by itself is asked for the rest four times a second.
         """
         now = monotonic()
         if now < self.until or not self._lock.acquire(blocking=False):
