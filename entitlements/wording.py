@@ -123,7 +123,9 @@ def _insufficient_credits(decision: Decision) -> str:
 
 
 def _budget_exceeded(decision: Decision) -> str:
-    first = next(cap for cap in decision.budgets if not cap.passes)
+    first = next((cap for cap in decision.budgets if not cap.passes), None)
+    if first is None:  # a decision made by hand
+        return _plainly(decision)
     whose = (decision.source or "").removeprefix("budget:")
     left = f"{number(first.requested)} {first.credit or first.feature} asked for, {number(first.remaining)} left of"
     per = "" if first.every == "none" else f" per {first.every.removesuffix(' (calendar)')}"

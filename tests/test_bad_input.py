@@ -227,7 +227,7 @@ def test_every_verb_and_every_argument_is_here():
     missing = []
     for verb in vars(Entitlements):
         function = getattr(Entitlements, verb)
-        if verb.startswith("_") or not callable(function) or verb in {"reload", "close"}:
+        if verb.startswith("_") or not callable(function) or verb in {"reload", "close", "joined"}:
             continue
         tried = set().union(*(wrong for name, (_, wrong) in VERBS.items() if name.split()[0] == verb), {"customer"})
         names = function.__code__.co_varnames[1 : function.__code__.co_argcount + function.__code__.co_kwonlyargcount]

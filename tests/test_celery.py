@@ -1,5 +1,7 @@
 """Celery: a real worker, on a broker in memory."""
 
+import logging
+
 import pytest
 from celery import Celery
 from celery.contrib.testing.worker import start_worker
@@ -48,8 +50,10 @@ def sent(task):
 @pytest.fixture(autouse=True)
 def worker(ent):
     tried.clear()
+    level = logging.root.level
     with start_worker(app, pool="solo", perform_ping_check=False, loglevel="ERROR"):
         yield
+    logging.root.setLevel(level)  # the worker sets it for the whole process
 
 
 def test_a_task_that_is_tried_again_is_charged_once(ent):

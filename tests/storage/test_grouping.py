@@ -377,7 +377,7 @@ def test_a_leader_that_dies_anywhere_hands_over() -> None:
 @pytest.fixture(params=["memory", "file", "sqlite in memory"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     made: dict[str, Callable[[], Storage]] = {
-        "memory": MemoryStorage,
+        "memory": lambda: MemoryStorage(write_timeout=60),
         "file": lambda: SQLiteStorage(tmp_path / "log.db", durability="normal"),
         "sqlite in memory": lambda: SQLiteStorage(":memory:"),
     }
