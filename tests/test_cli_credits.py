@@ -75,8 +75,8 @@ class TestBalance:
         assert printed("balance", "acme", "ai", "--at", "2025-01-11T00:00Z") == [
             "197.50 ai left (2.50 held) in 2 blocks, next expiry 2025-03-11 00:00 UTC",
             "  BLOCK       LEFT  HELD      OF  CATEGORY  EXPIRES               ONLY FOR",
-            "  pack      197.50  2.50  300.00  paid      2025-03-11 00:00 UTC",
             "  for-chat   50.00  0.00   50.00  paid      never                 chat in team:x",
+            "  pack      197.50  2.50  300.00  paid      2025-03-11 00:00 UTC",
         ]
 
     def test_as_json_it_is_the_balance(self, ent: Entitlements) -> None:

@@ -450,6 +450,7 @@ def test_ctrl_c_in_the_main_thread_touches_nobody_else(storage: Storage) -> None
         made = list[Batch]()
         while not done.is_set():
             made.append(append(storage, "a", f"{thread}-{len(made)}", used()))
+            done.wait(0.0005)
         return made
 
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)

