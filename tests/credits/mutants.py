@@ -57,7 +57,7 @@ MUTANTS = [
            "block.expires_at is None or at < block.expires_at", "block.expires_at is None or at <= block.expires_at",
            "test_burn.py::test_a_block_is_not_usable_if"),
     Mutant("M11", "a hold lapses one tick late", "ledger/due.py",
-           "if instant is not None and instant <= at:", "if instant is not None and instant < at:",
+           "if instant is not None and instant <= at]", "if instant is not None and instant < at]",
            "test_holds.py::test_at_its_end_a_hold_has_given_everything_back"),
     Mutant("M12", "the last tiebreak removed", "ledger/blocks.py",
            "self.effective_at, self.number, self.id)", "self.effective_at, self.number)",

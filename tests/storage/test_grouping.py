@@ -20,7 +20,7 @@ from entitlements.errors import LogCorrupt, OutcomeUnknown, StorageError, Storag
 from entitlements.ledger.entries import Batch, Verdict
 from entitlements.ledger.state import EMPTY_HEAD, State, fold
 from entitlements.storage.base import Call, Outcome, Storage
-from entitlements.storage.grouping import Take, Turns
+from entitlements.storage.grouping import Take, Turns, _Party
 from entitlements.storage.memory import MemoryStorage
 from entitlements.storage.sqlite import SQLiteStorage
 from entitlements.testing.histories import CALLS, append, batch_of, call_of, reads_of, used, whole_state
@@ -182,6 +182,12 @@ def test_nobody_is_left_behind() -> None:
 
 def test_the_main_thread_decides_for_nobody_but_itself() -> None:
     """A signal is handled there: what its handler raises would come out of somebody else's decision."""
+    book = Book()
+    mine, other = _Party([book.call("mine")], 1e9), _Party([book.call("other")], 1e9)
+    other.is_interruptible = False
+    for party in (other, mine):
+        book.turns._enter(party)
+    assert book.turns._chosen(mine) == [mine]
     book, done, main = Book(), threading.Event(), threading.get_ident()
     book.commit = lambda keys: time.sleep(0.0001)
 
