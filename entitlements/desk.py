@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import takewhile
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -29,8 +28,8 @@ from .freshness import Clock, Freshness, system_clock
 from .hearing import Hearing, Outdated, Stopped, Unfixed, Unsold, stopping
 from .judging import without_storage
 from .ledger.entries import Batch, CounterKey
-from .ledger.state import Head, State, fold
-from .locating import granting_batch
+from .ledger.state import Head
+from .locating import batches_of, past_state
 from .offering import Offering
 from .requests import Request, aware, count, seconds
 from .snapshots import Snapshot
@@ -195,14 +194,21 @@ class Desk:
         if not named:
             return EMPTY
         refunds = request.verb == "refund"
-        found = yield from _batches(request.customer, named + [f"$close:{key}" for key in named if refunds])
+        found = yield from batches_of(request.customer, named + [f"$close:{key}" for key in named if refunds])
         blocks = {entry.block for batch in found.values() for entry in batch.entries if entry.block} - found.keys()
-        return found | (yield from _batches(request.customer, blocks if refunds else ()))
+        return found | (yield from batches_of(request.customer, blocks if refunds else ()))
 
     # Looking
 
     def look(self, request: Request, as_of: int | None = None) -> Steps[Decision]:
         """Answer a check that names its own amount, value, scope or instant; nothing is remembered."""
+        return self.listeners.timed(self._look(request, as_of))
+
+    def learn(self, request: Request) -> Steps[Decision]:
+        """Answer a plain check, and remember the answer for as long as it stands."""
+        return self.listeners.timed(self._learn(request))
+
+    def _look(self, request: Request, as_of: int | None) -> Steps[Decision]:
         self.check_open()
         feature, until = request.values["feature"], monotonic() + self.timeout
         try:
@@ -213,8 +219,7 @@ class Desk:
             self.listeners.tell_decision(decision)
         return decision
 
-    def learn(self, request: Request) -> Steps[Decision]:
-        """Answer a plain check, and remember the answer for as long as it stands."""
+    def _learn(self, request: Request) -> Steps[Decision]:
         customer, feature, until = request.customer, request.values["feature"], monotonic() + self.timeout
         self.check_open()
         try:
@@ -286,7 +291,7 @@ class Desk:
             return counters_of(hearing.open(head, at), feature)
 
         if as_of is not None:
-            past = yield from _past(request.customer, as_of, needed)
+            past = yield from past_state(request.customer, as_of, needed)
             return hearing.case.looking_back().counting(past.counters)
         moment = at or max(self.now(), known.head.at) if known is not None else None
         if known is not None and moment is not None and _still_holds(known, hearing.catalog, moment):
@@ -299,7 +304,7 @@ class Desk:
         if known and known.head.seq == state.head.seq and _still_holds(known, hearing.catalog, decided_at):
             hearing.open(known.head, decided_at, known.entitlements)
         if at is not None and at < state.head.at:
-            state = yield from _past(request.customer, None, needed)
+            state = yield from past_state(request.customer, None, needed)
             return hearing.case.looking_back().counting(state.counters)
         return hearing.case.counting(state.counters)
 
@@ -330,7 +335,7 @@ class Driven:
     _storage: Storage
 
     def _run(self, steps: Steps[T]) -> T:
-        return run(steps, self._storage)
+        return run(steps, self._storage, self._desk.listeners.tell_fault)
 
 
 def desk_of(
@@ -372,26 +377,6 @@ def _doubts(fault: StorageError, unknown: int, key: str) -> int:
     raise fault
 
 
-def _batches(customer: str, keys: Iterator[str] | Sequence[str] | set[str]) -> Steps[dict[str, Batch]]:
-    found = {}
-    for key in keys:
-        batch = yield from granting_batch(customer, key)
-        if batch is not None:
-            found[key] = batch
-    return found
-
-
 def _still_holds(known: Known, catalog: Catalog, at: datetime) -> bool:
     was = known.entitlements
     return was.catalog is catalog and was.at <= at and not was.changed_by(at)
-
-
-def _past(customer: str, as_of: int | None, needed: Callable[[Head], Sequence[CounterKey]]) -> Steps[State]:
-    """Return the state a log folds to with all its past, or with only what was known at `as_of`."""
-
-    def folded(batches: Iterator[Batch]) -> tuple[Head, dict[CounterKey, int]]:
-        known = batches if as_of is None else takewhile(lambda batch: batch.entries[-1].seq <= as_of, batches)
-        return fold(known, keep_ended=True)
-
-    head, counters = yield from steps.log(customer, folded)
-    return State(head, {counter: counters.get(counter, 0) for counter in needed(head)})

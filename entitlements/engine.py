@@ -122,8 +122,9 @@ class Entitlements(CreditVerbs, UsageVerbs, AuditVerbs):
     def on(self, event: str, listener: Listener) -> None:
         """Call `listener` with the value of every such event from now on.
 
-        "decision", "denied", "consumed" and "stale" bring the Decision, "catalog" the new Catalog,
-        "clock" what is known of a log ahead of the clock. Raises ValueError for an unknown event.
+        "decision", "denied", "consumed" and "stale" bring the Decision, "threshold" the Alert, "catalog" the
+        new Catalog, "clock" what is known of a log ahead of the clock, "checked" a Checked with the seconds
+        a check took, "fault" every StorageError. Raises ValueError for an unknown event.
         """
         self._desk.listeners.add(event, listener)
         self._warm = {}  # from now on every check is answered at the desk, which tells of it

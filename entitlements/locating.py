@@ -1,12 +1,37 @@
-"""Locating: in which batch a block was granted that nobody asked for, and that so has no key of its own."""
+"""Locating: where in a log stands what is asked for, be it a batch, a block or a state of the past."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import takewhile
+
 from . import steps
-from .ledger.entries import Batch
+from .ledger.entries import Batch, CounterKey
 from .ledger.instants import to_instant
 from .ledger.plan_grants import begins_of
+from .ledger.state import Head, State, fold
 from .steps import Steps
+
+
+def batches_of(customer: str, keys: Iterable[str]) -> Steps[dict[str, Batch]]:
+    """Return the batches of keys and blocks, by these; without those that there are not."""
+    found = {}
+    for key in keys:
+        batch = yield from granting_batch(customer, key)
+        if batch is not None:
+            found[key] = batch
+    return found
+
+
+def past_state(customer: str, as_of: int | None, needed: Callable[[Head], Sequence[CounterKey]]) -> Steps[State]:
+    """Return the state a log folds to with all its past, or with only what was known at `as_of`."""
+
+    def folded(batches: Iterator[Batch]) -> tuple[Head, dict[CounterKey, int]]:
+        known = batches if as_of is None else takewhile(lambda batch: batch.entries[-1].seq <= as_of, batches)
+        return fold(known, keep_ended=True)
+
+    head, counters = yield from steps.log(customer, folded)
+    return State(head, {counter: counters.get(counter, 0) for counter in needed(head)})
 
 
 def granting_batch(customer: str, block: str) -> Steps[Batch | None]:

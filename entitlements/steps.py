@@ -16,6 +16,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 import attrs
 
+from .errors import StorageError
 from .ledger.entries import Batch, Entry
 from .ledger.records import Kept
 from .ledger.state import Head, State
@@ -26,16 +27,22 @@ T = TypeVar("T")
 
 Step: TypeAlias = "Ask | Heard | Log | Audit | Work"
 Steps: TypeAlias = Generator[Step, Any, T]
+Failed: TypeAlias = Callable[[StorageError], None]
 
 
-def run(steps: Steps[T], storage: Storage) -> T:
-    """Drive steps to their end with a storage that blocks, and return what they come to."""
+def run(steps: Steps[T], storage: Storage, failed: Failed | None = None) -> T:
+    """Drive steps to their end with a storage that blocks, and return what they come to.
+
+    `failed` is told of every error of the storage, whatever the steps make of it.
+    """
     try:
         step = next(steps)
         while True:
             try:
                 answer = step.answer(storage)
             except BaseException as error:  # noqa: BLE001  (raised where the steps wait for the answer)
+                if failed is not None and isinstance(error, StorageError):
+                    failed(error)
                 step = steps.throw(error)
             else:
                 step = steps.send(answer)

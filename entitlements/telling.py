@@ -7,18 +7,30 @@ from collections import defaultdict
 from collections.abc import Callable
 from datetime import timedelta
 from inspect import iscoroutinefunction
+from time import perf_counter
 from typing import Any, TypeAlias
 
+import attrs
+
 from .decisions import Decision
-from .errors import did_you_mean, shown
+from .errors import StorageError, did_you_mean, shown
 from .requests import text
+from .steps import Steps
 
 logger = logging.getLogger("entitlements")
 
-EVENTS = ("decision", "denied", "consumed", "threshold", "catalog", "stale", "clock")
+EVENTS = ("decision", "denied", "consumed", "threshold", "catalog", "stale", "clock", "checked", "fault")
 
 Listener: TypeAlias = Callable[[Any], None]
 Caller: TypeAlias = Callable[[Callable[[], None]], None]
+
+
+@attrs.frozen
+class Checked:
+    """A check that was answered, and how many seconds the answer took."""
+
+    decision: Decision
+    seconds: float
 
 
 class Listeners:
@@ -56,10 +68,25 @@ class Listeners:
         if took:
             self.tell("consumed", decision)
 
+    def timed(self, check: Steps[Decision]) -> Steps[Decision]:
+        """Return the steps of a check; they tell how long they took, if somebody listens for that."""
+        return self._timed(check) if self._by_event["checked"] else check
+
+    def tell_fault(self, fault: StorageError) -> None:
+        """Tell of an error of the storage, whether or not anyone is to see it."""
+        if self.any:
+            self.tell("fault", fault)
+
     def tell_ahead(self, customer: str, ahead: timedelta) -> None:
         """Tell of a log that is ahead of the clock."""
         logger.warning("the log of a customer is %s ahead of the clock", ahead)
         self.tell("clock", {"customer": customer, "ahead": ahead})
+
+    def _timed(self, check: Steps[Decision]) -> Steps[Decision]:
+        begun = perf_counter()
+        decision = yield from check
+        self.tell("checked", Checked(decision, perf_counter() - begun))
+        return decision
 
 
 def _at_once(call: Callable[[], None]) -> None:

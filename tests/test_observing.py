@@ -1,5 +1,6 @@
 """Observing: what logs, Prometheus and OpenTelemetry are told, and that no customer is among it."""
 
+import asyncio
 import logging
 
 import pytest
@@ -9,8 +10,9 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import CollectorRegistry, generate_latest
 
-from entitlements import Entitlements
+from entitlements import AsyncEntitlements, Entitlements, StorageUnavailable
 from entitlements.observing import logs, opentelemetry, prometheus
+from entitlements.storage.memory import MemoryStorage
 
 CATALOG = {
     "features": {"exports": {"type": "boolean"}, "chat": {"type": "metered"}},
@@ -91,6 +93,7 @@ def test_opentelemetry_is_told_of_evaluations_and_counts(ent):
     points = {
         (metric.name, *sorted(point.attributes.items())): point.value
         for metric in data.resource_metrics[0].scope_metrics[0].metrics
+        if metric.name != "entitlements.check.duration"
         for point in metric.data.data_points
     }
     assert points["entitlements.credits.consumed", ("credit", "ai")] == 2.5
@@ -122,3 +125,58 @@ def test_what_was_asked_for_cannot_break_a_log_line(ent, caplog):
     with caplog.at_level(logging.INFO, "entitlements.decisions"):
         ent.check("acme-1", "exports\nERROR all is lost")
     assert all(record.getMessage().isprintable() for record in caplog.records)
+
+
+class Flaky(MemoryStorage):
+    """A storage that fails as often as it is told to."""
+
+    failures = 0
+
+    def state(self, *args, **kwargs):
+        if self.failures:
+            self.failures -= 1
+            raise StorageUnavailable("it is away")
+        return super().state(*args, **kwargs)
+
+
+def test_every_check_is_timed_and_every_error_of_the_storage_counted():
+    registry, reader, storage = CollectorRegistry(), InMemoryMetricReader(), Flaky()
+    with Entitlements(CATALOG, storage=storage) as ent:
+        prometheus.observe(ent, registry=registry)
+        opentelemetry.observe(ent, meters=MeterProvider([reader]))
+        ent.subscribe("acme-1", "pro")
+        storage.failures = 2
+        assert ent.check("acme-1", "chat").fallback
+        with pytest.raises(StorageUnavailable):
+            ent.balance("acme-1", "ai")
+        assert ent.check("acme-1", "chat")
+        assert ent.check("acme-1", "chat", requested=3)
+        ent.consume("acme-1", "chat")
+    assert registry.get_sample_value("entitlements_store_errors_total", {"error": "StorageUnavailable"}) == 2
+    assert registry.get_sample_value("entitlements_check_seconds_count") == 3
+    assert 0 < registry.get_sample_value("entitlements_check_seconds_sum") < 3
+    metrics = {each.name: each for each in reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics}
+    (errors,) = metrics["entitlements.store.errors"].data.data_points
+    assert (errors.value, dict(errors.attributes)) == (2, {"error.type": "StorageUnavailable"})
+    (duration,) = metrics["entitlements.check.duration"].data.data_points
+    assert (duration.count, metrics["entitlements.check.duration"].unit) == (3, "s")
+
+
+def test_an_awaited_engine_tells_of_time_and_errors_on_its_loop():
+    async def told():
+        storage, checked, faults = Flaky(), [], []
+        async with AsyncEntitlements(CATALOG, storage=storage) as ent:
+            ent.on("checked", checked.append)
+            ent.on("fault", faults.append)
+            await ent.subscribe("acme-1", "pro")
+            assert await ent.check("acme-1", "chat")
+            storage.failures = 1
+            with pytest.raises(StorageUnavailable):
+                await ent.balance("acme-1", "ai")
+            await asyncio.sleep(0)
+        return checked, faults
+
+    checked, faults = asyncio.run(told())
+    assert [each.decision.code for each in checked] == ["ok"]
+    assert checked[0].seconds > 0
+    assert [str(fault) for fault in faults] == ["it is away"]

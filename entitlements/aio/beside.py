@@ -23,7 +23,9 @@ def awaited(engine: Entitlements | AsyncEntitlements) -> AsyncEntitlements:
     if twin is None:
         twin = AsyncEntitlements.__new__(AsyncEntitlements)
         twin._desk = engine._desk
-        twin._driver = InThreads(engine._storage, write_timeout=engine._patience)
+        twin._driver = InThreads(
+            engine._storage, write_timeout=engine._patience, failed=engine._desk.listeners.tell_fault
+        )
         twin = _awaited.setdefault(engine, twin)
     return twin
 

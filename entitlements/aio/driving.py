@@ -11,9 +11,9 @@ from inspect import iscoroutinefunction
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from ..desk import Desk
-from ..errors import StorageUnavailable
+from ..errors import StorageError, StorageUnavailable
 from ..ledger.entries import Batch
-from ..steps import Ask, Audit, Heard, Log, Step, Steps, run
+from ..steps import Ask, Audit, Failed, Heard, Log, Step, Steps, run
 from ..storage.base import AsyncStorage, Storage
 from ..storage.threads import Threads
 
@@ -23,14 +23,16 @@ T = TypeVar("T")
 Answer: TypeAlias = Callable[[Step], Awaitable[Any]]
 
 
-async def drive(steps: Steps[T], answer: Answer) -> T:
-    """Drive steps to their end, awaiting each answer, and return what they come to."""
+async def drive(steps: Steps[T], answer: Answer, failed: Failed | None = None) -> T:
+    """Drive steps to their end, awaiting each answer, and return what they come to; see `steps.run`."""
     try:
         step = next(steps)
         while True:
             try:
                 found = await answer(step)
             except BaseException as error:  # noqa: BLE001  (raised where the steps wait for the answer)
+                if failed is not None and isinstance(error, StorageError):
+                    failed(error)
                 step = steps.throw(error)
             else:
                 step = steps.send(found)
@@ -84,24 +86,25 @@ class Awaiting:
     _driver: Driver
 
 
-def driver_of(storage: Storage | AsyncStorage, *, write_timeout: float) -> Driver:
-    """Return what drives steps with a storage, of either kind."""
+def driver_of(storage: Storage | AsyncStorage, *, write_timeout: float, failed: Failed) -> Driver:
+    """Return what drives steps with a storage, of either kind; `failed` is told of the storage's errors."""
     if iscoroutinefunction(storage.transact):
-        return Awaited(cast("AsyncStorage", storage), write_timeout=write_timeout)
-    return InThreads(cast("Storage", storage), write_timeout=write_timeout)
+        return Awaited(cast("AsyncStorage", storage), write_timeout=write_timeout, failed=failed)
+    return InThreads(cast("Storage", storage), write_timeout=write_timeout, failed=failed)
 
 
 class InThreads:
     """Drives with a storage that blocks: a whole procedure in one hop to a thread and back."""
 
-    def __init__(self, storage: Storage, *, write_timeout: float) -> None:
+    def __init__(self, storage: Storage, *, write_timeout: float, failed: Failed) -> None:
         self._storage = self.storage = storage
+        self._failed = failed
         self._threads = Threads(write_timeout=write_timeout)
         self._asker = threading.local()
 
     def open(self, steps: Steps[None]) -> None:
         """Take the steps here and now, so that an engine that cannot be opened is not there."""
-        run(steps, self._storage)
+        run(steps, self._storage, self._failed)
 
     def drop(self) -> None:
         """Let go of the storage."""
@@ -109,15 +112,15 @@ class InThreads:
 
     async def read(self, steps: Steps[T]) -> T:
         """Take all steps in one thread, and leave them to it if cancelled."""
-        return await self._threads.read(self._hop(partial(run, steps, self._storage)))
+        return await self._threads.read(self._hop(partial(run, steps, self._storage, self._failed)))
 
     async def write(self, steps: Steps[T]) -> T:
         """Take all steps in one thread, and wait for their end if cancelled after they began."""
-        return await self._threads.write(self._hop(partial(run, steps, self._storage)))
+        return await self._threads.write(self._hop(partial(run, steps, self._storage, self._failed)))
 
     async def walk(self, steps: Steps[T]) -> T:
         """Take each step in a thread, and none after a cancellation."""
-        return await drive(steps, self._answer)
+        return await drive(steps, self._answer, self._failed)
 
     def call(self, told: Callable[[], None]) -> None:
         """Call on the loop that waits for this thread, or at once where none does."""
@@ -155,8 +158,9 @@ class InThreads:
 class Awaited:
     """Drives with a storage that is awaited, step by step; what takes long without it goes to a thread."""
 
-    def __init__(self, storage: AsyncStorage, *, write_timeout: float) -> None:
+    def __init__(self, storage: AsyncStorage, *, write_timeout: float, failed: Failed | None = None) -> None:
         self._storage = self.storage = storage
+        self._failed = failed
         self._threads = Threads(write_timeout=write_timeout)
 
     def open(self, steps: Steps[None]) -> None:
@@ -168,7 +172,7 @@ class Awaited:
 
     async def read(self, steps: Steps[T]) -> T:
         """Await each step; the storage sees to it that nothing is left behind by a cancellation."""
-        return await drive(steps, self._answer)
+        return await drive(steps, self._answer, self._failed)
 
     write = walk = read
 

@@ -70,7 +70,11 @@ class AsyncEntitlements(AsyncCreditVerbs, AsyncUsageVerbs, AsyncAuditVerbs):
         self._desk = desk_of(
             catalog, clock, cache=cache, timeout=timeout, max_stale=max_stale, throttle_within=throttle_within
         )
-        self._driver = driver_of(open_async_storage(storage, write_timeout=patience), write_timeout=patience)
+        self._driver = driver_of(
+            open_async_storage(storage, write_timeout=patience),
+            write_timeout=patience,
+            failed=self._desk.listeners.tell_fault,
+        )
         try:
             self._driver.open(self._desk.open())
         except BaseException:
@@ -120,8 +124,9 @@ class AsyncEntitlements(AsyncCreditVerbs, AsyncUsageVerbs, AsyncAuditVerbs):
     def on(self, event: str, listener: Listener) -> None:
         """Call `listener` with the value of every such event from now on.
 
-        "decision", "denied", "consumed" and "stale" bring the Decision, "catalog" the new Catalog,
-        "clock" what is known of a log ahead of the clock. Raises ValueError for an unknown event.
+        "decision", "denied", "consumed" and "stale" bring the Decision, "threshold" the Alert, "catalog" the
+        new Catalog, "clock" what is known of a log ahead of the clock, "checked" a Checked with the seconds
+        a check took, "fault" every StorageError. Raises ValueError for an unknown event.
         """
         self._desk.listeners.add(event, listener)
 

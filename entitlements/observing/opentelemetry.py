@@ -4,7 +4,8 @@
 
 Events are named `feature_flag.evaluation`; only changes are sent: the first answer on a feature and each
 that differs from the last, so that a busy check stays cheap. `every=True` sends all. Metrics are
-`entitlements.checks`, `entitlements.consumed` and `entitlements.credits.consumed`.
+`entitlements.checks`, `entitlements.check.duration`, `entitlements.consumed`, `entitlements.credits.consumed`
+and `entitlements.store.errors`.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ def observe(
     checks = meter.create_counter("entitlements.checks", "{check}", "Decisions made")
     consumed = meter.create_counter("entitlements.consumed", "{use}", "Usage recorded")
     burned = meter.create_counter("entitlements.credits.consumed", "{credit}", "Credits burned")
+    duration = meter.create_histogram("entitlements.check.duration", "s", "Time a check took")
+    errors = meter.create_counter("entitlements.store.errors", "{error}", "Errors of the storage")
     last: dict[str, str] = {}
 
     def tell(decision: Decision) -> None:
@@ -59,6 +62,8 @@ def observe(
 
     ent.on("decision", tell)
     ent.on("consumed", count)
+    ent.on("checked", lambda checked: duration.record(checked.seconds))
+    ent.on("fault", lambda fault: errors.add(1, {"error.type": type(fault).__name__}))
 
 
 def attributes_of(decision: Decision, feature: str) -> dict[str, Any]:
