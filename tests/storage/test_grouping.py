@@ -464,10 +464,11 @@ def test_ctrl_c_in_the_main_thread_touches_nobody_else(storage: Storage) -> None
     try:
         for n in range(150):
             try:
-                signal.setitimer(signal.ITIMER_REAL, 0.0001 + n * 0.00002)
+                signal.setitimer(signal.ITIMER_REAL, 0.0001 + n * 0.00002, 0.5)  # again, if a callback swallows the first
                 while True:
                     append(storage, "a", f"main-{n}", used())
             except KeyboardInterrupt:
+                signal.setitimer(signal.ITIMER_REAL, 0)
                 interrupts += 1
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
