@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from itertools import islice
 from operator import methodcaller
 from typing import Any, Final, TypeAlias, TypeVar, cast
-from weakref import WeakValueDictionary
 
 from ..errors import StorageError, StorageUnavailable, shown
 from ..ledger.entries import Batch, CounterKey, Entry, Verdict
@@ -34,7 +33,7 @@ class MemoryStorage:
     def __init__(self, *, write_timeout: float = 5.0) -> None:
         self._write_timeout = patience(write_timeout)
         self._guard = threading.Lock()
-        self._locks: WeakValueDictionary[str, _CustomerLock] = WeakValueDictionary()
+        self._locks: dict[str, _CustomerLock] = {}
         self._logs: dict[str, _Log] = {}
         self._known: list[str] = []
         self._feed: list[Batch] = []
@@ -47,10 +46,8 @@ class MemoryStorage:
 
     def transact_all(self, calls: Sequence[Call]) -> list[Outcome]:
         """Decide all calls in their order, append what they come to in one commit, and return what each came to."""
-        mine = {customer: self._lock_of(customer) for customer in sorted({call.customer for call in calls})}
         holder = _Holder(threading.get_ident())
-        for customer, each in mine.items():
-            each.refuse_nesting(customer, holder)
+        mine = self._come_to(sorted({call.customer for call in calls}), holder)
         release_those_had = map(_RELEASE, [each.lock for each in mine.values()])
         try:
             self._acquire(mine, holder)
@@ -61,6 +58,7 @@ class MemoryStorage:
                 list(release_those_had)
             except RuntimeError:  # this lock was never had, nor any after it
                 pass
+            self._leave(mine)
 
     def state(self, customer: str, reads: Reads) -> State:
         """Return the last committed head and the counters `reads` names, of one instant; takes no lock."""
@@ -200,13 +198,25 @@ class MemoryStorage:
         elif self._logs.pop(customer, None) is not None:
             self._known = [known for known in self._known if known != customer]
 
-    def _lock_of(self, customer: str) -> _CustomerLock:
+    def _come_to(self, customers: Sequence[str], holder: _Holder) -> dict[str, _CustomerLock]:
+        """Return the locks of customers, each there until whoever came to it has left."""
         with self._guard:
             self._check_open()
-            lock = self._locks.get(customer)
-            if lock is None:
-                lock = self._locks[customer] = _CustomerLock()
-            return lock
+            for customer in customers:
+                if customer in self._locks:
+                    self._locks[customer].refuse_nesting(customer, holder)
+            mine = {customer: self._locks.setdefault(customer, _CustomerLock()) for customer in customers}
+            for each in mine.values():
+                each.users += 1
+            return mine
+
+    def _leave(self, mine: Mapping[str, _CustomerLock]) -> None:
+        """Let go of locks; where this is broken off, one may stay, which does no harm."""
+        with self._guard:
+            for customer, each in mine.items():
+                each.users -= 1
+                if not each.users:
+                    self._locks.pop(customer, None)
 
     def _log(self, customer: str) -> _Log:
         self._check_open()
@@ -225,10 +235,11 @@ class _Holder:
 
 
 class _CustomerLock:
-    """The lock of one customer, there as long as somebody holds or awaits it."""
+    """The lock of one customer, there as long as it has users: those who hold or await it."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
+        self.users = 0
         self.holder: _Holder | None = None
 
     def refuse_nesting(self, customer: str, mine: _Holder) -> None:

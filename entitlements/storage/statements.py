@@ -1,27 +1,25 @@
-"""What a write does in SQL, on one open connection: find the state, append a batch.
+"""What a write does in SQL, on one open connection: find a log, append batches, write what it has grown to.
 
 Nothing here begins or ends a transaction, and nothing decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
-
-import attrs
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from ..errors import LogCorrupt
 from ..ledger.credit_encoding import encode_block, encode_hold
 from ..ledger.encoding import encode_budgets, encode_head
-from ..ledger.entries import CounterKey, Verdict
+from ..ledger.entries import Batch, CounterKey
 from ..ledger.instants import from_instant
-from ..ledger.records import Record, recorded
+from ..ledger.records import Record
 from ..ledger.sealing import sealed_text
-from ..ledger.state import EMPTY_HEAD, FOLD_VERSION, Head, State, counted, fold, touched, touched_budgets
+from ..ledger.state import EMPTY_HEAD, FOLD_VERSION, Head, State, fold
 from .base import Reads
 from .connection import Connection
+from .growing import Growth
 from .heads import Heads, Row
-from .keeping import follow
 from .readings import batches_of, log_of, secrets_of
 from .rows import digests_of_head, head_from, is_current, one, readable, same_parts
 
@@ -66,26 +64,18 @@ _PARTS: Final = ("counters", "blocks", "holds", "budgets")
 _DROP_ALL: Final = tuple(f"DELETE FROM {table} WHERE customer = ?" for table in _PARTS)  # noqa: S608
 
 
-@attrs.frozen
-class Found:
-    """What a write finds: the state to show, the head's row, and whether the head had to be folded anew."""
-
-    state: State
-    row: Row
-    refolded: bool
-
-
-def find(connection: Connection, heads: Heads, customer: str, key: str, reads: Reads) -> Found:
-    """Return the state a decision on `key` sees; a head of another fold is replaced first."""
+def find(connection: Connection, heads: Heads, customer: str, key: str) -> tuple[Growth, Batch | None]:
+    """Return a log as a write finds it, and the batch of `key`; a head of another fold is replaced first."""
     found = one(connection.rows(_HEAD_AND_PRIOR, (key, customer)))
     refolded = not is_current(found) and _refold(connection, customer)
     if refolded:
         found = one(connection.rows(_HEAD_AND_PRIOR, (key, customer)))
-    row, prior = found[:6], None
+    row = found[:6]
     head = head_of(connection, heads, customer, row, keep=not refolded)
+    prior = None
     if head.known and found[6] is not None:
         (prior,) = batches_of(connection, customer, found[6] - 1, 1)
-    return Found(State(head, _counters(connection, customer, reads(head)), prior), row, refolded)
+    return Growth(row, head, head, refolded), prior
 
 
 def look(connection: Connection, heads: Heads, customer: str, reads: Reads) -> State:
@@ -93,28 +83,25 @@ def look(connection: Connection, heads: Heads, customer: str, reads: Reads) -> S
     row = one(connection.rows(_HEAD, (customer,)))
     if is_current(row):
         head = head_of(connection, heads, customer, row)
-        return State(head, _counters(connection, customer, reads(head)))
+        return State(head, counters_of(connection, customer, reads(head)))
     head, counters = fold(log_of(connection, customer))
     return State(head, {counter: counters.get(counter, 0) for counter in reads(head)})
 
 
-def append(connection: Connection, customer: str, key: str, found: Found, verdict: Verdict[Any]) -> tuple[Row, Head]:
-    """Write the batch of a verdict, and the head and counters that follow; return the head and its row."""
-    state, batch = found.state, verdict.batch
-    if batch is None:
-        return found.row, state.head
-    unread = [counter for counter in counted(batch.entries) if counter not in state.counters]
-    counters = {**state.counters, **_counters(connection, customer, unread)} if unread else state.counters
-    head, changed = follow(customer, key, state, batch, counters)
-    record = verdict.record if verdict.record is not None and verdict.record.hash == batch.hash else recorded(batch)
-    _write_record(connection, record)
-    row = _write_head(connection, customer, found.row, state.head, head)
-    blocks, holds = touched(batch)
-    _write_blocks(connection, customer, state.head, head, blocks)
-    _write_holds(connection, customer, head, holds)
-    _write_budgets(connection, customer, head, touched_budgets(batch))
-    _write_counters(connection, customer, changed)
-    return row, head
+def write_records(connection: Connection, records: Sequence[Record]) -> None:
+    """Append batches, with their entries and what is personal in them."""
+    for record in records:
+        _write_record(connection, record)
+
+
+def write_state(connection: Connection, customer: str, growth: Growth) -> None:
+    """Write the head that a log has grown to, and everything beside it that has changed."""
+    row = _write_head(connection, customer, growth.row, growth.stood, growth.head)
+    _write_blocks(connection, customer, growth.stood, growth.head, growth.blocks)
+    _write_holds(connection, customer, growth.head, growth.holds)
+    _write_budgets(connection, customer, growth.head, growth.budgets)
+    _write_counters(connection, customer, {counter: growth.counters[counter] for counter in growth.moved})
+    growth.stand(row)
 
 
 def stored_head(connection: Connection, customer: str) -> tuple[Row, Head | None]:
@@ -157,7 +144,8 @@ def _refold(connection: Connection, customer: str) -> bool:
     return head.known
 
 
-def _counters(connection: Connection, customer: str, names: Iterable[CounterKey]) -> dict[CounterKey, int]:
+def counters_of(connection: Connection, customer: str, names: Iterable[CounterKey]) -> dict[CounterKey, int]:
+    """Return counters as they are stored, 0 for those that are not."""
     amounts: dict[CounterKey, int] = dict.fromkeys(names, 0)
     wanted = list(amounts)
     for first in range(0, len(wanted), _COUNTERS_AT_ONCE):

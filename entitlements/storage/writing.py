@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from ..errors import StorageUnavailable
-from ..ledger.state import Head, is_erasure
+from ..ledger.entries import Batch
+from ..ledger.records import Record
+from ..ledger.state import is_erasure
 from . import statements
 from .base import Call, Outcome
 from .connection import Connection
 from .forgetting import forget
-from .heads import Heads, Row
+from .growing import Growth, record_of
+from .heads import Heads
+from .readings import batch_with
 
 
 class Writing:
@@ -24,71 +29,125 @@ class Writing:
         self.erases: list[int] = []
         self.has_written = False
         self._connection = connection
-        self._heads = Uncommitted(heads)
+        self._heads = heads
+        self._logs: dict[str, Growth] = {}
+        self._records: list[Record] = []
+        self._erased = ""
 
     def decide_all(self, calls: Sequence[Call]) -> None:
-        """Decide the calls in order; one that raises is undone alone, if need be to its own savepoint."""
-        for call in calls:
-            self.outcomes.append(self._decide_alone(call) if len(calls) == 1 else self._decide_among_others(call))
+        """Decide the calls in their order and write what they come to; one that raises is undone alone."""
+        if len(calls) == 1:
+            self._decide_alone(calls[0])
+        elif calls:
+            self._decide_together(calls)
 
     def remember(self) -> None:
         """Remember the heads as they stand; call it once they are committed, or where nothing was written."""
-        self._heads.remember()
+        for customer, growth in self._logs.items():
+            if growth.batches or growth.refolded:
+                self._heads.put(customer, growth.row, growth.head)
 
     def leave_bytes(self, error: StorageUnavailable) -> None:
         """Let the calls that erase come to this error: they are booked, but bytes are left."""
         for number in self.erases:
             self.outcomes[number] = Outcome(error=error)
 
-    def _decide_alone(self, call: Call) -> Outcome:
+    def _decide_alone(self, call: Call) -> None:
+        try:
+            outcome = self._decide(call)
+            self._write()
+        except Exception as error:  # noqa: BLE001  (it is the call's own, and its caller's to raise)
+            self._forget_all()
+            outcome = Outcome(error=error)
+        self.outcomes.append(outcome)
+
+    def _decide_together(self, calls: Sequence[Call]) -> None:
+        """Decide all and write once; where that does not fit what is stored, each is written for itself."""
+        self._connection.run("SAVEPOINT calls")
+        try:
+            for call in calls:
+                self.outcomes.append(self._decided(call))
+                if self._erased:
+                    self._write()
+            self._write()
+        except Exception as error:  # noqa: BLE001  (whose it is, is found out one by one)
+            self._undo_to("calls", error)
+            self._forget_all()
+            for call in calls:
+                self.outcomes.append(self._decide_among_others(call))
+        self._connection.run("RELEASE calls")
+
+    def _decided(self, call: Call) -> Outcome:
         try:
             return self._decide(call)
-        except Exception as error:  # noqa: BLE001  (it is the call's own, and its caller's to raise)
+        except Exception as error:
+            if not self._connection.raw.in_transaction:
+                raise
             return Outcome(error=error)
 
     def _decide_among_others(self, call: Call) -> Outcome:
+        growth = self._logs.get(call.customer)
+        stood = None if growth is None else growth.copied()
         self._connection.run("SAVEPOINT call")
         try:
             outcome = self._decide(call)
-        except Exception as error:
-            if not self._connection.raw.in_transaction:  # SQLite gave all of it up, and the others with it
-                raise
-            self._connection.run("ROLLBACK TO call")
+            self._write()
+        except Exception as error:  # noqa: BLE001  (it is the call's own, and its caller's to raise)
+            self._undo_to("call", error)
+            self._go_back(call.customer, stood)
             outcome = Outcome(error=error)
         self._connection.run("RELEASE call")
         return outcome
 
+    def _undo_to(self, savepoint: str, error: Exception) -> None:
+        if not self._connection.raw.in_transaction:  # SQLite gave all of it up, and the others with it
+            raise error
+        self._connection.run(f"ROLLBACK TO {savepoint}")
+
+    def _go_back(self, customer: str, stood: Growth | None) -> None:
+        self._records, self._erased = [], ""
+        self.erases = [number for number in self.erases if number < len(self.outcomes)]
+        if stood is None:
+            self._logs.pop(customer, None)
+        else:
+            self._logs[customer] = stood
+
+    def _forget_all(self) -> None:
+        self._logs, self._records, self._erased = {}, [], ""
+        self.outcomes, self.erases, self.has_written = [], [], False
+
     def _decide(self, call: Call) -> Outcome:
-        connection, customer = self._connection, call.customer
-        found = statements.find(connection, self._heads, customer, call.key, call.reads)
-        verdict = call.decide(found.state)
-        row, head = statements.append(connection, customer, call.key, found, verdict)
-        if verdict.batch is not None and is_erasure(verdict.batch):
-            forget(connection, customer)
-            self.erases.append(len(self.outcomes))
-        if verdict.batch is not None or found.refolded:
-            self._heads.put(customer, row, head)
-            self.has_written = True
+        """Decide one call on what is known, and let its log grow in memory; where it raises, nothing has grown."""
+        customer, key = call.customer, call.key
+        count = partial(statements.counters_of, self._connection, customer)
+        growth, prior = self._found(customer, key)
+        state = growth.shown(prior, call.reads, count)
+        verdict = call.decide(state)
+        batch = verdict.batch
+        if batch is not None:
+            record = record_of(verdict, batch)
+            growth.grow(customer, key, state, batch, count)
+            self._records.append(record)
+            if is_erasure(batch):
+                self._erased = customer
+                self.erases.append(len(self.outcomes))
         return Outcome(verdict.result)
 
+    def _found(self, customer: str, key: str) -> tuple[Growth, Batch | None]:
+        growth = self._logs.get(customer)
+        if growth is None:
+            growth, prior = statements.find(self._connection, self._heads, customer, key)
+            self._logs[customer] = growth
+            return growth, prior
+        return growth, growth.batches.get(key) or batch_with(self._connection, customer, key)
 
-class Uncommitted(Heads):
-    """Heads as a transaction leaves them, which nobody else may see before it is committed."""
-
-    def __init__(self, committed: Heads) -> None:
-        self._committed = committed
-        self._own: dict[str, tuple[Row, Head]] = {}
-
-    def get(self, customer: str, row: Row) -> Head | None:
-        """Return the head that was decoded from this very row, None where there is none."""
-        own = self._own.get(customer)
-        return own[1] if own is not None and own[0] == row else self._committed.get(customer, row)
-
-    def put(self, customer: str, row: Row, head: Head) -> None:
-        """Keep a head until the transaction is committed."""
-        self._own[customer] = row, head
-
-    def remember(self) -> None:
-        """Remember the heads for everybody."""
-        for customer, (row, head) in self._own.items():
-            self._committed.put(customer, row, head)
+    def _write(self) -> None:
+        """Write what has been decided since it was last written; what was erased goes before anything follows it."""
+        statements.write_records(self._connection, self._records)
+        for customer in dict.fromkeys(record.customer for record in self._records):
+            statements.write_state(self._connection, customer, self._logs[customer])
+        if self._erased:
+            forget(self._connection, self._erased)
+        refolded = any(growth.refolded for growth in self._logs.values())
+        self.has_written = self.has_written or refolded or bool(self._records)
+        self._records, self._erased = [], ""
