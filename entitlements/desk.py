@@ -32,6 +32,7 @@ from .ledger.state import Head
 from .locating import batches_of, past_state
 from .offering import Offering
 from .requests import Request, aware, count, seconds
+from .resolved import Resolved, still_holds
 from .snapshots import Snapshot
 from .steps import Steps, run
 from .storage.base import Call, Storage
@@ -65,6 +66,7 @@ class Desk:
     ) -> None:
         self.clock = clock
         self.cache = Cache(cache)
+        self.resolved = Resolved()
         self.listeners = Listeners()
         self.offering = offering
         self.versions = Versions(self.now)
@@ -294,14 +296,14 @@ class Desk:
             past = yield from past_state(request.customer, as_of, needed)
             return hearing.case.looking_back().counting(past.counters)
         moment = at or max(self.now(), known.head.at) if known is not None else None
-        if known is not None and moment is not None and _still_holds(known, hearing.catalog, moment):
+        if known is not None and moment is not None and still_holds(known.entitlements, hearing.catalog, moment):
             hearing.open(known.head, moment, known.entitlements)
             if not counters_of(hearing.case, feature):
                 return hearing.case
         within = None if until is None else max(0.0, until - monotonic())
         state = yield from steps.state(request.customer, needed, within=within)
         decided_at = hearing.case.at
-        if known and known.head.seq == state.head.seq and _still_holds(known, hearing.catalog, decided_at):
+        if known and known.head.seq == state.head.seq and still_holds(known.entitlements, hearing.catalog, decided_at):
             hearing.open(known.head, decided_at, known.entitlements)
         if at is not None and at < state.head.at:
             state = yield from past_state(request.customer, None, needed)
@@ -309,7 +311,7 @@ class Desk:
         return hearing.case.counting(state.counters)
 
     def _hearing(self, request: Request, key: str, found: Mapping[str, Batch] = EMPTY) -> Hearing:
-        terms = (self.throttle_within, self.versions.sold, self.versions.fixed, found)
+        terms = (self.throttle_within, self.versions.sold, self.versions.fixed, found, self.resolved)
         return Hearing(request, key, self.offering.catalog, self.now, *terms)
 
     def _fallback(self, customer: str, feature: str, fault: StorageUnavailable, *, plain: bool = True) -> Decision:
@@ -375,8 +377,3 @@ def _doubts(fault: StorageError, unknown: int, key: str) -> int:
     if unknown and not isinstance(fault, OutcomeUnknown | LogCorrupt):
         raise OutcomeUnknown(key) from fault
     raise fault
-
-
-def _still_holds(known: Known, catalog: Catalog, at: datetime) -> bool:
-    was = known.entitlements
-    return was.catalog is catalog and was.at <= at and not was.changed_by(at)

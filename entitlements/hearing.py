@@ -24,6 +24,7 @@ from .ledger.state import NO_COUNTERS, Head, State
 from .offering import fixed_by
 from .requests import Request
 from .resolution import Entitlements
+from .resolved import Resolved
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -87,13 +88,14 @@ class Hearing:
         sold: Mapping[str, Catalog],
         fixed: Mapping[str, Mapping[str, Any]],
         found: Mapping[str, Batch] = EMPTY,
+        resolved: Resolved | None = None,
     ) -> None:
         self.request, self.key, self.catalog = request, key, catalog
         self.ahead = timedelta(0)
         self.wrote = False
         self.crossed: list[Entry] = []
         self._now, self._throttle_within, self._sold, self._fixed = now, throttle_within, sold, fixed
-        self._found, self._salt = found, ""
+        self._found, self._salt, self._resolved = found, "", resolved
 
     def open(self, head: Head, at: datetime | None = None, entitlements: Entitlements | None = None) -> Case:
         """Return the case at an instant, by default the ledger's time; raises Unsold, Outdated."""
@@ -108,6 +110,8 @@ class Hearing:
                 raise Unsold(fact.version)
         terms = (self._sold, self._throttle_within, self._found, self._salt)
         case = Case(self.request, self.key, self.catalog, at, head, NO_COUNTERS, *terms)
+        if entitlements is None and self._resolved is not None:
+            entitlements = self._resolved.get(case.customer, self.catalog, head.facts, at)
         if entitlements is not None:
             case.__dict__["entitlements"] = entitlements
         self.case = case
@@ -123,6 +127,8 @@ class Hearing:
         verdict = decide(self.case.counting(state.counters), state.prior)
         if verdict.batch is not None:
             self._check_fixed(verdict.batch)
+        if self._resolved is not None and "entitlements" in self.case.__dict__:
+            self._resolved.put(self.case.customer, self.case.entitlements)
         self.wrote = verdict.batch is not None
         self.crossed = [line for line in verdict.batch.entries if line.kind == "crossed"] if verdict.batch else []
         return verdict

@@ -45,7 +45,7 @@ LAYERS = [
     r"ledger\..+|decisions|snapshots|caps",
     r"requests|consuming|resolution|metering|judging|contest|rates|plan_credits|alerting",
     (
-        r"cases|changing|upgrades|using|spending|granting|holding|refunding|balances|deciding|hearing"
+        r"cases|changing|upgrades|using|spending|granting|holding|refunding|balances|deciding|hearing|resolved"
         r"|charging|budgeting|capping|usage_tree"
     ),
     r"storage\..+",
