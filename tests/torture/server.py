@@ -72,7 +72,7 @@ class Server:
 
     def backends(self):
         """The processes that serve the workers."""
-        found = self.ask("SELECT pid FROM pg_stat_activity WHERE application_name = 'entitlements'")
+        found = self.ask("SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'entitlements%'")
         return [pid for (pid,) in found]
 
     def left(self):
