@@ -6,19 +6,15 @@ written once for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import attrs
 
 from ..ledger.entries import Batch, CounterKey, Verdict
 from ..ledger.records import Record, recorded
-from ..ledger.state import Head, State, counted, touched, touched_budgets
-from .base import Reads
+from ..ledger.state import Head, State, touched, touched_budgets
 from .heads import Row
 from .keeping import follow
-
-Count = Callable[[Iterable[CounterKey]], dict[CounterKey, int]]
-"""Reads counters as they are stored."""
 
 
 @attrs.define
@@ -27,7 +23,7 @@ class Growth:
 
     `row` and `stood` are the head as it is stored, `head` is what it has come to. `counters` are those that
     were read, as they have come to be; what has changed since it was written is named in `moved`,
-    `blocks`, `holds` and `budgets`. `refolded` says that the head is stored anew.
+    `blocks`, `holds` and `budgets`. `batches` are known by key. `refolded` says that the head is stored anew.
     """
 
     row: Row
@@ -41,16 +37,19 @@ class Growth:
     budgets: set[str] = attrs.field(factory=set)
     batches: dict[str, Batch] = attrs.field(factory=dict)
 
-    def shown(self, prior: Batch | None, reads: Reads, count: Count) -> State:
-        """Return the state that a decision sees."""
-        return State(self.head, self._counted(reads(self.head), count), prior)
+    def missing(self, names: Iterable[CounterKey]) -> list[CounterKey]:
+        """Return the counters among these that are still to be read."""
+        return [name for name in dict.fromkeys(names) if name not in self.counters]
 
-    def grow(self, customer: str, key: str, state: State, batch: Batch, count: Count) -> None:
-        """Follow a batch decided on a state; raises LogCorrupt, and changes nothing, where it does not follow."""
-        counters = {**state.counters, **self._counted(counted(batch.entries), count)}
-        head, changed = follow(customer, key, state, batch, counters)
+    def shown(self, names: Iterable[CounterKey], prior: Batch | None) -> State:
+        """Return the state that a decision sees, with these counters, all of which have been read."""
+        return State(self.head, {name: self.counters[name] for name in names}, prior)
+
+    def grow(self, customer: str, key: str, state: State, batch: Batch) -> None:
+        """Follow a batch whose counters are read; raises LogCorrupt, and changes nothing, where it does not follow."""
+        self.head, changed = follow(customer, key, state, batch, self.counters)
         blocks, holds = touched(batch)
-        self.head, self.batches[key] = head, batch
+        self.batches[key] = batch
         self.counters.update(changed)
         self.moved.update(changed)
         self.blocks |= blocks
@@ -67,14 +66,6 @@ class Growth:
         """Return the same, to be gone back to."""
         known = (dict(self.counters), set(self.moved), set(self.blocks), set(self.holds), set(self.budgets))
         return Growth(self.row, self.stood, self.head, self.refolded, *known, dict(self.batches))
-
-    def _counted(self, names: Iterable[CounterKey], count: Count) -> dict[CounterKey, int]:
-        known = self.counters
-        wanted = dict.fromkeys(names, 0)
-        missing = [name for name in wanted if name not in known]
-        if missing:
-            known.update(count(missing))
-        return {name: known[name] for name in wanted}
 
 
 def record_of(verdict: Verdict[object], batch: Batch) -> Record:

@@ -16,7 +16,7 @@ from ..ledger.credit_encoding import encode_block, encode_hold
 from ..ledger.encoding import encode_budgets, encode_head
 from ..ledger.entries import Batch, CounterKey, Verdict
 from ..ledger.instants import from_instant, to_instant
-from ..ledger.records import Record, recorded
+from ..ledger.records import Record
 from ..ledger.sealing import sealed_text
 from ..ledger.state import (
     EMPTY_HEAD,
@@ -27,12 +27,10 @@ from ..ledger.state import (
     counted,
     fold,
     is_erasure,
-    touched,
-    touched_budgets,
 )
 from .base import Call, Outcome, Reads
+from .growing import Growth, record_of
 from .heads import Heads
-from .keeping import follow
 from .postgres_readings import batches_of, log_of, secrets_of
 from .postgres_signals import telling
 from .postgres_trips import COMMIT, Row, Statement, Steps, Trip, array_of, begin_reading, begin_writing, lock_of
@@ -96,39 +94,27 @@ _VACUUM: Final = "VACUUM {schema}.personal"
 
 @attrs.define
 class Log:
-    """What a write knows of one customer: what stood before it, and what has been decided since.
+    """What a write knows of one customer, and what is to be sent for it.
 
-    `mark` tells the row of the head from every other that was ever there; it is empty where none is.
+    The row of `growth` is the mark of the head: what tells it from every other that was ever there.
     """
 
     customer: str
-    mark: Row
-    before: Head
-    head: Head
-    refolded: bool = False
-    counters: dict[CounterKey, int] = attrs.Factory(dict)
-    priors: dict[str, Batch] = attrs.Factory(dict)
+    growth: Growth
     guesses: Mapping[int, list[CounterKey]] = attrs.Factory(dict)
     lines: list[Statement] = attrs.Factory(list)
-    changed: dict[CounterKey, int] = attrs.Factory(dict)
-    blocks: set[str] = attrs.Factory(set)
-    holds: set[str] = attrs.Factory(set)
-    budgets: set[str] = attrs.Factory(set)
     erases: bool = False
     tells: bool = False
 
-    def append(self, key: str, state: State, batch: Batch, record: Record | None) -> None:
+    @property
+    def has_grown(self) -> bool:
+        """Whether there is anything to write."""
+        return self.growth.head is not self.growth.stood or self.growth.refolded
+
+    def append(self, key: str, state: State, batch: Batch, record: Record) -> None:
         """Take a batch up; raises LogCorrupt, and takes nothing, where it does not follow."""
-        kept = record if record is not None and record.hash == batch.hash else recorded(batch)
-        self.head, changed = follow(self.customer, key, state, batch, self.counters)
-        blocks, holds = touched(batch)
-        self.counters.update(changed)
-        self.changed.update(changed)
-        self.blocks |= blocks
-        self.holds |= holds
-        self.budgets |= touched_budgets(batch)
-        self.priors[key] = batch
-        self.lines = _record(kept)
+        self.growth.grow(self.customer, key, state, batch)
+        self.lines = _record(record)
         self.tells = self.tells or changes_terms(batch)
         if is_erasure(batch):
             self.lines += [(_KEEP_DIGESTS, (self.customer,)), (_FORGET, (self.customer,))]
@@ -147,14 +133,14 @@ def writing(heads: Heads, schema: str, calls: Sequence[Call], wait: float) -> St
         outcomes += [(yield from _decided(log, call))]
         lines += log.lines
         log.lines = []
-    written = [log for log in logs.values() if log.head is not log.before or log.refolded]
+    written = [log for log in logs.values() if log.has_grown]
     if not written:
         yield Trip([COMMIT])
         return outcomes
     lines += [telling(schema)] if any(log.tells for log in written) else []
     marks = yield from _commit(lines, written, calls)
     for log, mark in zip(written, marks, strict=True):
-        heads.put(log.customer, mark, log.head)
+        heads.put(log.customer, mark, log.growth.head)
     if any(log.erases for log in written):
         yield Trip([(_VACUUM, ())])
     return outcomes
@@ -223,47 +209,50 @@ def _opened(heads: Heads, plan: _Plan, found: Sequence[list[Row]]) -> Steps[Log]
     customer, known = plan.customer, plan.known
     ((*row, amounts, priors),), *parts = found
     if known is not None and _mark(row) == known[0]:
-        log = Log(customer, known[0], known[1], known[1], guesses=plan.guesses)
-        log.counters = dict(zip(plan.names, amounts, strict=True))
+        growth = Growth(known[0], known[1], known[1], counters=dict(zip(plan.names, amounts, strict=True)))
+        log = Log(customer, growth, plan.guesses)
     elif is_current(row):
         if known is not None:
             parts = yield Trip(_parts(customer))
         head = yield from _decoded(heads, customer, parts)
-        log = Log(customer, _mark(row), head, head)
+        log = Log(customer, Growth(_mark(row), head, head))
     else:
         log = yield from _refolded(customer)
-    if log.head.known:
+    if log.growth.head.known:
         for number in priors:
             (prior,) = yield from batches_of(customer, number - 1, 1)
-            log.priors[prior.key] = prior
+            log.growth.batches[prior.key] = prior
     return log
 
 
 def _decided(log: Log, call: Call) -> Steps[Outcome]:
     """Return what one call comes to, having taken up its batch."""
-    names = log.guesses.get(id(call)) if log.head is log.before else None
+    growth = log.growth
+    names = log.guesses.get(id(call)) if growth.head is growth.stood else None
     try:
-        names = list(call.reads(log.head)) if names is None else names
+        names = list(call.reads(growth.head)) if names is None else names
     except Exception as error:  # noqa: BLE001  (it is the caller's, and is given to him)
         return Outcome(error=error)
-    missing = [name for name in names if name not in log.counters]
-    if missing:
-        log.counters.update((yield from _amounts_of(log.customer, missing)))
-    state = State(log.head, {name: log.counters[name] for name in names}, log.priors.get(call.key))
+    yield from _read(log, growth.missing(names))
+    state = growth.shown(names, growth.batches.get(call.key))
     try:
         verdict: Verdict[Any] = call.decide(state)
         batch = verdict.batch
-        unread = [] if batch is None else [name for name in counted(batch.entries) if name not in log.counters]
+        record = None if batch is None else record_of(verdict, batch)
+        unread = [] if batch is None else growth.missing(counted(batch.entries))
     except Exception as error:  # noqa: BLE001
         return Outcome(error=error)
-    if unread:
-        log.counters.update((yield from _amounts_of(log.customer, unread)))
+    yield from _read(log, unread)
     try:
-        if batch is not None:
-            log.append(call.key, state, batch, verdict.record)
+        if batch is not None and record is not None:
+            log.append(call.key, state, batch, record)
     except Exception as error:  # noqa: BLE001
         return Outcome(error=error)
     return Outcome(verdict.result)
+
+
+def _read(log: Log, names: Iterable[CounterKey]) -> Steps[None]:
+    log.growth.counters.update((yield from _amounts_of(log.customer, names)))
 
 
 def _commit(lines: Sequence[Statement], logs: Sequence[Log], calls: Sequence[Call]) -> Steps[list[Row]]:
@@ -273,24 +262,26 @@ def _commit(lines: Sequence[Statement], logs: Sequence[Log], calls: Sequence[Cal
         places.append(len(statements))
         statements += _state(log)
     found = yield Trip([*statements, COMMIT], commits=calls[0].key)
-    return [(*_counts(log.head), found[place][0][0]) for log, place in zip(logs, places, strict=True)]
+    return [(*_counts(log.growth.head), found[place][0][0]) for log, place in zip(logs, places, strict=True)]
 
 
 def _state(log: Log) -> list[Statement]:
     """Return what writes the head of a log, first, and all that stands beside it."""
-    customer, before, head = log.customer, log.before, log.head
+    customer, growth = log.customer, log.growth
+    before, head = growth.stood, growth.head
     seq, batches, at, _, digest = _counts(head)
-    moved, changed = (customer, seq, batches, at, digest), log.changed
+    moved = (customer, seq, batches, at, digest)
+    changed = {counter: growth.counters[counter] for counter in growth.moved}
     if before.known and same_parts(before, head):
         statements: list[Statement] = [(_MOVE, (*moved, *_places(changed), array_of(changed.values())))]
         changed = {}
     else:
         statements = [(_SET_HEAD, (*moved, FOLD_VERSION, sealed_text(encode_head(head), head.salt, {})))]
-    if log.refolded:
+    if growth.refolded:
         statements += [(drop, (customer,)) for drop in _DROP_ALL]
-    statements += [_block(customer, head, key) for key in sorted(log.blocks)]
-    statements += [_hold(customer, head, key) for key in sorted(log.holds)]
-    statements += [_budgets(customer, head, key) for key in sorted(log.budgets)]
+    statements += [_block(customer, head, key) for key in sorted(growth.blocks)]
+    statements += [_hold(customer, head, key) for key in sorted(growth.holds)]
+    statements += [_budgets(customer, head, key) for key in sorted(growth.budgets)]
     return statements + [(_SET_COUNTER, (customer, name, from_instant(at), n)) for (name, at), n in changed.items()]
 
 
@@ -327,11 +318,10 @@ def _refolded(customer: str) -> Steps[Log]:
     """Return a log whose head is folded anew, with all that is to be written for it; empty where there is none."""
     head, counters = fold((yield from log_of(customer)))
     if not head.known:
-        return Log(customer, (), EMPTY_HEAD, EMPTY_HEAD)
-    log = Log(customer, (), EMPTY_HEAD, head, refolded=True)
-    log.blocks, log.holds, log.budgets = set(head.blocks), set(head.holds), set(head.budgets.rows)
-    log.counters, log.changed = dict(counters), dict(counters)
-    return log
+        return Log(customer, Growth((), EMPTY_HEAD, EMPTY_HEAD))
+    rows = (set(head.blocks), set(head.holds), set(head.budgets.rows))
+    growth = Growth((), EMPTY_HEAD, head, True, dict(counters), set(counters), *rows)
+    return Log(customer, growth)
 
 
 def _parts(customer: str) -> list[Statement]:

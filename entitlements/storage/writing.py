@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 
 from ..errors import StorageUnavailable
-from ..ledger.entries import Batch
+from ..ledger.entries import Batch, CounterKey
 from ..ledger.records import Record
-from ..ledger.state import is_erasure
+from ..ledger.state import counted, is_erasure
 from . import statements
 from .base import Call, Outcome
 from .connection import Connection
@@ -119,19 +118,25 @@ class Writing:
     def _decide(self, call: Call) -> Outcome:
         """Decide one call on what is known, and let its log grow in memory; where it raises, nothing has grown."""
         customer, key = call.customer, call.key
-        count = partial(statements.counters_of, self._connection, customer)
         growth, prior = self._found(customer, key)
-        state = growth.shown(prior, call.reads, count)
+        names = tuple(call.reads(growth.head))
+        self._read(customer, growth, names)
+        state = growth.shown(names, prior)
         verdict = call.decide(state)
         batch = verdict.batch
         if batch is not None:
             record = record_of(verdict, batch)
-            growth.grow(customer, key, state, batch, count)
+            self._read(customer, growth, counted(batch.entries))
+            growth.grow(customer, key, state, batch)
             self._records.append(record)
             if is_erasure(batch):
                 self._erased = customer
                 self.erases.append(len(self.outcomes))
         return Outcome(verdict.result)
+
+    def _read(self, customer: str, growth: Growth, names: Iterable[CounterKey]) -> None:
+        if missing := growth.missing(names):
+            growth.counters.update(statements.counters_of(self._connection, customer, missing))
 
     def _found(self, customer: str, key: str) -> tuple[Growth, Batch | None]:
         growth = self._logs.get(customer)
