@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .catalog.problems import Problem
@@ -46,7 +46,15 @@ def shown(word: str) -> str:
 
 
 class EntitlementsError(Exception):
-    """The parent of all exceptions of this library."""
+    """The parent of all exceptions of this library; one that was pickled or copied says and carries the same."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.args), {key: kept for key, kept in vars(self).items() if key != "__notes__"}
+
+
+def _again(kind: type[EntitlementsError], said: tuple[object, ...]) -> EntitlementsError:
+    """Return an exception as it was made; what `__init__` takes makes a message, and is not the message."""
+    return kind.__new__(kind, *said)
 
 
 class CatalogError(EntitlementsError):
