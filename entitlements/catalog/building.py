@@ -119,10 +119,10 @@ class _Maker:
 
     def _entitlements(self, section: Section, entries: Mapping[str, Entry], path: Path) -> Mapping[str, Entitlement]:
         def one(key: str, entry: Entry, at: Path, findings: Findings) -> Entitlement | None:
-            feature = self.features.get(key)
-            if feature is not None:
+            feature, unclear = self.features.get(key), findings.unclear("features", key)
+            if feature is not None and not unclear:
                 return entitled(feature, entry, section, at, findings)
-            if not findings.unclear("features", key):
+            if not unclear:
                 findings.add(Finding(at, unknown("feature", key, self.features), at_key=True))
             elif isinstance(entry, Shorthand) and isinstance(entry.value, Surprise):
                 findings.add(Finding(at, entry.value.message))
@@ -131,9 +131,9 @@ class _Maker:
         return _each("entitlements", entries, one, self.findings, path)
 
     def _plan_credit(self, key: str, written: WrittenPlanCredit, path: Path, findings: Findings) -> PlanCredit | None:
-        credit = self.credits.get(key)
-        if credit is None:
-            if not findings.unclear("credits", key):
+        credit, unclear = self.credits.get(key), findings.unclear("credits", key)
+        if credit is None or unclear:
+            if not unclear:
                 findings.add(Finding(path, unknown("credit", key, self.credits), at_key=True))
             return None
         return PlanCredit(
@@ -170,12 +170,13 @@ def _described(written: Any) -> dict[str, Any]:
 
 
 def _feature(key: str, written: WrittenFeature, path: Path, findings: Findings) -> Feature | None:
+    before = len(findings.found)
     for name in (*_METERED_ONLY * (written.type != "metered"), *_CONFIG_ONLY * (written.type != "config")):
         if is_given(getattr(written, name)):
             findings.add(Finding((*path, name), f"says nothing on a {written.type} feature; leave it out"))
     value = written.value or "text"
     prefer = _prefer(written, value, (*path, "prefer"), findings)
-    if findings.unclear("features", key):
+    if len(findings.found) > before:
         return None
     return Feature(
         key,
@@ -223,10 +224,8 @@ def _parts(alerts: Iterable[Decimal], path: Path, findings: Findings) -> tuple[i
     return tuple(sorted(set(parts)))
 
 
-def _credit(key: str, written: WrittenCredit, path: Path, findings: Findings) -> Credit | None:
+def _credit(key: str, written: WrittenCredit, path: Path, findings: Findings) -> Credit:
     floor = None if isinstance(written.floor, Absent) else units(written.floor, written.scale, "floor", path, findings)
-    if findings.unclear("credits", key):
-        return None
     return Credit(
         key,
         scale=written.scale,

@@ -40,8 +40,8 @@ def nowhere(path: Path, *, key: bool = False) -> tuple[int, int] | None:  # noqa
 class Finding:
     """One thing that is wrong at `path`.
 
-    `at_key` where it is the key that is wrong and not its value, `amount` where it is a bad amount;
-    `place` where the line and column are known already.
+    `at_key` where it is the key that is wrong and not its value, `amount` where it is a bad amount,
+    `kept` where what is wrong is read on all the same; `place` where line and column are known already.
     """
 
     path: Path
@@ -49,6 +49,7 @@ class Finding:
     at_key: bool = False
     amount: bool = False
     place: tuple[int, int] | None = None
+    kept: bool = False
 
 
 @attrs.frozen
@@ -118,11 +119,16 @@ class Findings:
     places: Places = nowhere
     found: dict[Finding, None] = attrs.field(factory=dict)
     units: set[Path] = attrs.field(factory=set)
+    misspelled: set[Path] = attrs.field(factory=set)
 
     def add(self, finding: Finding) -> None:
-        """Keep a finding; raises CatalogError when there are too many."""
-        self.found[finding] = None
-        self.units.add(unit_of(finding.path))
+        """Keep a finding, unless its key was told of before; raises CatalogError when there are too many."""
+        if finding.kept and finding.at_key:
+            self.misspelled.add(finding.path)
+        if not finding.kept:
+            self.units.add(unit_of(finding.path))
+        if finding.kept or not finding.at_key or finding.path not in self.misspelled:
+            self.found[finding] = None
         if len(self.found) > MOST_FINDINGS:
             raise self.error()
 

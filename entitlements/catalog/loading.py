@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path as FilePath
@@ -19,6 +18,7 @@ from .checking_values import check_entitlement, contradictions
 from .entitling import entitled
 from .findings import Finding, Findings, Path, Places, Unreadable, nowhere
 from .model import Catalog, Entitlement, Feature, Mode
+from .omitting import mark_sections_meant, names_left_out, readable, with_text_keys
 from .problems import Problem
 from .reading import FORMATS, LARGEST, read
 from .structuring import findings_of, structured
@@ -26,8 +26,6 @@ from .words import Misfit
 from .writing import document as document_of
 from .writing import version_of
 from .written import Entry, Shorthand, WrittenCatalog, WrittenEntitlement
-
-_SECTIONS = tuple(field.name for field in attrs.fields(WrittenCatalog))
 
 
 def load(source: object) -> Catalog:
@@ -62,6 +60,7 @@ def parse(
     findings = Findings(origin or "the catalog", origin, document, places)
     findings.extend(found)
     catalog = built(_written(document, findings), findings, notes)
+    findings.extend(names_left_out(catalog, findings))
     findings.extend(check(catalog, findings.unclear))
     findings.raise_if_any()
     canonical = document_of(catalog)
@@ -139,25 +138,11 @@ def _written(document: Mapping[str, Any], findings: Findings) -> WrittenCatalog:
     try:
         return structured(document, WrittenCatalog)
     except (BaseValidationError, Misfit) as error:
-        findings.extend(findings_of(error))
-    _mark_sections_meant(findings)
+        faults = tuple(findings_of(error))
+    findings.extend(faults)
+    findings.document = with_text_keys(document)
+    mark_sections_meant(findings)
     try:
-        return structured(_without(document, findings.units), WrittenCatalog)
+        return structured(readable(findings.document, faults), WrittenCatalog)
     except (BaseValidationError, Misfit):
         raise findings.error() from None
-
-
-def _mark_sections_meant(findings: Findings) -> None:
-    for word in [unit[0] for unit in findings.units if len(unit) == 1]:
-        findings.units.update((meant,) for meant in difflib.get_close_matches(str(word), _SECTIONS, n=1))
-
-
-def _without(document: Any, units: Iterable[Path]) -> Any:
-    """Return a copy of the document without these parts."""
-    inside: dict[str | int, list[Path]] = {}
-    for unit in units:
-        if unit:
-            inside.setdefault(unit[0], []).append(unit[1:])
-    if not inside or not isinstance(document, Mapping):
-        return document
-    return {key: _without(item, inside.get(key, ())) for key, item in document.items() if () not in inside.get(key, ())}

@@ -93,8 +93,7 @@ def findings_of(error: BaseException, path: Path = ()) -> Iterator[Finding]:
         for inner, note in error.group_exceptions()[0]:
             yield from findings_of(inner, (*path, note.index))
     elif isinstance(error, _BadKey):
-        named = isinstance(path[-1], str)
-        yield Finding(path if named else path[:-1], str(error), at_key=named)
+        yield Finding(path if error.named else path[:-1], str(error), at_key=error.named, kept=not error.named)
     elif isinstance(error, Misfit):
         yield Finding((*path, *error.inside), str(error))
     else:
@@ -102,7 +101,11 @@ def findings_of(error: BaseException, path: Path = ()) -> Iterator[Finding]:
 
 
 class _BadKey(Misfit):
-    pass
+    """A key that cannot be one; `named` where it is text at least."""
+
+    def __init__(self, key: object, fault: str) -> None:
+        self.named = isinstance(key, str)
+        super().__init__(fault)
 
 
 def _entry_findings(error: ClassValidationError, path: Path) -> Iterator[Finding]:
@@ -132,31 +135,47 @@ def _choices(kind: Any) -> str:
     return f": {words.one_of(get_args(kind))}" if get_origin(kind) is Literal else ""
 
 
-def _collected(pairs: Iterable[tuple[Any, Any]], convert: Callable[[Any, Any], Any], kind: Any) -> list[Any]:
+def _listed(items: Iterable[Any], convert: Callable[[Any], Any], kind: Any) -> tuple[Any, ...]:
     done, errors = [], []
-    for index, value in pairs:
+    for index, item in enumerate(items):
         try:
-            done.append(convert(index, value))
+            done.append(convert(item))
         except (Misfit, BaseValidationError) as error:
-            error.add_note(IterableValidationNote("entry", index, kind))
-            errors.append(error)
+            errors.append(_placed(error, index, kind))
+    return _unless(errors, tuple(done), kind)
+
+
+def _keyed(items: Mapping[Any, Any], convert: Callable[[str, Any], Any], kind: Any) -> dict[str, Any]:
+    """Return what each entry converts to; one whose key is wrong is read all the same."""
+    done, errors = {}, []
+    for key, item in items.items():
+        word, fault = words.key_word(key), words.key_fault(key)
+        if fault:
+            errors.append(_placed(_BadKey(key, fault), word, kind))
+        try:
+            done[word] = convert(word, item)
+        except (Misfit, BaseValidationError) as error:
+            errors.append(_placed(error, word, kind))
+    return _unless(errors, done, kind)
+
+
+def _placed(error: Exception, index: Any, kind: Any) -> Exception:
+    error.add_note(IterableValidationNote("entry", index, kind))
+    return error
+
+
+def _unless(errors: list[Exception], done: T, kind: Any) -> T:
     if errors:
         raise IterableValidationError("while reading a catalog", errors, kind)
     return done
 
 
 def _mapping(value: object, convert: Hook, kind: Any, wanted: str) -> Mapping[str, Any]:
-    def keyed(key: object, item: object) -> tuple[str, Any]:
-        fault = words.key_fault(key)
-        if fault:
-            raise _BadKey(fault)
-        return words.text(key), convert(item, kind)
-
-    return MappingProxyType(dict(_collected(words.mapped(value, wanted).items(), keyed, kind)))
+    return MappingProxyType(_keyed(words.mapped(value, wanted), lambda _, item: convert(item, kind), kind))
 
 
 def _list(value: object, convert: Hook, kind: Any, wanted: str = "a list") -> tuple[Any, ...]:
-    return tuple(_collected(enumerate(words.listed(value, wanted)), lambda _, item: convert(item, kind), kind))
+    return _listed(words.listed(value, wanted), lambda item: convert(item, kind), kind)
 
 
 def _entry(converter: Converter, kind: type[Any]) -> Hook:
@@ -232,14 +251,10 @@ def _entries(converter: Converter) -> Hook:
 
 
 def _case(value: object, _: Any = None) -> WrittenCase:
-    def part(key: object, item: object) -> tuple[object, Any]:
-        fault = words.key_fault(key)
-        if fault:
-            raise _BadKey(fault)
-        return key, words.price_number(item) if key == "price" else words.text(item)
+    def part(key: str, item: object) -> Any:
+        return words.price_number(item) if key == "price" else words.text(item)
 
-    written = words.mapped(value, "a mapping such as {model: large, price: 4}")
-    parts = dict(_collected(written.items(), part, WrittenCase))
+    parts = _keyed(words.mapped(value, "a mapping such as {model: large, price: 4}"), part, WrittenCase)
     if "price" not in parts:
         raise Misfit("needs the key 'price'")
     price = parts.pop("price")

@@ -236,6 +236,14 @@ def key_fault(key: object) -> str | None:
     return None
 
 
+def key_word(key: object) -> str:
+    """Return the word for a key that is no text, under which what belongs to it is read on."""
+    if isinstance(key, str):
+        return key if type(key) is str else str.__str__(key)
+    short = key is None or (isinstance(key, int) and abs(key) < 10**40)
+    return str(key).lower() if short else type(key).__name__
+
+
 def _unprintable(key: str) -> bool:
     return not key.isascii() and any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in key)
 

@@ -262,8 +262,9 @@ class _Tree:
         else:
             return value
         path = (*self._path(), *((name,) if name else ()))
-        self.findings.append(Finding(path, message, at_key=True, place=place_of(event.start_mark)))
-        return _DROPPED
+        kept = name not in frame.container
+        self.findings.append(Finding(path, message, at_key=bool(name), place=place_of(event.start_mark), kept=kept))
+        return name if name and kept else _DROPPED
 
     def _spoil(self, surprise: Surprise) -> None:
         if len(self.stack) == 1:

@@ -1,7 +1,5 @@
 """A whole catalog: what every key means, and what a catalog that is wrong is told."""
 
-
-
 import json
 import os
 import subprocess
@@ -460,8 +458,9 @@ def test_all_problems_at_once_each_with_its_place(tmp_path):
         "catalog.yaml:12:14 plans.pro.extends: unknown plan 'fre'; did you mean 'free'?",
         "catalog.yaml:13:5 plans.pro.entitlments: unknown key 'entitlments'; did you mean 'entitlements'?",
         "catalog.yaml:14:12 plans.pro.trial: needs the key 'days'",
-        "catalog.yaml:16:7 plans.pro.entitlements.seets: unknown feature 'seets'",
+        "catalog.yaml:16:7 plans.pro.entitlements.seets: unknown feature 'seets'; did you mean 'seats'?",
         "catalog.yaml:17:15 plans.pro.entitlements.tokens: 1e6 is text to some readers of YAML; write 1000000",
+        "catalog.yaml:19:20 rates.tokens.credit: unknown credit 'ai'",
         'catalog.yaml:19:31 rates.tokens.price: 1.5 is a float, and floats are not exact; write "1.5" in quotes',
     ]
 
@@ -573,6 +572,109 @@ def test_what_is_right_beside_a_mistake_is_still_looked_at():
     assert problems({"plans": {"p": {"entitlements": [], "extends": "x"}}}) == [
         "plans.p.entitlements: this is a list; write a mapping from features to entitlements",
         "plans.p.extends: unknown plan 'x'",
+    ]
+
+
+CIRCLE = {"a": {"extends": "b", "entitlements": {"y": True}}, "b": {"extends": "a"}}
+
+
+def test_a_stray_section_hides_nothing_of_the_section_it_was_meant_for():
+    told = [
+        "default_plan: unknown plan 'fre'",
+        "plans.a.extends: goes in a circle: a -> b -> a; take one step out",
+        "plans.a.entitlements.y: unknown feature 'y'",
+    ]
+    assert sorted(problems({"default_plan": "fre", "plans": CIRCLE})) == sorted(told)
+    stray = {"default_plan": "fre", "plans": CIRCLE, "plan": {}}
+    assert sorted(problems(stray)) == sorted([*told, "plan: unknown key 'plan'; did you mean 'plans'?"])
+
+
+def test_below_a_key_that_is_no_text_in_yaml_the_rest_is_read(tmp_path):
+    text = """\
+    features: {on: {type: metered, reset: {every: month, count: 0}}, x: {type: metred}}
+    plans:
+      on: {entitlements: {on: 5, x: yes, zz: 5}, extends: fre}
+      ? [x]
+      : {entitlements: {zzz: 1}}
+    """
+    assert file_problems(tmp_path, text) == [
+        'catalog.yaml:1:12 features.on: the key on is not text in YAML; write "on" in quotes',
+        "catalog.yaml:1:61 features.on.reset.count: is 0; write a number from 1 to 1200",
+        "catalog.yaml:1:76 features.x.type: 'metred' is not a feature type; did you mean 'metered'?",
+        'catalog.yaml:3:3 plans.on: the key on is not text in YAML; write "on" in quotes',
+        'catalog.yaml:3:23 plans.on.entitlements.on: the key on is not text in YAML; write "on" in quotes',
+        'catalog.yaml:3:33 plans.on.entitlements.x: yes is a boolean to some readers of YAML only; write true, or "yes" in quotes',
+        "catalog.yaml:3:38 plans.on.entitlements.zz: unknown feature 'zz'",
+        "catalog.yaml:3:55 plans.on.extends: unknown plan 'fre'",
+        "catalog.yaml:4:5 plans: a key is text; write one word, or quote it",
+    ]
+
+
+def test_a_key_that_is_no_text_in_yaml_and_unknown_is_one_problem(tmp_path):
+    text = "plans: {p: {on: 5}}\nrates: {no: {credit: c, price: 1}}\ncredits: {c: {}}\n"
+    assert file_problems(tmp_path, text) == [
+        'catalog.yaml:1:13 plans.p.on: the key on is not text in YAML; write "on" in quotes',
+        'catalog.yaml:2:9 rates.no: the key no is not text in YAML; write "no" in quotes',
+    ]
+
+
+def test_below_keys_of_a_mapping_that_are_no_text_the_rest_is_read():
+    plans = {True: {"extends": "fre", "entitlements": {5: 1, "zz": 1}}, " b": {"extend": 1}, "c": {"extends": "x"}}
+    told = "a key here is of type {}; keys are text, write it in quotes"
+    assert problems({"plans": plans, "features": {None: {"type": "metred"}}}) == [
+        f"plans: {told.format('bool')}",
+        "plans.true.extends: unknown plan 'fre'",
+        f"plans.true.entitlements: {told.format('int')}",
+        "plans.true.entitlements.5: unknown feature '5'",
+        "plans.true.entitlements.zz: unknown feature 'zz'",
+        "plans.' b': the key starts or ends with a space; take it off",
+        "plans.' b'.extend: unknown key 'extend'; did you mean 'extends'?",
+        "plans.c.extends: unknown plan 'x'",
+        f"features: {told.format('NoneType')}",
+        "features.none.type: 'metred' is not a feature type; did you mean 'metered'?",
+    ]
+
+
+def test_a_wrong_field_hides_no_other_of_its_entry():
+    orders = "write one of default, first_in_first_out, soonest_expiry, plan_first, or a list of keys"
+    credit = {"scale": 99, "depletion": "sof", "burn_order": "foo", "floor": "0.5", "currency": "usd", "titel": "x"}
+    assert problems({"credits": {"ai": credit}}) == [
+        "credits.ai.scale: is 99; write how many decimal places, from 0 to 9",
+        "credits.ai.depletion: 'sof' is not a depletion; did you mean 'soft'?",
+        f"credits.ai.burn_order: 'foo' is not a burn order; {orders}",
+        "credits.ai.currency: 'usd' is not a currency; write its three capital letters, such as USD",
+        "credits.ai.titel: unknown key 'titel'; did you mean 'title'?",
+    ]
+    feature = {"type": "metered", "scale": 99, "reset": {"every": "month", "count": 0}}
+    assert problems({"features": {"f": feature}, "plans": {"p": {"entitlements": {"f": "0.5"}}}}) == [
+        "features.f.scale: is 99; write how many decimal places, from 0 to 9",
+        "features.f.reset.count: is 0; write a number from 1 to 1200",
+    ]
+    feature = {"type": "config", "valu": "integer", "prefer": "max", "scale": 1}
+    assert problems({"features": {"f": feature}}) == [
+        "features.f.valu: unknown key 'valu'; did you mean 'value'?",
+        "features.f.scale: says nothing on a config feature; leave it out",
+    ]
+
+
+def test_names_in_what_was_left_out_are_looked_up():
+    document = {
+        "features": {"chat": {"type": "metered"}},
+        "credits": {"ai": {}},
+        "plans": {"a": {"credits": {"aii": {"grant": 5}, "ai": {"grant": 5}}, "entitlements": {"foo": {"limt": 5}}}},
+        "rates": {"chta": {"credit": "aii", "prise": 5}, "chat": {"credit": 5}},
+    }
+    every = "needs the key 'every': day, week, month, quarter or year"
+    assert problems(document) == [
+        f"plans.a.credits.aii: {every}",
+        "plans.a.credits.aii: unknown credit 'aii'; did you mean 'ai'?",
+        f"plans.a.credits.ai: {every}",
+        "plans.a.entitlements.foo: unknown feature 'foo'",
+        "plans.a.entitlements.foo.limt: unknown key 'limt'; did you mean 'limit'?",
+        "rates.chta: unknown feature 'chta'; did you mean 'chat'?",
+        "rates.chta.credit: unknown credit 'aii'; did you mean 'ai'?",
+        "rates.chta.prise: unknown key 'prise'; did you mean 'price'?",
+        "rates.chat.credit: 5 is a number; write text, in quotes",
     ]
 
 
@@ -802,7 +904,9 @@ def test_metadata_is_bounded():
 )
 @pytest.mark.parametrize("section", ["features", "credits", "products", "plans", "addons", "promotions", "rates"])
 def test_keys(section, key, message):
-    assert [line.rsplit(": ", 1)[1] for line in problems({section: {key: {}}})] == [message]
+    entries = {"features": {"type": "boolean"}, "rates": {"credit": "c", "price": 1}}
+    document = {"credits": {"c": {}}, section: {key: entries.get(section, {})}}
+    assert [line.rsplit(": ", 1)[1] for line in problems(document) if "unknown credit" not in line] == [message]
 
 
 def test_keys_that_are_no_text():
@@ -810,7 +914,7 @@ def test_keys_that_are_no_text():
         kind = type(key).__name__
         told = f"a key here is of type {kind}; keys are text, write it in quotes"
         assert problems({key: {}}) == [told]
-        assert problems({"features": {key: {}}}) == [f"features: {told}"]
+        assert problems({"features": {key: {"type": "boolean"}}}) == [f"features: {told}"]
         assert problems({"features": {"f": {"type": "boolean", key: 1}}}) == [f"features.f: {told}"]
         case = {"credit": "c", "when": [{key: "x", "price": 1}]}
         assert problems({"features": {"f": {"type": "metered"}}, "credits": {"c": {}}, "rates": {"f": case}}) == [
