@@ -24,6 +24,12 @@ MODES: Final[Mapping[Section, tuple[Mode, ...]]] = {
     "overrides": ("grant", "add", "set", "deny"),
 }
 _LIMIT_KEYS: Final = ("limit", "reset", "depletion", "ceiling")
+_ENDLESS: Final = frozenset(
+    {
+        "-1", "-1.0", "inf", "infinite", "infinity", "\u221e", "none", "null", "no limit", "no limits", "nolimit",
+        "no-limit", "unbounded", "limitless", "endless", "any", "all",
+    }
+)  # fmt: skip
 _CONVERSIONS: Final[Mapping[ConfigType, Callable[[Any], ConfigValue]]] = {
     "integer": words.integer,
     "decimal": words.exact_number,
@@ -140,5 +146,14 @@ def _amount(value: object, scale: int, what: str, path: Path, findings: Findings
     try:
         return to_units(value, scale, what=what)
     except AmountError as error:
-        findings.add(Finding(path, str(error), amount=True))
+        endless = what == "limit" and _is_endless(value)
+        findings.add(Finding(path, f"{error}; for no limit write unlimited" if endless else str(error), amount=True))
         return 0
+
+
+def _is_endless(value: object) -> bool:
+    """Tell whether what is no amount is how others write that there is no limit."""
+    if isinstance(value, int):
+        return value == -1
+    spelled = str(value).strip().lower().replace("_", " ")
+    return spelled in _ENDLESS or spelled.startswith("unlim")

@@ -564,7 +564,7 @@ def test_what_is_right_beside_a_mistake_is_still_looked_at():
     ) == [
         "plans.p.entitlements.a.limt: unknown key 'limt'; did you mean 'limit'?",
         f"plans.p.entitlements.b.ceiling: {ceiling}",
-        "plans.p.entitlements.c: limit is -1; an amount is zero or more",
+        "plans.p.entitlements.c: limit is -1; an amount is zero or more; for no limit write unlimited",
         f"plans.p.entitlements.d.ceiling: {ceiling}",
         "plans.p.extends: unknown plan 'x'",
         "plans.p.titel: unknown key 'titel'; did you mean 'title'?",
@@ -748,14 +748,23 @@ def test_strict_booleans(value, message):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (-1, "limit is -1; an amount is zero or more"),
-        ("-1", "limit is '-1'; an amount is zero or more"),
+        (-1, "limit is -1; an amount is zero or more; for no limit write unlimited"),
+        (-2, "limit is -2; an amount is zero or more"),
+        ("-1", "limit is '-1'; an amount is zero or more; for no limit write unlimited"),
         ("2.5", "limit is '2.5'; its scale allows 0 decimal places"),
         (2.5, "limit is the float 2.5; floats are not exact, write the string '2.5' or a Decimal"),
         (1.0, "limit is the float 1.0; floats are not exact, write the string '1.0' or a Decimal"),
         ("1e3", "limit is '1e3'; write a plain number such as '12' or '12.50'"),
         ("\uff11", "limit is '\\uff11'; write a plain number such as '12' or '12.50'"),
-        ("Unlimited", "limit is 'Unlimited'; write a plain number such as '12' or '12.50'"),
+        *(
+            (
+                word,
+                f"limit is {word!a}; write a plain number such as '12' or '12.50'; for no limit write unlimited",
+            )
+            for word in ("Unlimited", "unlimted", "infinite", "Infinity", "no_limit", "none", "\u221e")
+        ),
+        ("many", "limit is 'many'; write a plain number such as '12' or '12.50'"),
+        (Decimal("Infinity"), "limit is Infinity; an amount is a finite number; for no limit write unlimited"),
         (2**63, "limit is 9223372036854775808; the largest at scale 0 is 9223372036854775807"),
         (True, "calls is metered; write a number or unlimited"),
         (None, "is empty; write a number or unlimited, or leave the key out"),
@@ -787,7 +796,7 @@ def test_strict_amounts(value, message):
         ({"limit": 1, "reset": 5}, ["calls.reset: 5 is a number; write a period such as month, or {every: month, count: 1, align: calendar}"]),
         ({"limit": 1, "reset": {"count": 5}}, ["calls.reset: needs the key 'every': none, hour, day, week, month, quarter or year"]),
         ({"limit": 1, "reset": {"every": "day", "align": "utc"}}, ["calls.reset.align: 'utc' is not an align; write anniversary, calendar or first_use"]),
-        ({"limit": -1, "ceiling": "x"}, ["calls.limit: limit is -1; an amount is zero or more", "calls.ceiling: ceiling is 'x'; write a plain number such as '12' or '12.50'"]),
+        ({"limit": -1, "ceiling": "x"}, ["calls.limit: limit is -1; an amount is zero or more; for no limit write unlimited", "calls.ceiling: ceiling is 'x'; write a plain number such as '12' or '12.50'"]),
         ({"limits": {}}, ["calls.limits: this is a mapping; write a list"]),
         ({"limits": [5]}, ["calls.limits[0]: 5 is a number; write a mapping with keys such as limit, reset, depletion"]),
         ({"limits": [{}]}, ["calls.limits[0]: needs the key 'limit'"]),
@@ -1047,11 +1056,11 @@ def test_overrides_of_another_shape(feature, value, mode, message):
     ("value", "message"),
     [
         (2.5, "limit is the float 2.5; floats are not exact, write the string '2.5' or a Decimal"),
-        (-1, "limit is -1; an amount is zero or more"),
+        (-1, "limit is -1; an amount is zero or more; for no limit write unlimited"),
         ("1.5", "limit is '1.5'; its scale allows 0 decimal places"),
         ({"limit": "x"}, "limit is 'x'; write a plain number such as '12' or '12.50'"),
         ({"limit": 1, "ceiling": -1}, "ceiling is -1; an amount is zero or more"),
-        ({"limit": -1, "ceiling": -2}, "limit is -1; an amount is zero or more"),
+        ({"limit": -1, "ceiling": -2}, "limit is -1; an amount is zero or more; for no limit write unlimited"),
     ],
 )
 def test_overrides_with_bad_amounts(value, message):
