@@ -8,7 +8,6 @@ is a mistake; `.inf` is unlimited, and so is what is more than any counter can r
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 from decimal import ROUND_DOWN, Context, Decimal
 from typing import Any, Final, Literal, TypeAlias, TypeGuard
@@ -18,16 +17,15 @@ import attrs
 from ..amounts import MAX_SCALE, MAX_UNITS, UNLIMITED, Unlimited
 from ..errors import shown
 from .findings import Path, unknown
+from .pricing_periods import Reset, renewal
 from .pricing_reading import Part, Remarks, Value, key_from, spelled
 from .words import key_fault
 
 Setting: TypeAlias = bool | Decimal | Unlimited | str | tuple[str, ...]
 Number: TypeAlias = Decimal | Unlimited
 Kind = Literal["boolean", "number", "text", "list"]
-Reset: TypeAlias = str | dict[str, str | int]
 
 VALUE_TYPES: Final[Mapping[str, Kind]] = {"BOOLEAN": "boolean", "NUMERIC": "number", "TEXT": "text"}
-LIMIT_TYPES: Final = ("RENEWABLE", "NON_RENEWABLE", "TIME_DRIVEN", "RESPONSE_DRIVEN")
 _FEATURE_KEYS: Final = frozenset(
     {
         "description", "valueType", "defaultValue", "type", "integrationType", "automationType", "pricingUrls",
@@ -44,23 +42,6 @@ _SPOKEN: Final[Mapping[str, bool]] = {"yes": True, "on": True, "y": True, "no": 
 _EXACT: Final = Context(prec=200)
 _FLOORED: Final = Context(prec=200, rounding=ROUND_DOWN)
 _MOST_DIGITS: Final = 40
-_MOST_PERIODS: Final = 10_000
-_HOUR: Final = 3600
-_PER: Final = re.compile(r"(.*?)(?:/|\s+per\s+)\s*(?:([0-9]{1,6})\s*)?([a-z]+)\s*", re.IGNORECASE | re.DOTALL)
-_TIMES: Final[Mapping[str, tuple[str, int]]] = {
-    name: meant
-    for meant, names in {
-        ("second", 1): "s sec secs second seconds",
-        ("second", 60): "min mins minute minutes",
-        ("hour", 1): "h hr hrs hour hours",
-        ("day", 1): "d day days daily",
-        ("week", 1): "w wk week weeks weekly",
-        ("month", 1): "mo month months monthly",
-        ("quarter", 1): "quarter quarters quarterly",
-        ("year", 1): "y yr yrs year years yearly annum",
-    }.items()
-    for name in names.split()
-}
 
 
 @attrs.frozen
@@ -306,83 +287,6 @@ def _linked(part: Part, features: Mapping[str, Declared]) -> tuple[str, ...]:
             if name not in features:
                 part.wrong(key, unknown("feature", name, features))
     return tuple(dict.fromkeys(name for names in named.values() for name in names if name in features))
-
-
-def renewal(part: Part) -> tuple[str, Reset | None]:
-    """Return what a numeric usage limit counts, and when it starts again: None where that is no period of ours."""
-    unit = part.text("unit")
-    kind = _limit_type(part)
-    counted, spoken = _per(unit)
-    _note_scope(part, counted)
-    written = _period(part)
-    if kind == "NON_RENEWABLE":
-        if written is not None or spoken is not None:
-            part.note("type", "NON_RENEWABLE stands beside a period; the type counts, it never renews here")
-        return unit, "none"
-    period = written or spoken
-    if period is None:
-        part.note("type", f"{kind or 'no type,'} with no period; {_UNSAID[kind][1]}")
-        return unit, _UNSAID[kind][0]
-    if spoken not in (None, period):
-        part.note("unit", f"{shown(unit)} names another period than period does; period counts")
-    reset = _reset(part, period)
-    return counted if spoken == period and reset is not None else unit, reset
-
-
-_UNSAID: Final[Mapping[str, tuple[Reset, str]]] = {
-    "RENEWABLE": ("month", "it renews every month here, as the format says"),
-    "TIME_DRIVEN": ("month", "it renews every month here, as the format's own change to 3.0 reads it"),
-    "RESPONSE_DRIVEN": ("none", "it never renews here, as the format's own change to 3.0 reads it"),
-    "": ("none", "it never renews here"),
-}
-
-
-def _limit_type(part: Part) -> str:
-    value = part.peek("type")
-    kind = value.strip().upper() if isinstance(value, str) else "" if value is None else "?"
-    if kind and kind not in LIMIT_TYPES:
-        part.wrong("type", f"{unknown('type of usage limit', kind, LIMIT_TYPES)}; write {', '.join(LIMIT_TYPES)}")
-    return kind if kind in LIMIT_TYPES else ""
-
-
-def _period(part: Part) -> tuple[str, int] | None:
-    written = part.peek("period")
-    if written is None:
-        return None
-    count = written.get("value", 1) if isinstance(written, dict) else None
-    unit = written.get("unit") if isinstance(written, dict) else None
-    meant = _TIMES.get(unit.strip().lower()) if isinstance(unit, str) else None
-    if meant is None or isinstance(count, bool) or not isinstance(count, int) or not 0 < count < 10**12:
-        part.wrong("period", "is no period; write {value: 1, unit: MONTH}, in SEC, MIN, HOUR, DAY, WEEK, MONTH or YEAR")
-        return None
-    return meant[0], meant[1] * count
-
-
-def _per(unit: str) -> tuple[str, tuple[str, int] | None]:
-    match = _PER.fullmatch(unit) if len(unit) <= 200 else None
-    meant = _TIMES.get(match[3].lower()) if match else None
-    if match is None or meant is None:
-        return unit, None
-    return match[1].strip(), (meant[0], meant[1] * max(1, int(match[2] or 1)))
-
-
-def _reset(part: Part, period: tuple[str, int]) -> Reset | None:
-    every, count = period
-    if every == "second":
-        if count % _HOUR:
-            part.remarks.note(part.path, f"renews every {count} seconds, which is no period here: a number to read")
-            return None
-        every, count = "hour", count // _HOUR
-    if count > _MOST_PERIODS:
-        part.remarks.note(part.path, f"renews every {count} {every}s, which is too long to count; it never renews here")
-        return "none"
-    return every if count == 1 else {"every": every, "count": count}
-
-
-def _note_scope(part: Part, counted: str) -> None:
-    scope = counted.rpartition("/")[2].strip() if "/" in counted else ""
-    if scope:
-        part.note("unit", f"{shown(counted)} counts for each {shown(scope)}; here it counts for the whole customer")
 
 
 def _free(key: str, taken: set[str], tail: str, tried: dict[str, int]) -> str:

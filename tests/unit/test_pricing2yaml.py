@@ -554,6 +554,17 @@ def test_what_is_too_large_depends_on_the_scale() -> None:
         ({"type": "TIME_DRIVEN", "unit": "minute/month"}, "minute", "month"),
         ({"type": "RESPONSE_DRIVEN", "unit": "credit/month"}, "credit", "month"),
         ({"unit": "call/month"}, "call", "month"),
+        ({"type": "RENEWABLE", "unit": "email/day (max)"}, "email (max)", "day"),
+        ({"type": "RENEWABLE", "unit": "GB (up/down)/month"}, "GB (up/down)", "month"),
+        ({"type": "RENEWABLE", "unit": "minutes/mo."}, "minutes", "month"),
+        ({"type": "RENEWABLE", "unit": "call/p.a."}, "call", "year"),
+        ({"type": "RENEWABLE", "unit": "call / Calendar Month"}, "call", "month"),
+        ({"type": "RENEWABLE", "unit": "per month"}, "", "month"),
+        ({"type": "RENEWABLE", "unit": "call/every 3 days"}, "call", Period("day", 3)),
+        ({"type": "RENEWABLE", "unit": "call/semester"}, "call", Period("month", 6)),
+        ({"type": "RENEWABLE", "unit": "call/half-year"}, "call", Period("month", 6)),
+        ({"type": "RENEWABLE", "unit": "call/fortnight"}, "call", Period("week", 2)),
+        ({"type": "RENEWABLE", "unit": "call/decade"}, "call", Period("year", 10)),
     ],
 )
 def test_when_a_limit_renews(written: dict[str, Any], unit: str | None, reset: Any) -> None:
@@ -587,8 +598,23 @@ EACH = "{!r} counts for each {!r}; here it counts for the whole customer"
             "unit",
             "'x/year' names another period than period does; period counts",
         ),
+        (
+            {"type": "RENEWABLE", "unit": "x/lifetime", "period": ONE_DAY},
+            "day",
+            "unit",
+            "'x/lifetime' names another period than period does; period counts",
+        ),
         ({"type": "RENEWABLE", "unit": "action/user/month"}, "month", "unit", EACH.format("action/user", "user")),
         ({"type": "NON_RENEWABLE", "unit": "MB/file"}, "none", "unit", EACH.format("MB/file", "file")),
+        ({"type": "RENEWABLE", "unit": "run/hour/user"}, "hour", "unit", EACH.format("run/user", "user")),
+        ({"type": "RENEWABLE", "unit": "GB/month/user"}, "month", "unit", EACH.format("GB/user", "user")),
+        ({"type": "RENEWABLE", "unit": "GB per user per month"}, "month", "unit", EACH.format("GB/user", "user")),
+        (
+            {"type": "RENEWABLE", "unit": "call/hour/month"},
+            "month",
+            "unit",
+            "'call/hour/month' names more than one period; 'month' counts",
+        ),
     ],
 )
 def test_what_of_a_renewal_is_noted(written: dict[str, Any], reset: str, place: str, note: str) -> None:
@@ -597,12 +623,30 @@ def test_what_of_a_renewal_is_noted(written: dict[str, Any], reset: str, place: 
     assert catalog.notes == (f"usageLimits.a.{place}: {note}",)
 
 
-def test_a_period_too_long_to_count_never_renews() -> None:
-    catalog = made(usageLimits={"a": limit(5, type="RENEWABLE", unit="x", period={"value": 20_000, "unit": "DAY"})})
+@pytest.mark.parametrize(("count", "unit"), [(20_000, "day"), (200, "year")])
+def test_a_period_too_long_to_count_never_renews(count: int, unit: str) -> None:
+    catalog = made(usageLimits={"a": limit(5, type="RENEWABLE", unit="x", period={"value": count, "unit": unit})})
     assert catalog.features["a"].reset == Period()
     assert catalog.notes == (
-        "usageLimits.a: renews every 20000 days, which is too long to count; it never renews here",
+        f"usageLimits.a: renews every {count} {unit}s, which is too long to count; it never renews here",
     )
+
+
+@pytest.mark.parametrize("named", ["lifetime", "billing cycle", "term", "biweekly", "1.5 months", "ms"])
+def test_a_time_that_is_no_period_is_noted_and_never_called_a_scope(named: str) -> None:
+    catalog = made(usageLimits={"a": limit(5, type="RENEWABLE", unit=f"call/{named}")})
+    assert (catalog.features["a"].type, catalog.features["a"].unit) == ("config", f"call/{named}")
+    told = ": renews every 1 milliseconds" if named == "ms" else f".unit: renews every {named!r}"
+    assert catalog.notes == (f"usageLimits.a{told}, which is no period here: a number to read",)
+    never = made(usageLimits={"a": limit(5, type="NON_RENEWABLE", unit=f"call/{named}")})
+    assert never.notes == (f"usageLimits.a.type: {NEVER}",)
+
+
+def test_a_unit_as_long_as_a_novel_is_one_thing_counted() -> None:
+    catalog = made(usageLimits={"a": limit(5, unit=f"{'x' * 300}/user")})
+    assert catalog.features["a"].unit == f"{'x' * 300}/user"
+    assert len(catalog.notes) == 1
+    assert "for each 'user'" in catalog.notes[0]
 
 
 def test_a_rate_is_a_number_to_read_and_no_allowance() -> None:
