@@ -23,7 +23,7 @@ from .words import key_fault
 
 Setting: TypeAlias = bool | Decimal | Unlimited | str | tuple[str, ...]
 Number: TypeAlias = Decimal | Unlimited
-Kind = Literal["boolean", "number", "text", "list"]
+Kind = Literal["boolean", "number", "text", "list", "unknown"]
 
 VALUE_TYPES: Final[Mapping[str, Kind]] = {"BOOLEAN": "boolean", "NUMERIC": "number", "TEXT": "text"}
 _FEATURE_KEYS: Final = frozenset(
@@ -123,7 +123,7 @@ def _feature(part: Part) -> Declared:
 def _limit(part: Part, features: Mapping[str, Declared]) -> Declared:
     linked = _linked(part, features)
     kind, default = _valued(part, least=0)
-    unit, reset = renewal(part) if kind == "number" else (part.text("unit"), None)
+    unit, reset = renewal(part) if kind in ("number", "unknown") else (part.text("unit"), None)
     described = _described(part, _LIMIT_KEYS)
     if linked:
         names = [features[each].key for each in linked]
@@ -181,7 +181,13 @@ def exactly(number: Decimal) -> int | str:
     return text if "." in text else int(text)
 
 
-_EMPTY: Final[Mapping[Kind, Setting]] = {"boolean": False, "number": Decimal(0), "text": "", "list": ()}
+_EMPTY: Final[Mapping[Kind, Setting]] = {
+    "boolean": False,
+    "number": Decimal(0),
+    "text": "",
+    "list": (),
+    "unknown": "",
+}
 
 
 def _valued(part: Part, *, least: int | None) -> tuple[Kind, Setting]:
@@ -209,10 +215,12 @@ def _kind(part: Part) -> Kind:
     if name not in VALUE_TYPES:
         message = unknown("valueType", name, VALUE_TYPES) if name else "is missing"
         part.wrong("valueType", f"{message}; write {', '.join(VALUE_TYPES)}")
-    return VALUE_TYPES.get(name, "text")
+    return VALUE_TYPES.get(name, "unknown")
 
 
 def _setting(kind: Kind, value: Value, path: Path, remarks: Remarks, least: int | None) -> Setting | None:
+    if kind == "unknown":
+        return None
     if kind == "number":
         return _number(value, path, remarks, least)
     if kind == "boolean":

@@ -1123,6 +1123,17 @@ def test_what_a_document_that_is_wrong_is_told(parts: dict[str, Any], path: str,
     assert any(place == path and told.startswith(message) for place, told in found), found
 
 
+def test_no_value_is_judged_by_an_unknown_value_type() -> None:
+    found = problems_of(
+        features={"a": {"valueType": "BOOLEN", "defaultValue": True}},
+        usageLimits={"n": {"valueType": "NUMRIC", "defaultValue": 5, "type": "RENEWED"}},
+        plans={"FREE": {"features": {"a": {"value": False}}, "usageLimits": {"n": {"value": 7}}}},
+        addOns={"x": {"usageLimitsExtensions": {"n": {"value": 7}}}},
+    )
+    assert [path for path, _ in found] == ["features.a.valueType", "usageLimits.n.valueType", "usageLimits.n.type"]
+    assert found[0][1].startswith("unknown valueType 'BOOLEN'; did you mean 'BOOLEAN'?")
+
+
 def test_all_mistakes_are_told_at_once_and_none_twice() -> None:
     found = problems_of(features={"a": {"valueType": "X"}}, plans={"FREE": {"features": {"b": None}}}, addOns={"x": 1})
     assert [path for path, _ in found] == ["features.a", "features.a.valueType", "plans.FREE.features.b", "addOns.x"]
