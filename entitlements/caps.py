@@ -22,10 +22,10 @@ class Cap:
     `scope`, which is empty for the whole customer. One whose `action` is "notify" stops nothing.
     """
 
-    scope: Mapping[str, str]
+    scope: Mapping[str, str] = attrs.field(hash=False)
     feature: str | None
     credit: str | None
-    dimensions: Mapping[str, str]
+    dimensions: Mapping[str, str] = attrs.field(hash=False)
     limit: Number
     used: Number
     requested: Number

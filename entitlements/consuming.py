@@ -18,10 +18,10 @@ class Request:
 
     customer: str
     feature: str
-    amount: Amount = 1
+    amount: Amount = attrs.field(default=1, hash=False)
     key: str | None = attrs.field(default=None, kw_only=True)
-    scope: object = attrs.field(default=None, kw_only=True)
-    dimensions: Mapping[str, str] | None = attrs.field(default=None, kw_only=True)
+    scope: object = attrs.field(default=None, kw_only=True, hash=False)
+    dimensions: Mapping[str, str] | None = attrs.field(default=None, kw_only=True, hash=False)
     occurred_at: datetime | None = attrs.field(default=None, kw_only=True)
     depletion: Depletion | None = attrs.field(default=None, kw_only=True)
 

@@ -97,7 +97,7 @@ class Receipt:
     replayed: bool = False
     late: bool = False
     booked: Number = 0
-    burned: Mapping[str, Number] = attrs.field(factory=dict)
+    burned: Mapping[str, Number] = attrs.field(factory=dict, hash=False)
     balance_after: Number | None = None
     price: Number | None = None
     unpaid: Number = 0
@@ -146,7 +146,7 @@ class Decision:
     valid_until: datetime | None = None
     catalog_version: str = ""
     upgrade: tuple[str, ...] = ()
-    scope: Scope | None = None
+    scope: Scope | None = attrs.field(default=None, hash=False)
     budgets: tuple[Cap, ...] = ()
     stale: bool = False
     fallback: bool = False

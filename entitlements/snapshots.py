@@ -59,8 +59,8 @@ class Snapshot:
     customer: str
     at: datetime
     catalog_version: str
-    features: Mapping[str, Decision]
-    credits: Mapping[str, dict[str, Any]] = EMPTY
+    features: Mapping[str, Decision] = attrs.field(hash=False)
+    credits: Mapping[str, dict[str, Any]] = attrs.field(default=EMPTY, hash=False)
     _credits_until: Callable[[], datetime | None] = attrs.field(default=_never, eq=False, repr=False)
 
     @cached_property

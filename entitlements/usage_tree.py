@@ -27,7 +27,7 @@ class BudgetUsage:
 
     feature: str | None
     credit: str | None
-    dimensions: Mapping[str, str]
+    dimensions: Mapping[str, str] = attrs.field(hash=False)
     limit: Number
     used: Number
     held: Number
@@ -56,7 +56,7 @@ class BudgetUsage:
 class ScopeUsage:
     """One scope: its budgets, the blocks that were granted to it, and the scopes inside it."""
 
-    scope: Mapping[str, str]
+    scope: Mapping[str, str] = attrs.field(hash=False)
     budgets: tuple[BudgetUsage, ...] = ()
     allocations: tuple[Block, ...] = ()
     inside: tuple[ScopeUsage, ...] = ()

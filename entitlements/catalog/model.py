@@ -96,7 +96,7 @@ class Feature:
     type: FeatureType
     title: str = ""
     description: str = ""
-    metadata: Mapping[str, Any] = EMPTY
+    metadata: Mapping[str, Any] = attrs.field(default=EMPTY, hash=False)
     unit: str = ""
     reset: Period = NO_PERIOD
     aggregate: Aggregate = "sum"
@@ -119,7 +119,7 @@ class Credit:
     key: str
     title: str = ""
     description: str = ""
-    metadata: Mapping[str, Any] = EMPTY
+    metadata: Mapping[str, Any] = attrs.field(default=EMPTY, hash=False)
     scale: int = 0
     currency: str | None = None
     depletion: Depletion = "hard"
@@ -136,7 +136,7 @@ class Product:
     key: str
     title: str = ""
     description: str = ""
-    metadata: Mapping[str, Any] = EMPTY
+    metadata: Mapping[str, Any] = attrs.field(default=EMPTY, hash=False)
 
 
 @attrs.frozen
@@ -185,11 +185,11 @@ class Plan:
     version: Literal["latest", "pinned"] = "latest"
     title: str = ""
     description: str = ""
-    metadata: Mapping[str, Any] = EMPTY
+    metadata: Mapping[str, Any] = attrs.field(default=EMPTY, hash=False)
     price: str | None = None
     trial: TrialTerms | None = None
-    entitlements: Mapping[str, Entitlement] = EMPTY
-    credits: Mapping[str, PlanCredit] = EMPTY
+    entitlements: Mapping[str, Entitlement] = attrs.field(default=EMPTY, hash=False)
+    credits: Mapping[str, PlanCredit] = attrs.field(default=EMPTY, hash=False)
 
 
 @attrs.frozen
@@ -202,9 +202,9 @@ class AddOn:
     excludes: tuple[str, ...] = ()
     title: str = ""
     description: str = ""
-    metadata: Mapping[str, Any] = EMPTY
+    metadata: Mapping[str, Any] = attrs.field(default=EMPTY, hash=False)
     price: str | None = None
-    entitlements: Mapping[str, Entitlement] = EMPTY
+    entitlements: Mapping[str, Entitlement] = attrs.field(default=EMPTY, hash=False)
 
 
 @attrs.frozen
@@ -215,15 +215,15 @@ class Promotion:
     days: int | None = None
     title: str = ""
     description: str = ""
-    metadata: Mapping[str, Any] = EMPTY
-    entitlements: Mapping[str, Entitlement] = EMPTY
+    metadata: Mapping[str, Any] = attrs.field(default=EMPTY, hash=False)
+    entitlements: Mapping[str, Entitlement] = attrs.field(default=EMPTY, hash=False)
 
 
 @attrs.frozen
 class RateCase:
     """A price for charges whose dimensions equal all of `match`."""
 
-    match: Mapping[str, str]
+    match: Mapping[str, str] = attrs.field(hash=False)
     price: Decimal
 
 

@@ -51,7 +51,7 @@ class Block:
     source: str = "grant"
     settle_debt: bool = True
     number: int = 0
-    metadata: Mapping[str, Any] | None = None
+    metadata: Mapping[str, Any] | None = attrs.field(default=None, hash=False)
     voided: bool = False
     rollover: Rollover | None = None
 

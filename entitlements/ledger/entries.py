@@ -42,7 +42,7 @@ class Entry:
     counter: str = ""
     window: datetime | None = None
     amount: int = 0
-    data: Mapping[str, Any] = NOTHING
+    data: Mapping[str, Any] = attrs.field(default=NOTHING, hash=False)
     block: str = ""
     seq: int = 0
     key: str = ""
@@ -62,8 +62,8 @@ class Batch:
     key: str
     number: int
     at: datetime
-    request: Mapping[str, Any]
-    result: Mapping[str, Any]
+    request: Mapping[str, Any] = attrs.field(hash=False)
+    result: Mapping[str, Any] = attrs.field(hash=False)
     entries: tuple[Entry, ...]
     hash: str = ""
     salt: str = ""

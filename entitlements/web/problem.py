@@ -95,8 +95,8 @@ class Problem:
     status: int
     code: str
     detail: str
-    members: Mapping[str, Any] = EMPTY
-    headers: Mapping[str, str] = EMPTY
+    members: Mapping[str, Any] = attrs.field(default=EMPTY, hash=False)
+    headers: Mapping[str, str] = attrs.field(default=EMPTY, hash=False)
     type: str = "about:blank"
 
     def to_dict(self) -> dict[str, Any]:
