@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from .amounts import Unlimited
+from .decisions import left_of
 
 if TYPE_CHECKING:
     from .decisions import Decision, Quantity
@@ -68,11 +69,23 @@ def _granted(decision: Decision) -> str:
 
 
 def _beyond(decision: Decision) -> str:
-    """Return how much of what was asked lies beyond the limit: booked all the same, or left out where part was."""
-    if not decision.overage:
+    """Return what did not fit, how far what is used lies over the limit, or how much of what is asked would."""
+    receipt, used, limit = decision.receipt, decision.used, decision.limit
+    if decision.overage and receipt is not None and receipt.booked < decision.requested:
+        return f", {number(decision.overage)} did not fit"
+    over = left_of(used, limit) if used is not None and isinstance(limit, int | Decimal) else 0
+    if over:
+        return f", {number(over)} over the limit"
+    if decision.overage:
+        return f", {number(decision.overage)} of the {number(decision.requested)} asked for would be over the limit"
+    return ""
+
+
+def to_ceiling(decision: Decision) -> str:
+    """Return how much may pass beyond the limit, where a ceiling says so: ", 1 up to the ceiling of 7"."""
+    if decision.ceiling is None or decision.used is None:
         return ""
-    left_out = decision.receipt is not None and decision.receipt.booked < decision.requested
-    return f", {number(decision.overage)} {'did not fit' if left_out else 'over the limit'}"
+    return f", {number(left_of(decision.ceiling, decision.used))} up to the ceiling of {number(decision.ceiling)}"
 
 
 def _next_step(decision: Decision) -> str:
@@ -89,7 +102,8 @@ def _limit_reached(decision: Decision) -> str:
     if decision.limit is None or isinstance(decision.limit, Unlimited):
         return f"{decision.feature} is used up"
     asked = f"{number(decision.requested)} of {decision.feature} asked for"
-    return f"{asked}, {number(decision.remaining)} left of {number(decision.limit)} ({source(decision.source)})"
+    left = f"{number(decision.remaining)} left of {number(decision.limit)}{to_ceiling(decision)}"
+    return f"{asked}, {left} ({source(decision.source)})"
 
 
 def _value_not_allowed(decision: Decision) -> str:

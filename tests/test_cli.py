@@ -182,6 +182,13 @@ class TestCheck:
             r"\n  1,000\.00 left, resets 20\d\d-\d\d-\d\d \d\d:\d\d(:\d\d)? UTC\n", run("check", "acme", "calls").stdout
         )
 
+    def test_how_much_is_left_beyond_a_soft_limit(self, catalog: Path, database: Path) -> None:
+        with Entitlements(catalog) as ent:
+            ent.override("acme", "seats", {"limit": 5, "depletion": "soft", "ceiling": 9})
+            ent.consume("acme", "seats", 4)
+        granted = "allowed: seats is granted by override set: 7 of 5 used, 2 over the limit\n"
+        assert run("check", "acme", "seats").stdout == f"{granted}  0 left, 2 up to the ceiling of 9\n"
+
     def test_denied_says_what_would_allow_it(self, database: Path) -> None:
         result = run("check", "acme", "seats", "--requested", "18")
         assert (result.exit_code, result.stderr) == (1, "")

@@ -16,7 +16,7 @@ from ..decisions import Decision
 from ..engine import Entitlements
 from ..errors import shown
 from ..reports.explain import Explanation
-from ..wording import alternatives, instant, number, source
+from ..wording import alternatives, instant, number, source, to_ceiling
 from .options import asking_options, customer_id, exact_amount, opened
 from .pages import page
 from .replies import DENIED, FINE, STORAGE, Misuse, Reply, columns, counted, heading, painted
@@ -113,7 +113,7 @@ def _lines(decision: Decision) -> list[str]:
     lines = [str(decision)]
     if decision.allowed and decision.remaining is not None:
         resets = "" if decision.resets_at is None else f", resets {instant(decision.resets_at)}"
-        lines.append(f"  {number(decision.remaining)} left{resets}")
+        lines.append(f"  {number(decision.remaining)} left{to_ceiling(decision)}{resets}")
     return lines
 
 

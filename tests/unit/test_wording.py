@@ -67,14 +67,25 @@ def test_sources_as_people_read_them():
     ("changes", "text"),
     [
         ({}, "calls is granted by plan pro: 82,140 of 100,000 used"),
-        ({"overage": 5}, "calls is granted by plan pro: 82,140 of 100,000 used, 5 over the limit"),
         (
-            {"overage": 5, "requested": 9, "receipt": Receipt("k", 1, booked=9)},
-            "calls is granted by plan pro: 82,140 of 100,000 used, 5 over the limit",
+            {"overage": 1, "requested": 1, "used": 100_500},
+            "calls is granted by plan pro: 100,500 of 100,000 used, 500 over the limit",
         ),
         (
-            {"overage": 5, "requested": 9, "receipt": Receipt("k", 1, booked=4)},
-            "calls is granted by plan pro: 82,140 of 100,000 used, 5 did not fit",
+            {"overage": 3, "requested": 5, "used": 99_998},
+            "calls is granted by plan pro: 99,998 of 100,000 used, 3 of the 5 asked for would be over the limit",
+        ),
+        (
+            {"overage": 1, "requested": 1, "limit": 5, "used": 7, "receipt": Receipt("k", 1, booked=1)},
+            "calls is granted by plan pro: 7 of 5 used, 2 over the limit",
+        ),
+        (
+            {"limit": Decimal("2.50"), "used": Decimal("3.00")},
+            "calls is granted by plan pro: 3.00 of 2.50 used, 0.50 over the limit",
+        ),
+        (
+            {"overage": 5, "requested": 9, "used": 100_000, "receipt": Receipt("k", 1, booked=4)},
+            "calls is granted by plan pro: 100,000 of 100,000 used, 5 did not fit",
         ),
         ({"limit": UNLIMITED}, "calls is granted by plan pro, unlimited"),
         ({"limit": None, "used": None, "value": True}, "calls is granted by plan pro"),
@@ -117,6 +128,13 @@ def test_an_upgrade_is_the_next_step():
 
 def test_a_limit_says_what_was_asked_what_is_left_and_when_it_resets():
     assert reason(FULL) == ("5 of calls asked for, 2 left of 100 (plan pro); it resets on 2026-12-01 00:00 UTC")
+
+
+def test_a_limit_with_a_ceiling_says_what_is_left_up_to_it():
+    full = denied("limit_reached", limit=5, ceiling=7, used=6, requested=2, source="plan:pro", soft=True)
+    said = "2 of calls asked for, 0 left of 5, 1 up to the ceiling of 7 (plan pro); "
+    assert reason(full).startswith(said)
+    assert ", 0 left of 5, 0 up to the ceiling of 7 (plan pro); " in reason(attrs.evolve(full, used=8))
 
 
 def test_a_throttle_says_when_to_try_again():
