@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -22,7 +22,7 @@ class Candidate:
     """One entitlement that a source holds out: what it says, and what became of it.
 
     `outcome` is "won", "added", "lower", "other period", "replaced", "denied", "expired", "not yet",
-    "paused" or "not held"; `why` says it in words.
+    "paused", "not held" or "not in the catalog"; `why` says it in words.
     """
 
     source: str
@@ -94,24 +94,52 @@ def _candidate(feature: Feature, bid: _Bid, outcome: str, why: str) -> Candidate
 
 def _bids(entitlements: Entitlements, feature: Feature) -> Iterator[_Bid]:
     for fact in entitlements.facts:
-        barred = _barred(entitlements, fact)
-        match fact:
-            case Subscription():
-                yield from _plan_bids(entitlements, feature, fact, barred)
-            case Trial():
-                yield from _trial_bids(entitlements, feature, fact, barred)
-            case HeldAddOn() if fact.addon in entitlements.catalog.addons:
-                entry = entitlements.catalog.addons[fact.addon].entitlements.get(feature.key)
-                if entry is not None:
-                    yield _Bid(Source("add-on", fact.addon), entry, fact, barred, fact.quantity)
-            case PromotionRun() if fact.promotion in entitlements.catalog.promotions:
-                entry = entitlements.catalog.promotions[fact.promotion].entitlements.get(feature.key)
-                if entry is not None:
-                    yield _Bid(Source("promotion", fact.promotion), entry, fact, barred)
-            case Override() if fact.entitlement.feature == feature.key:
-                yield _Bid(Source("override", fact.entitlement.mode), fact.entitlement, fact, barred)
+        barred, lost = _barred(entitlements, fact), _lost(entitlements, fact)
+        if lost is None:
+            yield from _bids_of(entitlements, feature, fact, barred)
+        elif barred is None or barred[0] == "paused":
+            yield _Bid(lost, Entitlement(feature.key, value=()), fact, barred or _LOST)
     if any(holder.source.kind == "plan" and holder.subscription is None for holder in entitlements.holders):
         yield from _plan_bids(entitlements, feature, None, None)
+
+
+def _bids_of(
+    entitlements: Entitlements, feature: Feature, fact: Fact, barred: tuple[str, str] | None
+) -> Iterator[_Bid]:
+    match fact:
+        case Subscription():
+            yield from _plan_bids(entitlements, feature, fact, barred)
+        case Trial():
+            yield from _trial_bids(entitlements, feature, fact, barred)
+        case HeldAddOn():
+            entry = entitlements.catalog.addons[fact.addon].entitlements.get(feature.key)
+            if entry is not None:
+                yield _Bid(Source("add-on", fact.addon), entry, fact, barred, fact.quantity)
+        case PromotionRun():
+            entry = entitlements.catalog.promotions[fact.promotion].entitlements.get(feature.key)
+            if entry is not None:
+                yield _Bid(Source("promotion", fact.promotion), entry, fact, barred)
+        case Override() if fact.entitlement.feature == feature.key:
+            yield _Bid(Source("override", fact.entitlement.mode), fact.entitlement, fact, barred)
+
+
+_LOST: Final = "not in the catalog", "the catalog no longer has it"
+
+
+def _lost(entitlements: Entitlements, fact: Fact) -> Source | None:
+    """Return the source that a fact names where the catalog no longer has it; what it granted nobody knows."""
+    catalog = entitlements.catalog
+    match fact:
+        case Subscription() | Trial():
+            known: Container[str] = entitlements.sold.get(fact.version or "", catalog).plans
+            source = Source("trial" if isinstance(fact, Trial) else "plan", fact.plan)
+        case HeldAddOn():
+            known, source = catalog.addons, Source("add-on", fact.addon)
+        case PromotionRun():
+            known, source = catalog.promotions, Source("promotion", fact.promotion)
+        case _:
+            return None
+    return None if source.key in known else source
 
 
 def _plan_bids(

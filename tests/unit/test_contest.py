@@ -316,6 +316,21 @@ def test_what_is_over_or_still_to_come_or_paused_or_not_held_says_so():
     ]
 
 
+def test_what_is_held_and_no_longer_in_the_catalog_says_so():
+    lost = "not in the catalog", "the catalog no longer has it"
+    catalog = Catalog.load({"features": {"calls": {"type": "metered", "reset": "month"}}, "plans": {"new": {}}})
+    given = held("free"), run("launch"), run("sprint", until=day(9)), addon("pack"), addon("big", until=day(9))
+    assert rows("calls", *given, trial("pro"), catalog=catalog) == [
+        ("promotion:launch", *lost),
+        ("trial:pro", *lost),
+        ("add-on:pack", *lost),
+        ("plan:free", *lost),
+    ]
+    assert outcomes("calls", held("free", status="paused"), catalog=catalog) == [("plan:free", "paused")]
+    (row,) = candidates(resolve(catalog, facts(held("free")), AT), catalog.features["calls"])
+    assert row.says == "nothing"
+
+
 def test_an_end_is_exclusive_and_a_beginning_inclusive():
     assert outcomes("calls", run("launch", until=AT)) == [("promotion:launch", "expired")]
     assert outcomes("calls", run("launch", since=AT)) == [("promotion:launch", "won")]
