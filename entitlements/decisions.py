@@ -175,9 +175,9 @@ class Decision:
     @property
     def reason(self) -> str:
         """Why, in one sentence for a person; for a denial also what to do next."""
-        from .wording import reason  # noqa: PLC0415  (wording reads decisions)
+        from .wording import also, reason  # noqa: PLC0415  (wording reads decisions)
 
-        return self._said or reason(self)
+        return also(self._said, self.upgrade) if self._said else reason(self)
 
     @property
     def allowances(self) -> tuple[Allowance, ...]:

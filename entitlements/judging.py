@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 
@@ -14,9 +14,11 @@ from .catalog.standing import Share, Standing, at_least, flatten
 from .decisions import Allowance, Code, Decision, Outcome, Scope
 from .errors import did_you_mean, shown
 from .ledger.entries import EPOCH, CounterKey
+from .ledger.facts import in_force
 from .ledger.state import Head
 from .metering import Meter, Weighed, meters, weigh
 from .resolution import SET, Entitlements
+from .wording import gone, paused
 
 T = TypeVar("T")
 
@@ -132,8 +134,28 @@ def _missing(question: Question, entitlements: Entitlements, head: Head) -> Deci
         question.feature.key,
         "block",
         valid_until=entitlements.valid_until(question.feature.key),
+        said=_withheld(question, entitlements) if code in _NOTHING_HELD else "",
         **_common(question, entitlements),
     )
+
+
+_NOTHING_HELD: Final = frozenset({"not_in_plan", "no_active_subscription"})
+
+
+def _withheld(question: Question, entitlements: Entitlements) -> str:
+    """Return what keeps a customer from what they hold: a pause, or a plan that the catalog lost; "" for neither."""
+    sold, catalog = entitlements.sold, entitlements.catalog
+    waiting = [held for held in in_force(entitlements.facts.subscriptions, question.at) if held.status == "paused"]
+    given = {held.plan: flatten(sold.get(held.version or "", catalog), held.plan) for held in waiting}
+    feature = question.feature
+    giving = [plan for plan, all_of in given.items() if feature.key in all_of and _given(feature, all_of[feature.key])]
+    if giving or (given and not entitlements.holders):
+        return paused(min(giving or given))
+    lost = [holder.source for holder in entitlements.holders if holder.plan not in holder.catalog.plans]
+    if not lost:
+        return ""
+    first = min(lost, key=lambda source: source.rank)
+    return gone(first.kind, first.key)
 
 
 def _missing_code(question: Question, entitlements: Entitlements, head: Head) -> Code:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from .amounts import Unlimited
 from .decisions import left_of
+from .errors import shown
 
 if TYPE_CHECKING:
     from .decisions import Decision, Quantity
@@ -51,6 +52,22 @@ def value_text(value: object) -> str:
 def source(label: str | None) -> str:
     """Return a source's label as people read it: plan pro, add-on extra_seats."""
     return (label or "nothing").replace(":", " ", 1)
+
+
+def paused(plan: str) -> str:
+    """Return what to do about a subscription that is paused, the customer not being named."""
+    return f"the subscription to plan {shown(plan)} is paused; set_status to active resumes it"
+
+
+def gone(kind: str, plan: str) -> str:
+    """Return what to do about a plan that is held or lent and no longer sold, the customer not being named."""
+    how, mend = ("is lent", "put it back") if kind == "trial" else ("holds", "put it back, or change_plan")
+    return f"the customer {how} plan {shown(plan)}, which the catalog no longer has; {mend}"
+
+
+def also(said: str, upgrade: tuple[str, ...]) -> str:
+    """Return a reason that was given, with the plans and add-ons that would allow it besides."""
+    return f"{said}; {alternatives(upgrade)} would allow it" if upgrade else said
 
 
 def alternatives(labels: tuple[str, ...]) -> str:

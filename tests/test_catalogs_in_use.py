@@ -130,6 +130,30 @@ def test_reload_reads_the_file_now_and_raises_what_is_wrong_with_it(ent, file):
     assert limit(ent) == 9
 
 
+def test_a_plan_that_is_renamed_is_missed_by_name_and_its_holder_can_move_on(ent, file):
+    sold = document()
+    sold["plans"]["gratis"] = sold["plans"].pop("pro")
+    file.write(sold)
+    ent.reload()
+    said = "the customer holds plan 'pro', which the catalog no longer has; put it back, or change_plan"
+    decision = ent.check("acme", "tokens")
+    assert (decision.code, decision.upgrade) == ("not_in_plan", ("plan:gratis",))
+    assert decision.reason == f"{said}; plan gratis would allow it"
+    lost = "- plan:pro  nothing  not in the catalog: the catalog no longer has it"
+    assert lost in str(ent.explain("acme", "tokens"))
+    ent.change_plan("acme", "gratis")
+    assert limit(ent) == 5
+
+
+def test_a_paused_subscription_is_resumed_as_its_denial_says(ent):
+    ent.set_status("acme", "paused")
+    denied = ent.check("acme", "tokens")
+    assert denied.code == "no_active_subscription"
+    assert denied.reason == "the subscription to plan 'pro' is paused; set_status to active resumes it"
+    ent.set_status("acme", "active")
+    assert limit(ent) == 5
+
+
 def test_a_file_with_the_same_content_is_the_same_catalog(ent, file):
     told = []
     ent.on("catalog", told.append)

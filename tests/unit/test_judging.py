@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import attrs
 import pytest
 
 from entitlements.amounts import UNLIMITED
@@ -139,6 +140,35 @@ def test_a_paused_subscription_is_not_active():
     assert (
         decided(offer(calls=5), "calls", Facts(subscriptions=(held(status="paused"),))).code == "no_active_subscription"
     )
+
+
+RESUME = "the subscription to plan 'pro' is paused; set_status to active resumes it"
+LOST = "the customer {} plan 'sunk', which the catalog no longer has; put it back"
+
+
+def test_a_paused_subscription_is_told_of_and_how_to_resume_it():
+    paused = held(status="paused")
+    assert decided(offer(calls=5), "calls", Facts(subscriptions=(paused,))).reason == RESUME
+    assert decided(offer(), "calls", Facts(subscriptions=(paused,))).reason == RESUME
+    beside = Facts(subscriptions=(paused, held("empty")))
+    decision = decided(offer(calls=5), "calls", beside)
+    assert (decision.code, decision.reason) == ("not_in_plan", RESUME)
+
+
+def test_a_pause_is_not_told_of_where_it_takes_nothing_away():
+    beside = Facts(subscriptions=(held(status="paused"), held("empty")))
+    for catalog, feature in ((offer(), "calls"), (offer(exports=False), "exports")):
+        assert decided(catalog, feature, beside).reason.startswith(f"nothing acme holds grants {feature}; ")
+    over = Facts(subscriptions=(held(status="paused", until=AT),))
+    assert decided(offer(calls=5), "calls", over).reason.startswith("acme has no active subscription; ")
+
+
+def test_a_plan_that_the_catalog_lost_is_told_of():
+    decision = decided(offer(), "calls", Facts(subscriptions=(held("sunk"),)))
+    assert (decision.code, decision.reason) == ("not_in_plan", f"{LOST.format('holds')}, or change_plan")
+    assert attrs.evolve(decision, upgrade=("plan:top",)).reason == f"{decision.reason}; plan top would allow it"
+    lent = Facts(trials=(Trial("sunk", utc("2026-05-01"), utc("2026-06-01")),))
+    assert decided(offer(), "calls", lent).reason == LOST.format("is lent")
 
 
 def test_a_past_due_subscription_is_active():
