@@ -18,7 +18,7 @@ from .ledger.facts import in_force
 from .ledger.state import Head
 from .metering import Meter, Weighed, meters, weigh
 from .resolution import SET, Entitlements
-from .wording import gone, paused
+from .wording import coming, gone, paused
 
 T = TypeVar("T")
 
@@ -143,7 +143,7 @@ _NOTHING_HELD: Final = frozenset({"not_in_plan", "no_active_subscription"})
 
 
 def _withheld(question: Question, entitlements: Entitlements) -> str:
-    """Return what keeps a customer from what they hold: a pause, or a plan that the catalog lost; "" for neither."""
+    """Return what keeps a customer from a plan: a pause, its beginning, or that the catalog lost it; "" for neither."""
     sold, catalog = entitlements.sold, entitlements.catalog
     waiting = [held for held in in_force(entitlements.facts.subscriptions, question.at) if held.status == "paused"]
     given = {held.plan: flatten(sold.get(held.version or "", catalog), held.plan) for held in waiting}
@@ -151,6 +151,10 @@ def _withheld(question: Question, entitlements: Entitlements) -> str:
     giving = [plan for plan, all_of in given.items() if feature.key in all_of and _given(feature, all_of[feature.key])]
     if giving or (given and not entitlements.holders):
         return paused(min(giving or given))
+    later = [held for held in entitlements.facts.subscriptions if held.since > question.at]
+    if later and not entitlements.holders:
+        soonest = min(later, key=lambda held: (held.since, held.plan))
+        return coming(soonest.plan, soonest.since)
     lost = [holder.source for holder in entitlements.holders if holder.plan not in holder.catalog.plans]
     if not lost:
         return ""

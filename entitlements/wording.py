@@ -59,6 +59,11 @@ def paused(plan: str) -> str:
     return f"the subscription to plan {shown(plan)} is paused; set_status to active resumes it"
 
 
+def coming(plan: str, since: datetime) -> str:
+    """Return when a subscription begins, the customer not being named."""
+    return f"the subscription to plan {shown(plan)} begins on {instant(since)}"
+
+
 def gone(kind: str, plan: str) -> str:
     """Return what to do about a plan that is held or lent and no longer sold, the customer not being named."""
     how, mend = ("is lent", "put it back") if kind == "trial" else ("holds", "put it back, or change_plan")

@@ -171,6 +171,13 @@ def test_a_plan_that_the_catalog_lost_is_told_of():
     assert decided(offer(), "calls", lent).reason == LOST.format("is lent")
 
 
+def test_a_subscription_that_is_still_to_come_is_told_of():
+    later = attrs.evolve(held(), since=utc("2026-09-01"), started_at=utc("2026-09-01"))
+    decision = decided(offer(calls=5), "calls", Facts(subscriptions=(later,)))
+    assert decision.code == "no_active_subscription"
+    assert decision.reason == "the subscription to plan 'pro' begins on 2026-09-01 00:00 UTC"
+
+
 def test_a_past_due_subscription_is_active():
     assert decided(offer(calls=5), "calls", Facts(subscriptions=(held(status="past_due"),))).allowed
 
