@@ -118,8 +118,12 @@ def _unknown_customer(decision: Decision) -> str:
 
 
 def _insufficient_credits(decision: Decision) -> str:
-    credit = (decision.source or "").removeprefix("credit:")
-    return f"{number(decision.requested)} {credit} asked for, {number(decision.remaining)} left"
+    if decision._needed is None:
+        credit = (decision.source or "").removeprefix("credit:")
+        return f"{number(decision.requested)} {credit} asked for, {number(decision.remaining)} left"
+    paying = decision.allowances[-1]
+    needed = f"{number(decision._needed)} {paying.source.removeprefix('credit:')} needed"
+    return f"{needed} for {number(decision.requested)} of {decision.feature}, {number(paying.remaining)} left"
 
 
 def _budget_exceeded(decision: Decision) -> str:

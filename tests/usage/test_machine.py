@@ -108,6 +108,9 @@ class UsageMachine(RuleBasedStateMachine):
         expected = getattr(self.model, verb)(units, scope, model)
         if verb == "consume":
             assert {found.code for found in asked} == {expected["code"]}
+        for found in asked if expected["code"] == "insufficient_credits" else ():
+            assert (found.limit, found.used) == (LIMIT, before.used.get(self.model.hour // 24, 0))
+            assert Fraction(found.allowances[-1].limit) * 100 == before.left
         self.same(expected, lambda engine: getattr(engine, verb)("a", "chat", units, key=key, **told))
         if expected["code"] == "ok":
             self.model.state.taken[key] = expected["taken"]
