@@ -7,7 +7,7 @@ from datetime import datetime
 
 import attrs
 
-from .alerting import THOUSAND, crossed
+from .alerting import Level, crossed, reached
 from .amounts import MAX_UNITS, from_units
 from .caps import Cap
 from .cases import Case
@@ -104,13 +104,16 @@ def lines(case: Case, found: Iterable[Load], kind: str = "budgeted") -> Iterator
 def crossings(case: Case, found: Iterable[Load]) -> Iterator[Entry]:
     """Yield the lines that tell where a booked charge comes up to a threshold of a budget."""
     for load in found:
-        budget = load.budget
-        if load.after > load.used and any(
-            load.used * THOUSAND < budget.units * part <= load.after * THOUSAND for part in budget.alerts
-        ):
-            limit, before, after = (from_units(units, budget.scale) for units in (budget.units, load.used, load.after))
-            more = {"budget": budget.id, **({"scope": dict(budget.scope)} if budget.scope else {})}
-            yield from crossed("budget", budget.subject, budget.alerts, (limit, before, after), case.at, more)
+        if load.after > load.used:
+            yield from budget_crossings(case, load.budget, (load.budget.units, load.used), load.after)
+
+
+def budget_crossings(case: Case, budget: Budget, before: Level | None, used: int) -> Iterator[Entry]:
+    """Yield the lines for the thresholds of a budget that what is used reaches, and did not reach before."""
+    now = (budget.units, used)
+    if any(reached(part, now) for part in budget.alerts):
+        more = {"budget": budget.id, **({"scope": dict(budget.scope)} if budget.scope else {})}
+        yield from crossed("budget", budget.subject, budget.alerts, (before, now), budget.scale, case.at, more)
 
 
 def refused(found: Sequence[Load], decision: Decision, case: Case) -> Decision | None:

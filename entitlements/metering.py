@@ -7,7 +7,7 @@ instant; a reset is the fact that the instant lies in a new one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import repeat, takewhile
 from typing import cast
@@ -102,6 +102,35 @@ def counters_of(
         for period, name in periods_of(entitlements.catalog, feature.key).items():
             found.append(_meter(entitlements, opened, subscription, name, period, at).counter)
     return tuple(dict.fromkeys(found))
+
+
+def counters_wherever(
+    entitlements: Entitlements,
+    opened: Mapping[str, datetime],
+    feature: Feature,
+    at: datetime,
+    anchors: Iterable[tuple[datetime, str]],
+) -> Iterator[CounterKey]:
+    """Yield the counters of a feature's windows, whichever of the anchors, with their zones, they are laid out from."""
+    held = [fact.entitlement for fact in entitlements.facts.overrides if fact.entitlement.feature == feature.key]
+    own = {limit.period: _name(feature.key, limit.period) for given in held for limit in given.limits}
+    named = _counted(entitlements.catalog, feature.key, entitlements.standing(feature.key))
+    for period, name in {**named, **own}.items():
+        if period.every == "none":
+            yield name, EPOCH
+        elif period.align != "first_use":
+            yield from ((name, start) for start in _starts(period, anchors, at))
+        elif name in opened:
+            yield name, opened[name]
+
+
+def _starts(period: Period, anchors: Iterable[tuple[datetime, str]], at: datetime) -> Iterator[datetime]:
+    """Yield where the window at an instant starts: in the calendar of each zone, and from each anchor."""
+    every = cast("Every", period.every)
+    for zone in dict.fromkeys(("UTC", *(zone for _, zone in anchors))):
+        yield window(calendar_anchor(every, zone), every, at, count=period.count, zone=zone).start
+    for anchor, zone in anchors if period.align == "anniversary" else ():
+        yield window(anchor, every, at, count=period.count, zone=zone).start
 
 
 def counters(entitlements: Entitlements, opened: Mapping[str, datetime], at: datetime) -> tuple[CounterKey, ...]:

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 import attrs
 
-from .alerting import crossed
 from .amounts import MAX_UNITS, from_units, to_units
 from .budgeting import caps, loads
 from .cases import Case, verdict
@@ -25,6 +23,7 @@ from .ledger.crediting import Books
 from .ledger.entries import CounterKey, Entry, Verdict
 from .ledger.state import USAGE_KINDS, counted
 from .metering import Meter, meters
+from .thresholds import limit_crossings
 from .upgrades import with_upgrade
 
 _ANY_WINDOW = frozenset({"free", "correct_usage"})
@@ -261,14 +260,9 @@ def standing_after(
 
 def _crossings(case: Case, question: Question, standing: Decision) -> Iterator[Entry]:
     """Yield the lines that tell where usage comes up to a threshold of the limit that is shown."""
-    feature = question.feature
-    if not feature.alerts or standing.used is None or not isinstance(standing.limit, int | Decimal):
-        return
-    before, _, _ = judge(attrs.evolve(question, requested=0), case.entitlements, case.head, case.counters)
-    same = before.limit == standing.limit and before.window_start == standing.window_start
-    if before.used is not None and (same or before.window_start is None):
-        numbers = (standing.limit, before.used if same else 0, standing.used)
-        yield from crossed("limit", feature.key, feature.alerts, numbers, case.at)
+    if question.feature.alerts:
+        stood, _, _ = judge(attrs.evolve(question, requested=0), case.entitlements, case.head, case.counters)
+        yield from limit_crossings(question.feature, stood, standing, case.at)
 
 
 def _with_circumstances(case: Case, line: Entry) -> Entry:

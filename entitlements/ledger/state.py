@@ -41,6 +41,8 @@ FACT_KINDS: Mapping[str, str] = {
     "budget_set": "budgets",
     "budget_removed": "budgets",
 }
+LIMITING = frozenset(kind for kind, section in FACT_KINDS.items() if section != "budgets")
+"""Kinds of facts that say what a customer is entitled to."""
 USAGE_KINDS = frozenset(
     {"used", "recorded", "freed", "usage_reset", "usage_corrected", "usage_held", "usage_released", "usage_refunded"}
 )
