@@ -22,7 +22,7 @@ from .judging import Question, after_aggregate, judge, unknown_feature
 from .ledger.crediting import Books
 from .ledger.entries import CounterKey, Entry, Verdict
 from .ledger.state import USAGE_KINDS, counted
-from .metering import Meter, meters
+from .metering import Meter, is_stale, meters, sampled
 from .thresholds import limit_crossings
 from .upgrades import with_upgrade
 
@@ -102,6 +102,7 @@ def correct_usage(case: Case) -> Verdict[Decision]:
         if meter.fresh and change:
             lines.append(Entry("opened", at, feature.key, *meter.counter))
         lines.append(attrs.evolve(_line("usage_corrected", feature, meter, at, change), data=reason))
+        lines += sampled(feature, meter.counter, case.counters, at)
     return counted_after(case, question, lines, question.requested)
 
 
@@ -206,12 +207,14 @@ def _book(case: Case, question: Question, judgement: Judgement, books: Books, ki
     lines: list[Entry] = []
     for meter in judgement.metered.values():
         used = case.counters.get(meter.counter, 0)
-        after = after_aggregate(feature, used, units)
+        stale = question.occurred_at is not None and is_stale(meter.counter, case.counters, at)
+        after = after_aggregate(feature, used, units, stale=stale)
         if after > MAX_UNITS:
             raise AmountError(f"{feature.key!r} would come to more than a counter holds; reset or free it first")
         if meter.fresh and units:
             lines.append(Entry("opened", at, feature.key, meter.counter[0], meter.counter[1]))
         lines.append(_line(kind, feature, meter, at, after - used))
+        lines += sampled(feature, meter.counter, case.counters, at)
     decision = judgement.decision
     overage = decision.overage if decision.limit is not None else from_units(units, feature.scale)
     return counted_after(case, question, lines, units, judgement=judgement, books=books, overage=overage)
