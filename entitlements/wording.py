@@ -78,8 +78,10 @@ def _beyond(decision: Decision) -> str:
 def _next_step(decision: Decision) -> str:
     steps = []
     if decision.lifted_at is not None:
+        elsewhere = decision.resets_at not in {None, decision.lifted_at}
+        when = "there is room again on" if elsewhere else "it resets on"
         soon = decision.outcome == "throttle"
-        steps.append(f"{'try again after' if soon else 'it resets on'} {instant(decision.lifted_at)}")
+        steps.append(f"{'try again after' if soon else when} {instant(decision.lifted_at)}")
     if decision.upgrade:
         steps.append(f"{alternatives(decision.upgrade)} would allow it")
     return " or ".join(steps) if steps else _DEAD_ENDS.get(decision.code, "no plan or add-on on sale would allow it")
