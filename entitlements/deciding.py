@@ -69,6 +69,8 @@ def erase(case: Case) -> Verdict[None]:
     return verdict(case, [Entry("erased", case.at, case.customer)], None)
 
 
+_ARGUMENTS: Mapping[tuple[str, str], str] = {("correct_usage", "amount"): "used"}
+"""The arguments that a request names otherwise than its verb does."""
 CREDITS: Mapping[str, Callable[[Case], Verdict[Decision]]] = {
     "consume_credits": consume_credits,
     "reserve_credits": reserve_credits,
@@ -180,7 +182,7 @@ def replayed(case: Case, prior: Batch) -> Any:
     for field in ("verb", *sorted(asked.keys() | prior.request.keys())):
         first, second = prior.request.get(field), asked.get(field)
         if first != second and (second is None or not is_sealed(first)):
-            raise IdempotencyConflict(field, first, second, key=prior.key)
+            raise IdempotencyConflict(_ARGUMENTS.get((case.request.verb, field), field), first, second, key=prior.key)
     if case.request.verb in BOOKS:
         return len(prior.entries) if case.request.verb == "sweep" else None
     if case.request.verb in BLOCKS:
