@@ -1,18 +1,18 @@
 """Alerting: the lines that a batch writes where it crosses a threshold, once for each crossing.
 
 Nothing is remembered for it: a threshold is crossed where what was lies before it and what is lies at
-it or beyond, so that going back arms it again.
+it or beyond, whether the use moved or the limit, so that going back arms it again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import attrs
 
-from .amounts import Number, canonical, exact
+from .amounts import Number, canonical, exact, from_units
 from .catalog.model import EMPTY, Catalog, Credit
 from .decisions import json_number
 from .ledger.blocks import live
@@ -21,6 +21,8 @@ from .ledger.entries import Entry
 from .ledger.state import Head, books_of
 
 THOUSAND = 1000
+Level: TypeAlias = tuple[int, int]
+"""A limit and what is used of it, in smallest units."""
 
 
 @attrs.frozen
@@ -55,19 +57,27 @@ def crossed(
     of: str,
     subject: str,
     parts: Iterable[int],
-    numbers: tuple[Number, Number, Number],
+    levels: tuple[Level | None, Level],
+    scale: int,
     at: datetime,
     more: Mapping[str, Any] = EMPTY,
 ) -> Iterator[Entry]:
-    """Yield a line for each part of a limit, in thousandths, that usage came up to or passed.
+    """Yield a line for each part of a limit, in thousandths, that is reached now and was not before.
 
-    `numbers` are the limit, what was used before, and what is used after.
+    `levels` are what stood before, None where there was no limit, and what stands now.
     """
-    limit, before, after = numbers
+    before, now = levels
+    limit, used = (_text(from_units(units, scale)) for units in now)
     for part in parts:
-        if before * THOUSAND < limit * part <= after * THOUSAND:
-            told = {"threshold": canonical(exact(part, 3)), "value": _text(after), "limit": _text(limit)}
+        if reached(part, now) and not (before is not None and reached(part, before)):
+            told = {"threshold": canonical(exact(part, 3)), "value": used, "limit": limit}
             yield Entry("crossed", at, subject, data={"of": of, **told, **more})
+
+
+def reached(part: int, level: Level) -> bool:
+    """Tell whether use has come to a part of a limit, in thousandths; nothing that is used reaches nothing."""
+    limit, used = level
+    return used > 0 and limit * part <= used * THOUSAND
 
 
 def credit_alerts(catalog: Catalog, head: Head, at: datetime, entries: Iterable[Entry]) -> list[Entry]:

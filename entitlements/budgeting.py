@@ -7,7 +7,7 @@ from datetime import datetime
 
 import attrs
 
-from .alerting import THOUSAND, crossed
+from .alerting import Level, crossed, reached
 from .amounts import MAX_UNITS, from_units
 from .caps import Cap
 from .cases import Case
@@ -18,6 +18,7 @@ from .judging import after_aggregate
 from .ledger.blocks import ScopePairs
 from .ledger.budgets import Budget, Rows, in_force_of, is_about
 from .ledger.entries import EPOCH, CounterKey, Entry
+from .metering import is_stale, latest_of, sampled
 from .periods import Window, window
 
 
@@ -39,7 +40,10 @@ class Use:
 
 @attrs.frozen
 class Load:
-    """One budget under a charge: its counter, what is used, and what would be after the charge."""
+    """One budget under a charge: its counter, what is used, and what would be after the charge.
+
+    A charge that is a `sample` of a feature, of which only the latest counts, was taken `at` an instant.
+    """
 
     budget: Budget
     counter: CounterKey
@@ -47,6 +51,8 @@ class Load:
     used: int
     after: int
     asked: int
+    sample: Feature | None = None
+    at: datetime | None = None
 
     @property
     def passes(self) -> bool:
@@ -91,7 +97,10 @@ def counters_under(case: Case, use: Use) -> tuple[CounterKey, ...]:
     """Return the counters of the budgets a use falls under."""
     if not case.head.budgets:
         return ()
-    return tuple(_counter(case, use, budget)[0] for budget in _under(case, use))
+    found = [_counter(case, use, budget)[0] for budget in _under(case, use)]
+    if use.feature is not None and use.feature.aggregate == "latest":
+        found += [latest_of(counter) for counter in found]
+    return tuple(found)
 
 
 def lines(case: Case, found: Iterable[Load], kind: str = "budgeted") -> Iterator[Entry]:
@@ -99,18 +108,23 @@ def lines(case: Case, found: Iterable[Load], kind: str = "budgeted") -> Iterator
     for load in found:
         if load.units:
             yield Entry(kind, case.at, load.budget.subject, *load.counter, load.units)
+        if load.sample is not None:
+            yield from sampled(load.sample, load.counter, case.counters, load.at or case.at)
 
 
 def crossings(case: Case, found: Iterable[Load]) -> Iterator[Entry]:
     """Yield the lines that tell where a booked charge comes up to a threshold of a budget."""
     for load in found:
-        budget = load.budget
-        if load.after > load.used and any(
-            load.used * THOUSAND < budget.units * part <= load.after * THOUSAND for part in budget.alerts
-        ):
-            limit, before, after = (from_units(units, budget.scale) for units in (budget.units, load.used, load.after))
-            more = {"budget": budget.id, **({"scope": dict(budget.scope)} if budget.scope else {})}
-            yield from crossed("budget", budget.subject, budget.alerts, (limit, before, after), case.at, more)
+        if load.after > load.used:
+            yield from budget_crossings(case, load.budget, (load.budget.units, load.used), load.after)
+
+
+def budget_crossings(case: Case, budget: Budget, before: Level | None, used: int) -> Iterator[Entry]:
+    """Yield the lines for the thresholds of a budget that what is used reaches, and did not reach before."""
+    now = (budget.units, used)
+    if any(reached(part, now) for part in budget.alerts):
+        more = {"budget": budget.id, **({"scope": dict(budget.scope)} if budget.scope else {})}
+        yield from crossed("budget", budget.subject, budget.alerts, (before, now), budget.scale, case.at, more)
 
 
 def refused(found: Sequence[Load], decision: Decision, case: Case) -> Decision | None:
@@ -197,10 +211,12 @@ def _load(case: Case, use: Use, budget: Budget) -> Load:
     if budget.feature is None or use.feature is None:
         asked, after = use.charged, used + use.charged
     else:
-        asked, after = use.units, after_aggregate(use.feature, used, use.units)
+        stale = use.at is not None and is_stale(counter, case.counters, use.at)
+        asked, after = use.units, after_aggregate(use.feature, used, use.units, stale=stale)
     if after > MAX_UNITS:
         raise AmountError(f"the budget of {budget.subject!r} would come to more than a counter holds")
-    return Load(budget, counter, span, used, after, asked)
+    sample = use.feature if use.feature is not None and use.feature.aggregate == "latest" else None
+    return Load(budget, counter, span, used, after, asked, sample if budget.feature is not None else None, use.at)
 
 
 def _counter(case: Case, use: Use, budget: Budget) -> tuple[CounterKey, Window | None]:

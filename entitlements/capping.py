@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from .amounts import to_units
+from .budgeting import budget_crossings, counter_of, span_of
 from .cases import Case, verdict
 from .catalog.model import NO_PERIOD, Period
 from .errors import UnknownBudget, UnknownCredit
-from .ledger.budgets import Budget, Rows, budget_id, later_rows
-from .ledger.entries import EPOCH, Entry, Verdict
-from .periods import calendar_anchor
+from .ledger.budgets import Budget, Rows, budget_id, in_force_of, later_rows
+from .ledger.entries import EPOCH, CounterKey, Entry, Verdict
+from .periods import calendar_anchor, window
 
 
 def set_budget(case: Case) -> Verdict[Budget]:
@@ -24,8 +26,6 @@ def set_budget(case: Case) -> Verdict[Budget]:
     ends_at: datetime | None = case.value("ends_at")
     if ends_at is not None and ends_at <= case.since:
         raise ValueError(f"ends_at is {ends_at.isoformat()}; it must come after {case.since.isoformat()}")
-    period, budget = Period(*case.value("every")), stood[-1] if stood else None
-    zone = budget.zone if budget is not None else _zone(case)
     new = Budget(
         known,
         tuple((case.value("scope") or {}).items()),
@@ -36,14 +36,33 @@ def set_budget(case: Case) -> Verdict[Budget]:
         scale,
         case.since,
         ends_at,
-        period,
-        budget.anchor if budget is not None else _anchor(case, period, zone),
-        zone,
+        *_laid_out(case, stood),
         case.value("action") or "block",
         case.value("alerts") or (),
     )
     facts = later_rows(stood, new)
-    return verdict(case, [Entry("budget_set", case.since, known, data={"facts": facts})], new)
+    entries = [Entry("budget_set", case.since, known, data={"facts": facts}), *_crossings(case, known, facts)]
+    return verdict(case, entries, new)
+
+
+def counters_capped(case: Case) -> tuple[CounterKey, ...]:
+    """Return the counter of the budget a request sets, where it is to be told what has come to its new limit."""
+    if not case.value("alerts"):
+        return ()
+    known, stood = _known(case)
+    period, anchor, zone = _laid_out(case, stood)
+    if period.every == "none":
+        return ((known, EPOCH),)
+    return ((known, window(anchor, period.every, case.at, count=period.count, zone=zone).start),)
+
+
+def _crossings(case: Case, known: str, facts: Rows) -> Iterator[Entry]:
+    """Yield the lines for the thresholds that the count reaches by the new limit, and did not by the old."""
+    before = in_force_of(case.head.budgets.rows.get(known, ()), case.at)
+    after = in_force_of(case.head.budgets.replaced(known, case.since, facts).rows[known], case.at)
+    if after is not None:
+        used = case.counters.get(counter_of(after, span_of(case, after, case.at)), 0)
+        yield from budget_crossings(case, after, None if before is None else (before.units, used), used)
 
 
 def remove_budget(case: Case) -> Verdict[None]:
@@ -64,6 +83,15 @@ def _known(case: Case) -> tuple[str, Rows]:
     about = (*subject, tuple((case.value("dimensions") or {}).items()), Period(*case.value("every")))
     known = budget_id(scope, *about, case.head.salt or case.salt)
     return known, case.head.budgets.rows.get(known, ())
+
+
+def _laid_out(case: Case, stood: Rows) -> tuple[Period, datetime, str]:
+    """Return the period of the budget a request names, and from where and in which zone its windows are laid out."""
+    period = Period(*case.value("every"))
+    if stood:
+        return period, stood[-1].anchor, stood[-1].zone
+    zone = _zone(case)
+    return period, _anchor(case, period, zone), zone
 
 
 def _scale(case: Case) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Final, TypeVar
@@ -20,10 +20,11 @@ from .ledger.entries import Batch, CounterKey, Entry, Verdict, numbered
 from .ledger.facts import Facts
 from .ledger.plan_grants import Grants
 from .ledger.records import Record
-from .ledger.state import EMPTY_HEAD, FACT_KINDS, NO_COUNTERS, Head, books_of, counted, facts_after
+from .ledger.state import EMPTY_HEAD, FACT_KINDS, LIMITING, NO_COUNTERS, Head, books_of, counted, facts_after
 from .plan_credits import grant_entries
 from .requests import Request
 from .resolution import Entitlements, resolve
+from .thresholds import crossed_by_change
 
 R = TypeVar("R")
 _HOLDING: Final = frozenset({"subscribe", "start_trial"})
@@ -85,8 +86,14 @@ class Case:
         return (*_posted(books, resets), *due(books, self.at)) if resets else ()
 
     def alerts(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Return the lines that tell of what balances come to with what fell due and these entries."""
-        return credit_alerts(self.catalog, self.head, self.at, (*self.due, *entries))
+        """Return the lines that tell of what limits and balances come to with what fell due and these entries."""
+        limits = self._limits_crossed(entries) if any(entry.kind in LIMITING for entry in entries) else ()
+        return [*limits, *credit_alerts(self.catalog, self.head, self.at, (*self.due, *entries))]
+
+    def _limits_crossed(self, entries: Sequence[Entry]) -> Iterator[Entry]:
+        after = resolve(self.catalog, facts_after(self.head.facts, entries), self.at, sold=self.sold)
+        change = (self.entitlements, after)
+        return crossed_by_change(self.customer, self.head, self.counters, change, entries)
 
     def _resets(self, facts: Facts, grants: Mapping[str, Grants]) -> list[Entry]:
         """Return the lines by which plans grant what facts and the catalog say; none where they do already."""

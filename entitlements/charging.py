@@ -13,14 +13,14 @@ from .budgeting import Load, Use, caps, changes_after, crossings, loads, refused
 from .budgeting import lines as budget_lines
 from .cases import Case
 from .catalog.model import EMPTY, Period
-from .decisions import Decision, Receipt
+from .decisions import Allowance, Decision, Receipt
 from .judging import Question, judge
 from .ledger.blocks import Purpose
 from .ledger.crediting import Books
 from .ledger.entries import Entry
 from .metering import Meter
 from .rates import Price, has_price, price_of
-from .spending import Charge, Payment, available, insufficient, passes, pay, payment_of
+from .spending import Charge, Payment, available, passes, pay, payment_of
 
 _BOOKING: Final = frozenset({"consume", "reserve"})
 """Verbs that answer with what stands after they booked, and so need no more of a decision than that it passes."""
@@ -70,7 +70,7 @@ def judged(case: Case, question: Question, books: Books | None = None) -> Judgem
     bill = None if price is None else bill_for(case, question, price, books or case.books())
     refusal = refused(under, decision, case)
     if refusal is None and bill is not None and not passes(bill.charge, bill.payment):
-        refusal = insufficient(case, bill.charge, bill.before)
+        refusal = unpaid(decision, bill.charge, bill.before)
     if refusal is None and case.request.verb in _BOOKING:
         return Judgement(decision, metered, fits, bill, under)
     edges = [decision.valid_until, changes_after(case, use), changes_at(case) if bill is not None else None]
@@ -125,6 +125,18 @@ def receipted(receipt: Receipt, bill: Bill | None, books: Books) -> Receipt:
         burned={block: exact(units, scale) for block, units in bill.payment.burned.items()},
         balance_after=exact(available(books, bill.charge), scale),
     )
+
+
+def unpaid(decision: Decision, charge: Charge, had: int, taken: int = 0) -> Decision:
+    """Return the denial of a use for which credits do not suffice: of what they `had`, what was `taken` of it.
+
+    The meter stays the feature's own. What there is of the credit stands last among the allowances.
+    """
+    credit, scale = charge.credit, charge.credit.scale
+    paying = Allowance(f"credit:{credit.key}", exact(had, scale), exact(taken, scale), charge.depletion == "soft")
+    choices = (*decision.allowances, paying)
+    told = attrs.evolve(decision, choices=choices, needed=charge.amount)
+    return attrs.evolve(told, allowed=False, code="insufficient_credits", outcome="block")
 
 
 def price_asked(case: Case, question: Question, units: int) -> Price | None:

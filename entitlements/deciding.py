@@ -19,6 +19,7 @@ from . import metering
 from .amounts import canonical, to_units
 from .balances import balance_of, changes_at
 from .budgeting import Use, counters_under
+from .capping import counters_capped
 from .cases import Case, verdict
 from .catalog.model import EMPTY, ConfigValue, Feature
 from .changing import CHANGES
@@ -36,6 +37,7 @@ from .ledger.state import FACT_KINDS
 from .refunding import refund, taking_of
 from .snapshots import Answers, Snapshot
 from .spending import consume_credits
+from .thresholds import watched_counters
 from .upgrades import with_upgrade
 from .usage_tree import tree_counters
 from .using import USES
@@ -67,6 +69,8 @@ def erase(case: Case) -> Verdict[None]:
     return verdict(case, [Entry("erased", case.at, case.customer)], None)
 
 
+_ARGUMENTS: Mapping[tuple[str, str], str] = {("correct_usage", "amount"): "used"}
+"""The arguments that a request names otherwise than its verb does."""
 CREDITS: Mapping[str, Callable[[Case], Verdict[Decision]]] = {
     "consume_credits": consume_credits,
     "reserve_credits": reserve_credits,
@@ -83,13 +87,21 @@ VERBS: Mapping[str, Callable[[Case], Verdict[Any]]] = {**CHANGES, **USES, **CRED
 def reads(case: Case) -> tuple[CounterKey, ...]:
     """Return the counters that deciding the case needs."""
     if case.request.verb in CHANGES:
-        resets = case.request.verb == "change_plan" and case.value("usage") == "reset"
-        return counters_of(case, None) if resets else ()
+        return _counters_of_change(case)
     if case.request.verb in CLOSED:
         return _counters_of_hold(case)
     if case.request.verb == "refund":
         return _counters_of_batch(case)
     return counters_of(case, case.value("feature") or "")
+
+
+def _counters_of_change(case: Case) -> tuple[CounterKey, ...]:
+    """Return the counters that tell what a change of facts or of a budget comes to."""
+    if case.request.verb in {"set_budget", "remove_budget"}:
+        return counters_capped(case)
+    begins = [(case.value("anchor") or case.since, case.value("zone") or "UTC")] if case.value("plan") else []
+    watched = watched_counters(case.entitlements, case.head, case.at, begins)
+    return (*counters_of(case, None), *watched) if case.value("usage") == "reset" else watched
 
 
 def _counters_of_hold(case: Case) -> tuple[CounterKey, ...]:
@@ -170,7 +182,7 @@ def replayed(case: Case, prior: Batch) -> Any:
     for field in ("verb", *sorted(asked.keys() | prior.request.keys())):
         first, second = prior.request.get(field), asked.get(field)
         if first != second and (second is None or not is_sealed(first)):
-            raise IdempotencyConflict(field, first, second, key=prior.key)
+            raise IdempotencyConflict(_ARGUMENTS.get((case.request.verb, field), field), first, second, key=prior.key)
     if case.request.verb in BOOKS:
         return len(prior.entries) if case.request.verb == "sweep" else None
     if case.request.verb in BLOCKS:

@@ -155,6 +155,7 @@ class Decision:
     _every: str = "none"
     _choices: tuple[Allowance, ...] = ()
     _said: str = ""
+    _needed: Number | None = None
 
     def __bool__(self) -> bool:
         return self.allowed
@@ -181,7 +182,7 @@ class Decision:
 
     @property
     def allowances(self) -> tuple[Allowance, ...]:
-        """Every allowance of a metered feature; any of them with room is enough."""
+        """Every allowance of a metered feature, any of them with room is enough; last the credits that are not."""
         if self._choices or self.limit is None or self.used is None:
             return self._choices
         shown = (self.soft, self.ceiling, self._every, self.window_start, self.resets_at)
@@ -271,9 +272,9 @@ def json_instant(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat()
 
 
-_NUMBERS: Final = ("limit", "used", "requested", "ceiling", "overage")
+_NUMBERS: Final = ("limit", "used", "requested", "ceiling", "overage", "needed")
 _INSTANTS: Final = ("window_start", "resets_at", "lifted_at", "valid_until", "at")
-_SLOTS: Final = {"every": "_every", "said": "_said"}
+_SLOTS: Final = {"every": "_every", "said": "_said", "needed": "_needed"}
 _PLAIN: Final = ("allowed", "code", "outcome", "source", "soft", "catalog_version", "every", "said")
 _KEPT: Final = (*_PLAIN, *_NUMBERS, *_INSTANTS)
 _TOLD: Final = attrgetter(*(_SLOTS.get(name, name) for name in _KEPT))

@@ -17,7 +17,7 @@ from .budgeting import Load, Use, caps, crossings, loads
 from .budgeting import lines as budget_lines
 from .cases import Case, verdict
 from .catalog.model import EMPTY
-from .charging import bill_for, judged, price_asked, receipted, use_of
+from .charging import bill_for, judged, price_asked, receipted, unpaid, use_of
 from .decisions import Code, Decision, Receipt, stored
 from .errors import AmountError, HoldClosed, HoldExpired, UnknownHold
 from .granting import freed
@@ -326,7 +326,9 @@ def _settle_usage(case: Case, books: Books, hold: OpenHold, *, lapsed: bool) -> 
     if bill is not None and drawn is not None:
         bill = attrs.evolve(bill, payment=drawn.payment)
         answered = attrs.evolve(answered, receipt=receipted(cast("Receipt", answered.receipt), bill, books))
-        code = code or ("insufficient_credits" if drawn.payment.short else None)
+        if drawn.payment.short and code is None:
+            burned = sum(drawn.payment.burned.values())
+            answered = unpaid(answered, bill.charge, available(books, bill.charge) + burned, drawn.payment.taken)
     return _flagged(case, entries, answered, code=code, late=lapsed)
 
 

@@ -97,8 +97,11 @@ def without_storage(catalog: Catalog, customer: str, feature: str, at: datetime,
     return Decision(allowed, code, customer, feature, "allow" if allowed else "block", **told)
 
 
-def after_aggregate(feature: Feature, used: int, amount: int) -> int:
-    """Return what a counter becomes with one more use of `amount` units; using nothing is no use."""
+def after_aggregate(feature: Feature, used: int, amount: int, *, stale: bool = False) -> int:
+    """Return what a counter becomes with one more use of `amount` units; using nothing is no use.
+
+    A `stale` sample is older than the latest that was counted, which stands.
+    """
     match feature.aggregate:
         case "sum":
             return used + amount
@@ -107,7 +110,7 @@ def after_aggregate(feature: Feature, used: int, amount: int) -> int:
         case "max":
             return max(used, amount)
         case _:
-            return amount
+            return used if stale else amount
 
 
 def _given(feature: Feature, standing: Standing) -> bool:
@@ -200,7 +203,8 @@ def _judge_usage(
     metered: Mapping[Period, Meter],
     counters: Mapping[CounterKey, int],
 ) -> tuple[Decision, int]:
-    choices = [_choose(question, share, weigh(share, metered, counters)) for share in standing.shares]
+    late = question.occurred_at if question.feature.aggregate == "latest" else None
+    choices = [_choose(question, share, weigh(share, metered, counters, late)) for share in standing.shares]
     passing = [choice for choice in choices if choice.passes]
     shown = _least(passing or choices, _most_room)
     allowed = bool(passing)
@@ -253,7 +257,7 @@ def _fitting(question: Question, weighed: Weighed) -> int:
     bound = weighed.bound
     if bound is None or isinstance(bound, Unlimited) or question.requested == 0:
         return question.requested
-    if after_aggregate(question.feature, weighed.used, question.requested) <= bound:
+    if after_aggregate(question.feature, weighed.used, question.requested, stale=weighed.stale) <= bound:
         return question.requested
     if weighed.limit.depletion == "partial" and question.feature.aggregate == "sum":
         return max(0, bound - weighed.used)
@@ -280,8 +284,9 @@ def _overage(question: Question, shown: Choice) -> int:
     if left is None or question.requested == 0:
         return 0
     if question.feature.aggregate != "sum":
-        after = after_aggregate(question.feature, shown.tightest.used, question.requested)
-        return max(0, after - (shown.tightest.used + left))
+        tight = shown.tightest
+        after = after_aggregate(question.feature, tight.used, question.requested, stale=tight.stale)
+        return max(0, after - (tight.used + left))
     return max(0, question.requested - max(0, left))
 
 

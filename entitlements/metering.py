@@ -7,7 +7,7 @@ instant; a reset is the fact that the instant lies in a new one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import repeat, takewhile
 from typing import cast
@@ -17,8 +17,9 @@ import attrs
 from .amounts import Unlimited
 from .catalog.model import AddOn, Catalog, Feature, Limit, Period, Plan, Promotion
 from .catalog.standing import Share, Source, Standing, bound
-from .ledger.entries import EPOCH, CounterKey
+from .ledger.entries import EPOCH, CounterKey, Entry
 from .ledger.facts import Subscription
+from .ledger.instants import from_instant
 from .periods import Every, Window, add_period, calendar_anchor, window
 from .resolution import Entitlements, Layout
 
@@ -39,12 +40,16 @@ class Meter:
 
 @attrs.frozen
 class Weighed:
-    """One limit with its giver, its meter and what is used of it: the room left, in smallest units."""
+    """One limit with its giver, its meter and what is used of it: the room left, in smallest units.
+
+    What is asked for is `stale` where a later sample was counted already.
+    """
 
     limit: Limit
     meter: Meter
     used: int
     source: Source
+    stale: bool = False
 
     @property
     def bound(self) -> int | None:
@@ -101,7 +106,46 @@ def counters_of(
     for subscription in takewhile(lambda held: held is not anchoring, entitlements.held()):
         for period, name in periods_of(entitlements.catalog, feature.key).items():
             found.append(_meter(entitlements, opened, subscription, name, period, at).counter)
+    if feature.aggregate == "latest":
+        found += [latest_of(counter) for counter in found]
     return tuple(dict.fromkeys(found))
+
+
+def sampled(feature: Feature, counter: CounterKey, counters: Mapping[CounterKey, int], at: datetime) -> Iterator[Entry]:
+    """Yield the line that says when the latest sample in a counter was taken, where only the latest counts."""
+    if feature.aggregate == "latest":
+        later = from_instant(at) - counters.get(latest_of(counter), 0)
+        if later > 0:
+            yield Entry("sampled", at, feature.key, *latest_of(counter), later)
+
+
+def counters_wherever(
+    entitlements: Entitlements,
+    opened: Mapping[str, datetime],
+    feature: Feature,
+    at: datetime,
+    anchors: Iterable[tuple[datetime, str]],
+) -> Iterator[CounterKey]:
+    """Yield the counters of a feature's windows, whichever of the anchors, with their zones, they are laid out from."""
+    held = [fact.entitlement for fact in entitlements.facts.overrides if fact.entitlement.feature == feature.key]
+    own = {limit.period: _name(feature.key, limit.period) for given in held for limit in given.limits}
+    named = _counted(entitlements.catalog, feature.key, entitlements.standing(feature.key))
+    for period, name in {**named, **own}.items():
+        if period.every == "none":
+            yield name, EPOCH
+        elif period.align != "first_use":
+            yield from ((name, start) for start in _starts(period, anchors, at))
+        elif name in opened:
+            yield name, opened[name]
+
+
+def _starts(period: Period, anchors: Iterable[tuple[datetime, str]], at: datetime) -> Iterator[datetime]:
+    """Yield where the window at an instant starts: in the calendar of each zone, and from each anchor."""
+    every = cast("Every", period.every)
+    for zone in dict.fromkeys(("UTC", *(zone for _, zone in anchors))):
+        yield window(calendar_anchor(every, zone), every, at, count=period.count, zone=zone).start
+    for anchor, zone in anchors if period.align == "anniversary" else ():
+        yield window(anchor, every, at, count=period.count, zone=zone).start
 
 
 def counters(entitlements: Entitlements, opened: Mapping[str, datetime], at: datetime) -> tuple[CounterKey, ...]:
@@ -164,13 +208,26 @@ def _counters_of(
     )
 
 
-def weigh(share: Share, meters: Mapping[Period, Meter], counters: Mapping[CounterKey, int]) -> tuple[Weighed, ...]:
-    """Return the limits of a share with what is used of each."""
+def weigh(
+    share: Share, meters: Mapping[Period, Meter], counters: Mapping[CounterKey, int], late: datetime | None = None
+) -> tuple[Weighed, ...]:
+    """Return the limits of a share with what is used of each; `late` is when a late sample was taken."""
     weighed = []
     for limit, source in zip(share.limits, share.sources, strict=True):
         meter = meters[limit.period]
-        weighed.append(Weighed(limit, meter, counters.get(meter.counter, 0), source))
+        stale = late is not None and is_stale(meter.counter, counters, late)
+        weighed.append(Weighed(limit, meter, counters.get(meter.counter, 0), source, stale))
     return tuple(weighed)
+
+
+def latest_of(counter: CounterKey) -> CounterKey:
+    """Return the counter that says when the latest sample in another was taken, in microseconds since 1970."""
+    return f"$latest:{counter[0]}", counter[1]
+
+
+def is_stale(counter: CounterKey, counters: Mapping[CounterKey, int], at: datetime) -> bool:
+    """Tell whether a later sample than one taken at an instant was counted; of two at once the last recorded is."""
+    return from_instant(at) < counters.get(latest_of(counter), 0)
 
 
 def _name(feature: str, period: Period) -> str:

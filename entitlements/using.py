@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 import attrs
 
-from .alerting import crossed
 from .amounts import MAX_UNITS, from_units, to_units
 from .budgeting import caps, loads
 from .cases import Case, verdict
@@ -24,7 +22,8 @@ from .judging import Question, after_aggregate, judge, unknown_feature
 from .ledger.crediting import Books
 from .ledger.entries import CounterKey, Entry, Verdict
 from .ledger.state import USAGE_KINDS, counted
-from .metering import Meter, meters
+from .metering import Meter, is_stale, meters, sampled
+from .thresholds import limit_crossings
 from .upgrades import with_upgrade
 
 _ANY_WINDOW = frozenset({"free", "correct_usage"})
@@ -103,6 +102,7 @@ def correct_usage(case: Case) -> Verdict[Decision]:
         if meter.fresh and change:
             lines.append(Entry("opened", at, feature.key, *meter.counter))
         lines.append(attrs.evolve(_line("usage_corrected", feature, meter, at, change), data=reason))
+        lines += sampled(feature, meter.counter, case.counters, at)
     return counted_after(case, question, lines, question.requested)
 
 
@@ -207,12 +207,14 @@ def _book(case: Case, question: Question, judgement: Judgement, books: Books, ki
     lines: list[Entry] = []
     for meter in judgement.metered.values():
         used = case.counters.get(meter.counter, 0)
-        after = after_aggregate(feature, used, units)
+        stale = question.occurred_at is not None and is_stale(meter.counter, case.counters, at)
+        after = after_aggregate(feature, used, units, stale=stale)
         if after > MAX_UNITS:
             raise AmountError(f"{feature.key!r} would come to more than a counter holds; reset or free it first")
         if meter.fresh and units:
             lines.append(Entry("opened", at, feature.key, meter.counter[0], meter.counter[1]))
         lines.append(_line(kind, feature, meter, at, after - used))
+        lines += sampled(feature, meter.counter, case.counters, at)
     decision = judgement.decision
     overage = decision.overage if decision.limit is not None else from_units(units, feature.scale)
     return counted_after(case, question, lines, units, judgement=judgement, books=books, overage=overage)
@@ -261,14 +263,9 @@ def standing_after(
 
 def _crossings(case: Case, question: Question, standing: Decision) -> Iterator[Entry]:
     """Yield the lines that tell where usage comes up to a threshold of the limit that is shown."""
-    feature = question.feature
-    if not feature.alerts or standing.used is None or not isinstance(standing.limit, int | Decimal):
-        return
-    before, _, _ = judge(attrs.evolve(question, requested=0), case.entitlements, case.head, case.counters)
-    same = before.limit == standing.limit and before.window_start == standing.window_start
-    if before.used is not None and (same or before.window_start is None):
-        numbers = (standing.limit, before.used if same else 0, standing.used)
-        yield from crossed("limit", feature.key, feature.alerts, numbers, case.at)
+    if question.feature.alerts:
+        stood, _, _ = judge(attrs.evolve(question, requested=0), case.entitlements, case.head, case.counters)
+        yield from limit_crossings(question.feature, stood, standing, case.at)
 
 
 def _with_circumstances(case: Case, line: Entry) -> Entry:

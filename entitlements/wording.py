@@ -113,8 +113,10 @@ def to_ceiling(decision: Decision) -> str:
 def _next_step(decision: Decision) -> str:
     steps = []
     if decision.lifted_at is not None:
+        elsewhere = decision.resets_at not in {None, decision.lifted_at}
+        when = "there is room again on" if elsewhere else "it resets on"
         soon = decision.outcome == "throttle"
-        steps.append(f"{'try again after' if soon else 'it resets on'} {instant(decision.lifted_at)}")
+        steps.append(f"{'try again after' if soon else when} {instant(decision.lifted_at)}")
     if decision.upgrade:
         steps.append(f"{alternatives(decision.upgrade)} would allow it")
     return " or ".join(steps) if steps else _DEAD_ENDS.get(decision.code, "no plan or add-on on sale would allow it")
@@ -154,8 +156,12 @@ def _unknown_customer(decision: Decision) -> str:
 
 
 def _insufficient_credits(decision: Decision) -> str:
-    credit = (decision.source or "").removeprefix("credit:")
-    return f"{number(decision.requested)} {credit} asked for, {number(decision.remaining)} left"
+    if decision._needed is None:
+        credit = (decision.source or "").removeprefix("credit:")
+        return f"{number(decision.requested)} {credit} asked for, {number(decision.remaining)} left"
+    paying = decision.allowances[-1]
+    needed = f"{number(decision._needed)} {paying.source.removeprefix('credit:')} needed"
+    return f"{needed} for {number(decision.requested)} of {decision.feature}, {number(paying.remaining)} left"
 
 
 def _budget_exceeded(decision: Decision) -> str:

@@ -41,11 +41,13 @@ FACT_KINDS: Mapping[str, str] = {
     "budget_set": "budgets",
     "budget_removed": "budgets",
 }
+LIMITING = frozenset(kind for kind, section in FACT_KINDS.items() if section != "budgets")
+"""Kinds of facts that say what a customer is entitled to."""
 USAGE_KINDS = frozenset(
     {"used", "recorded", "freed", "usage_reset", "usage_corrected", "usage_held", "usage_released", "usage_refunded"}
 )
 BUDGET_KINDS = frozenset({"budgeted", "budget_held", "budget_released", "budget_refunded"})
-COUNTER_KINDS = USAGE_KINDS | BUDGET_KINDS | {"refund"}
+COUNTER_KINDS = USAGE_KINDS | BUDGET_KINDS | {"refund", "sampled"}
 PLAIN_KINDS = frozenset({"opened", "fixed", "catalog_kept", "nothing", "erased", "priced", "crossed"})
 _TERM_KINDS = frozenset({"fixed", "catalog_kept", "erased"})
 NO_BLOCKS: Mapping[str, Block] = MappingProxyType({})

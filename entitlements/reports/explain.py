@@ -71,6 +71,8 @@ def _allowance_line(allowance: Allowance) -> str:
     several = " and ".join(_allowance_line(limit) for limit in allowance.limits)
     if several:
         return several
+    if allowance.source.startswith("credit:"):
+        return f"{number(allowance.remaining)} {allowance.source.removeprefix('credit:')} left"
     period = "" if allowance.every == "none" else f" per {allowance.every}"
     resets = "" if allowance.resets_at is None else f", resets {instant(allowance.resets_at)}"
     return f"{number(allowance.used)} of {number(allowance.limit)} used{period}{resets}"

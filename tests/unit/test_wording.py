@@ -153,4 +153,4 @@ def test_a_reset_that_would_not_help_is_not_said():
 
 def test_when_a_reset_lifts_it_counts_not_when_the_shown_limit_resets():
     later = attrs.evolve(FULL, lifted_at=RESET + timedelta(days=1))
-    assert reason(later).endswith("; it resets on 2026-12-02 00:00 UTC")
+    assert reason(later).endswith("; there is room again on 2026-12-02 00:00 UTC")

@@ -70,6 +70,13 @@ class Model:
                 found[where] = (units, not units or after <= limit or action == "notify")
         return found
 
+    def reached(self):
+        """What has come to half of the limit or to a budget by now: the names of the budgets, and "limit"."""
+        state = self.state
+        found = {name for name, (limit, _) in state.budgets.items()
+                 if state.counts.get((name, self._window(name[3])), 0) >= max(1, limit)}  # fmt: skip
+        return found | ({"limit"} if 2 * state.used.get(self.hour // 24, 0) >= LIMIT else set())
+
     # Verbs; each returns what it tells, or None where nothing was written
 
     def consume(self, units, scope, model):

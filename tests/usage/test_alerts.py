@@ -16,7 +16,11 @@ DOCUMENT = {
         "calls": {"type": "metered", "alerts": ["0.5"]},
     },
     "credits": {"ai": {"scale": 1, "alerts": [20, "5.5"], "expiring": "7d"}, "plain": {}},
-    "plans": {"pro": {"entitlements": {"chat": {"limit": 10, "depletion": "soft"}, "images": 4, "calls": "unlimited"}}},
+    "plans": {
+        "pro": {"entitlements": {"chat": {"limit": 10, "depletion": "soft"}, "images": 4, "calls": "unlimited"}},
+        "small": {"entitlements": {"chat": {"limit": 4, "depletion": "soft"}, "images": 2, "calls": 100}},
+    },
+    "addons": {"more": {"entitlements": {"chat": 90}}},
 }
 
 
@@ -122,6 +126,99 @@ def test_a_budget_tells_at_its_own_parts_and_whose_it_is(ent, told):
     ]  # fmt: skip
     ent.erase("acme")
     assert "ann" not in repr(ent.entries("acme"))
+
+
+def test_a_budget_that_comes_down_to_what_is_used_tells_in_its_own_batch_and_is_armed_by_going_up(ent, told):
+    def limit(to, **more):
+        ent.set_budget("acme", "user:ann", feature="calls", limit=to, every="day", alerts=["0.5", "1"], **more)
+        return [(alert.threshold, alert.value, alert.limit) for alert in told[len(seen) :] if not seen.append(alert)]
+
+    seen = []
+    limit(200)
+    ent.consume("acme", "calls", 50, scope="user:ann")
+    assert limit(100) == [("0.5", "50", "100")]
+    assert limit(40, key="lower") == [("1", "50", "40")]
+    assert [entry.kind for entry in ent.entries("acme") if entry.key == "lower"] == ["budget_set", "crossed"]
+    ent.record("acme", "calls", 5, scope="user:ann")
+    assert (limit(40), limit(200), limit(60)) == ([], [], [("0.5", "55", "60")])
+    ent.remove_budget("acme", "user:ann", feature="calls", every="day")
+    assert limit(55) == [("0.5", "55", "55"), ("1", "55", "55")]
+    assert ent.verify("acme") == ()
+
+
+def test_a_budget_set_from_a_day_to_come_or_on_what_is_not_used_tells_nothing(ent, clock, told):
+    ent.set_budget("acme", None, feature="calls", limit=9, every="none")
+    ent.consume("acme", "calls", 8)
+    ent.set_budget("acme", None, feature="calls", limit=8, every="none", at=clock() + DAY)
+    ent.set_budget("acme", "user:bob", feature="calls", limit=8, every="none", at=clock() + DAY)
+    ent.set_budget("acme", "user:ann", feature="calls", limit=0, every="none", action="notify")
+    ent.set_budget("acme", None, feature="calls", limit=7, every="none", alerts=[])
+    assert told == []
+    ent.record("acme", "calls", 1, scope="user:ann")
+    assert [(alert.value, alert.limit) for alert in told] == [("1", "0")]
+
+
+@pytest.mark.parametrize(
+    ("up", "down", "reached"),
+    [
+        (("override", "chat", 40), ("remove_override", "chat"), ["0.5"]),
+        (("override", "chat", 40), ("override", "chat", 4), ["0.5", "1"]),
+        (("add_addon", "more"), ("remove_addon", "more"), ["0.5"]),
+        (("change_plan", "pro"), ("change_plan", "small"), ["1"]),
+    ],
+)
+def test_a_limit_that_comes_down_to_what_is_used_tells_in_its_own_batch_and_is_armed_by_going_up(ent, told, up, down, reached):
+    getattr(ent, up[0])("acme", *up[1:])
+    ent.record("acme", "chat", 6)
+    before = len(told)
+    for key in ("once", "again"):
+        getattr(ent, down[0])("acme", *down[1:], key=key)
+        ent.record("acme", "chat", 0)
+        getattr(ent, up[0])("acme", *up[1:])
+        assert [entry.data["threshold"] for entry in ent.entries("acme") if (entry.key, entry.kind) == (key, "crossed")] == reached
+    assert [(alert.of, alert.subject, alert.threshold, alert.value) for alert in told[before:]] == [("limit", "chat", part, "6") for part in reached * 2]
+    assert ent.verify("acme") == ()
+
+
+def test_a_smaller_plan_tells_of_every_feature_and_one_that_starts_again_of_none(ent, clock, told):
+    ent.consume("acme", "chat", 4)
+    ent.consume("acme", "images", 1)
+    ent.consume("acme", "calls", 70)
+    ent.change_plan("acme", "small", usage="reset")
+    ent.change_plan("acme", "pro")
+    assert told == []
+    ent.consume("acme", "chat", 4)
+    ent.consume("acme", "images", 1)
+    ent.consume("acme", "calls", 70)
+    ent.change_plan("acme", "small", at=clock() + DAY)
+    assert told == []
+    ent.change_plan("acme", "small")
+    assert crossed(ent) == [
+        ("limit", "chat", "0.5", "4"), ("limit", "chat", "1", "4"), ("limit", "images", "0.5", "1"), ("limit", "calls", "0.5", "70"),
+    ]  # fmt: skip
+
+
+def test_a_plan_that_brings_its_windows_back_tells_of_what_was_used_in_them(ent, clock, told):
+    anchor = clock()
+    ent.consume("acme", "chat", 4)
+    ent.cancel("acme")
+    clock.advance(DAY / 4)
+    ent.subscribe("acme", "small", anchor=anchor)
+    assert [(alert.of, alert.threshold, alert.value) for alert in told] == [("limit", "0.5", "4"), ("limit", "1", "4")]
+    ent.cancel("acme")
+    ent.subscribe("acme", "small", zone="Asia/Tokyo")
+    assert (len(told), ent.check("acme", "chat").used) == (2, 0)
+
+
+def test_an_override_with_a_period_of_its_own_tells_of_what_is_counted_in_it(ent, clock, told):
+    hourly = {"limit": 10, "reset": "hour"}
+    ent.override("acme", "chat", hourly)
+    ent.consume("acme", "chat", 4)
+    clock.advance(DAY / 240)
+    ent.remove_override("acme", "chat")
+    assert told == []
+    ent.override("acme", "chat", {**hourly, "limit": 4})
+    assert [(alert.threshold, alert.value, alert.limit) for alert in told] == [("0.5", "4", "4"), ("1", "4", "4")]
 
 
 def test_a_denial_crosses_nothing(ent, told):

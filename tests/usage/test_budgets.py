@@ -71,6 +71,19 @@ def test_a_denial_that_a_reset_lifts_says_when(ent, clock):
     assert use(ent, 1, "team:x")
 
 
+def test_a_denial_by_budgets_that_reset_at_different_times_says_when_there_is_room_again(ent, clock):
+    ent.set_budget("acme", "team:x", feature="seats", limit=1, every="day")
+    ent.set_budget("acme", ANN, feature="seats", limit=1, every="month")
+    use(ent, 1, ANN)
+    denied = use(ent, 1, ANN)
+    assert (denied.source, denied.resets_at.day, denied.lifted_at) == ("budget:team:x", 11, datetime(2026, 4, 1, tzinfo=UTC))
+    assert denied.reason == (
+        "1 seats asked for, 0 left of 1 per day in the budget of team:x; there is room again on 2026-04-01 00:00 UTC"
+    )
+    clock.advance(DAY)
+    assert use(ent, 1, ANN).reason.endswith("; it resets on 2026-04-01 00:00 UTC")
+
+
 def test_a_budget_that_notifies_denies_nothing_and_counts(ent):
     ent.set_budget("acme", "team:x", feature="seats", limit=2, every="none", action="notify")
     assert use(ent, 5, "team:x").budgets[0].used == 5

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from entitlements.errors import AmountError
+from entitlements.errors import AmountError, IdempotencyConflict
 
 DAY = timedelta(days=1)
 
@@ -84,6 +84,16 @@ def test_a_correction_leaves_what_is_held_and_reaches_any_window(ent, clock):
     ent.release("acme", "h")
     assert ent.check("acme", "slots", requested=0, at=then).used == 0
     assert ent.verify("acme") == ()
+
+
+def test_a_correction_with_the_key_of_another_says_which_argument_differs(ent):
+    ent.correct_usage("acme", "slots", 3, key="c")
+    with pytest.raises(IdempotencyConflict, match="used") as conflict:
+        ent.correct_usage("acme", "slots", 4, key="c")
+    assert (conflict.value.field, conflict.value.first, conflict.value.second) == ("used", "3", "4")
+    with pytest.raises(IdempotencyConflict) as conflict:
+        ent.correct_usage("acme", "peak", 3, key="c")
+    assert conflict.value.field == "feature"
 
 
 def test_what_cannot_be_corrected(ent):

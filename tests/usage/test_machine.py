@@ -46,6 +46,7 @@ class UsageMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.clock, self.model, self.made = FrozenClock(START), Model(), 0
+        self.reached, self.read = set(), 0
         self.place = Path(tempfile.mkdtemp())
         self.storages = (MemoryStorage(), SQLiteStorage(self.place / "app.db", durability="normal"))
         self.engines = [Entitlements(CATALOG, storage=storage, clock=self.clock) for storage in self.storages]
@@ -108,6 +109,9 @@ class UsageMachine(RuleBasedStateMachine):
         expected = getattr(self.model, verb)(units, scope, model)
         if verb == "consume":
             assert {found.code for found in asked} == {expected["code"]}
+        for found in asked if expected["code"] == "insufficient_credits" else ():
+            assert (found.limit, found.used) == (LIMIT, before.used.get(self.model.hour // 24, 0))
+            assert Fraction(found.allowances[-1].limit) * 100 == before.left
         self.same(expected, lambda engine: getattr(engine, verb)("a", "chat", units, key=key, **told))
         if expected["code"] == "ok":
             self.model.state.taken[key] = expected["taken"]
@@ -202,8 +206,17 @@ class UsageMachine(RuleBasedStateMachine):
             }
             assert found == expected
         logs = [storage.entries("a", limit=10**6) for storage in self.storages]
+        self.compare_alerts(logs[0])
         told = [[(e.kind, e.at, e.amount, e.subject.partition(":")[0], e.window, e.block) for e in log] for log in logs]
         assert told[0] == told[1]
+
+    def compare_alerts(self, log):
+        """What came to a threshold since the last comparison is told once, and nothing else is."""
+        reached = self.model.reached()
+        new = [("limit", "chat", ()) if name == "limit" else ("budget", name[1], name[0]) for name in reached - self.reached]
+        lines = [entry for entry in log[self.read :] if entry.kind == "crossed" and entry.data["of"] != "balance"]
+        assert sorted(new) == sorted((e.data["of"], e.subject, tuple(sorted(e.data.get("scope", {}).items()))) for e in lines)
+        self.reached, self.read = reached, len(log)
 
     def key(self):
         self.made += 1

@@ -81,6 +81,24 @@ def test_check_says_what_consume_would(ent):
     assert ent.check("acme", "tokens")  # nothing says of what kind, and so nothing says what it costs
 
 
+def test_a_meter_stays_the_features_own_when_the_credits_run_out(ent):
+    used = ent.consume("acme", "chat", 33)
+    ent.consume_credits("acme", "ai", 50, key=None)
+    asked = ent.check("acme", "chat")
+    told = (asked.code, asked.outcome, asked.limit, asked.used, asked.remaining, asked.source, asked.soft)
+    assert told == ("insufficient_credits", "block", 100, 33, 67, "plan:pro", False)
+    assert (asked.window_start, asked.resets_at, asked.requested, asked.overage) == (used.window_start, used.resets_at, 1, 0)
+    mine, credit = asked.allowances
+    assert (mine.source, mine.limit, mine.used, mine.every) == ("plan:pro", 100, 33, "month")
+    assert (credit.source, credit.limit, credit.used, credit.remaining) == ("credit:ai", Decimal("0.50"), 0, Decimal("0.50"))
+    next_step = "grant more credits, or wait for the next grant"
+    assert asked.reason == f"1.50 ai needed for 1 of chat, 0.50 left; {next_step}"
+    assert ent.snapshot("acme").features["chat"] == asked
+    assert (ent.consume("acme", "chat"), ent.reserve("acme", "chat", key="h").decision) == (asked, asked)
+    assert "33 of 100 used per month" in str(ent.explain("acme", "chat"))
+    assert "  0.50 ai left\n" in str(ent.explain("acme", "chat"))
+
+
 def test_a_warm_check_forgets_when_the_credits_are_gone(ent):
     assert ent.check("acme", "chat")
     ent.consume_credits("acme", "ai", 99, key=None)
@@ -168,6 +186,11 @@ def test_settling_more_than_credits_can_pay_books_all_there_is(ent):
     settled = hold.settle(80)
     assert (settled.allowed, settled.code, settled.used) == (False, "insufficient_credits", 80)
     assert (settled.receipt.price, settled.receipt.unpaid, left(ent)) == (120, 20, 0)
+    mine, credit = settled.allowances
+    assert (settled.limit, mine.limit, mine.used, credit.limit, credit.used) == (100, 100, 80, 100, 100)
+    assert settled.reason.startswith("120.00 ai needed for 80 of chat, 0.00 left; ")
+    again = ent.settle("acme", "h", 80)
+    assert {**again.to_dict(), "receipt": None} == {**settled.to_dict(), "receipt": None}
 
 
 def test_a_hold_released_or_lapsed_gives_everything_back(ent, clock):
