@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any, Final
 
 import attrs
 
 from .alerting import Level, crossed, reached
 from .amounts import MAX_UNITS, from_units
 from .caps import Cap
-from .cases import Case
+from .cases import Capped, Case
 from .catalog.model import EMPTY, Feature
 from .decisions import Decision
 from .errors import AmountError
 from .judging import after_aggregate
 from .ledger.blocks import ScopePairs
-from .ledger.budgets import Budget, Rows, in_force_of, is_about
+from .ledger.budgets import Budget, Budgets, Rows, in_force_of, is_about
 from .ledger.entries import EPOCH, CounterKey, Entry
 from .metering import is_stale, latest_of, sampled
 from .periods import Window, window
+
+USES_KNOWN: Final = 4096
+"""For how many kinds of use a customer's budgets remember which of them cap it."""
 
 
 @attrs.frozen
@@ -88,16 +92,14 @@ def loads(case: Case, use: Use) -> tuple[Load, ...]:
     """Return every budget a use falls under, from the root down; raises AmountError beyond what a counter holds."""
     if not case.head.budgets:
         return ()
-    found = [_load(case, use, budget) for budget in _under(case, use)]
-    order = {kind: at for at, kind in enumerate(use.scope)}
-    return tuple(sorted(found, key=lambda load: _depth(load.budget, order)))
+    return tuple([_load(case, use, *capped) for capped in _under(case, use)])
 
 
 def counters_under(case: Case, use: Use) -> tuple[CounterKey, ...]:
     """Return the counters of the budgets a use falls under."""
     if not case.head.budgets:
         return ()
-    found = [_counter(case, use, budget)[0] for budget in _under(case, use)]
+    found = [counter for _, counter, _ in _under(case, use)]
     if use.feature is not None and use.feature.aggregate == "latest":
         found += [latest_of(counter) for counter in found]
     return tuple(found)
@@ -170,17 +172,17 @@ def changes_after(case: Case, use: Use) -> datetime | None:
     for rows in case.head.budgets.on(use.scope):
         edges += [edge for row in rows for edge in (row.since, row.until)]
         budget = in_force_of(rows, case.at)
-        span = None if budget is None else span_of(case, budget, case.at)
+        span = None if budget is None else span_of(case.head.budgets, budget, case.at)
         edges.append(None if span is None else span.end)
     return min((edge for edge in edges if edge is not None and edge > case.at), default=None)
 
 
-def span_of(case: Case, budget: Budget, at: datetime) -> Window | None:
-    """Return the window of a budget at an instant, None where its count never starts again."""
+def span_of(budgets: Budgets, budget: Budget, at: datetime) -> Window | None:
+    """Return the window of one of a customer's budgets at an instant, None where its count never starts again."""
     period = budget.period
     if period.every == "none":
         return None
-    memo, known = case.entitlements.windows, (period, budget.anchor, budget.zone)
+    memo, known = budgets.windows, (period, budget.anchor, budget.zone)
     span = memo.get(known)
     if span is None or not span.start <= at < span.end:
         span = memo[known] = window(budget.anchor, period.every, at, count=period.count, zone=budget.zone)
@@ -192,21 +194,33 @@ def counter_of(budget: Budget, span: Window | None) -> CounterKey:
     return budget.id, EPOCH if span is None else span.start
 
 
-def _under(case: Case, use: Use) -> Iterator[Budget]:
+def _under(case: Case, use: Use) -> tuple[Capped, ...]:
+    """Return the budgets in force that a use falls under, from the root down, with where it counts in each."""
     feature = None if use.feature is None else use.feature.key
-    for rows in case.head.budgets.on(use.scope):
-        if _may_cap(rows, feature, use):
-            budget = in_force_of(rows, case.at)
-            if budget is not None:
-                yield budget
+    about = (feature, use.credit, tuple(use.scope.items()), tuple(use.dimensions.items()))
+    found = case.capped.get((about, use.at))
+    if found is None:
+        budgets = [in_force_of(rows, case.at) for rows in _about(case.head.budgets, use, about)]
+        found = tuple([(each, *_counter(case, use, each)) for each in budgets if each is not None])
+        case.capped[about, use.at] = found
+    return found
 
 
-def _may_cap(rows: Rows, feature: str | None, use: Use) -> bool:
-    return bool(rows) and is_about(rows[0], feature, use.credit, use.dimensions)
+def _about(budgets: Budgets, use: Use, about: tuple[Any, ...]) -> tuple[Rows, ...]:
+    """Return the rows of every budget on a use, from the root down: looked for once for each kind of use."""
+    found = budgets.found.get(about)
+    if found is None:
+        feature, credit = about[:2]
+        rows = [each for each in budgets.on(use.scope) if each and is_about(each[0], feature, credit, use.dimensions)]
+        order = {kind: at for at, kind in enumerate(use.scope)}
+        found = tuple(sorted(rows, key=lambda each: _depth(each[0], order)))
+        if len(budgets.found) >= USES_KNOWN:
+            budgets.found.clear()
+        budgets.found[about] = found
+    return found
 
 
-def _load(case: Case, use: Use, budget: Budget) -> Load:
-    counter, span = _counter(case, use, budget)
+def _load(case: Case, use: Use, budget: Budget, counter: CounterKey, span: Window | None) -> Load:
     used = case.counters.get(counter, 0)
     if budget.feature is None or use.feature is None:
         asked, after = use.charged, used + use.charged
@@ -215,13 +229,14 @@ def _load(case: Case, use: Use, budget: Budget) -> Load:
         asked, after = use.units, after_aggregate(use.feature, used, use.units, stale=stale)
     if after > MAX_UNITS:
         raise AmountError(f"the budget of {budget.subject!r} would come to more than a counter holds")
-    sample = use.feature if use.feature is not None and use.feature.aggregate == "latest" else None
-    return Load(budget, counter, span, used, after, asked, sample if budget.feature is not None else None, use.at)
+    if budget.feature is None or use.feature is None or use.feature.aggregate != "latest":
+        return Load(budget, counter, span, used, after, asked)
+    return Load(budget, counter, span, used, after, asked, use.feature, use.at)
 
 
 def _counter(case: Case, use: Use, budget: Budget) -> tuple[CounterKey, Window | None]:
     late = use.at if budget.feature is not None else None
-    span = span_of(case, budget, late or case.at)
+    span = span_of(case.head.budgets, budget, late or case.at)
     return counter_of(budget, span), span
 
 

@@ -59,9 +59,10 @@ def counters_capped(case: Case) -> tuple[CounterKey, ...]:
 def _crossings(case: Case, known: str, facts: Rows) -> Iterator[Entry]:
     """Yield the lines for the thresholds that the count reaches by the new limit, and did not by the old."""
     before = in_force_of(case.head.budgets.rows.get(known, ()), case.at)
-    after = in_force_of(case.head.budgets.replaced(known, case.since, facts).rows[known], case.at)
+    budgets = case.head.budgets.replaced(known, case.since, facts)
+    after = in_force_of(budgets.rows[known], case.at)
     if after is not None:
-        used = case.counters.get(counter_of(after, span_of(case, after, case.at)), 0)
+        used = case.counters.get(counter_of(after, span_of(budgets, after, case.at)), 0)
         yield from budget_crossings(case, after, None if before is None else (before.units, used), used)
 
 

@@ -73,10 +73,20 @@ def scope_text(scope: Mapping[str, str]) -> str:
 
 def stored_cap(cap: Cap) -> list[Any]:
     """Return what a log keeps of a cap; of its scope the kinds, as the charge's own says the rest."""
-    narrowed = [part for pair in cap.dimensions.items() for part in pair]
-    told = ["\n".join(cap.scope), cap.feature, cap.credit, *map(json_number, (cap.limit, cap.used, cap.requested))]
-    ends = json_instant(cap.window_start), json_instant(cap.resets_at)
-    return [*told, cap.passes, cap.action, cap.every, *ends, *narrowed]
+    told = [
+        "\n".join(cap.scope),
+        cap.feature,
+        cap.credit,
+        json_number(cap.limit),
+        json_number(cap.used),
+        json_number(cap.requested),
+        cap.passes,
+        cap.action,
+        cap.every,
+        json_instant(cap.window_start),
+        json_instant(cap.resets_at),
+    ]
+    return told if not cap.dimensions else [*told, *(part for pair in cap.dimensions.items() for part in pair)]
 
 
 def restored_cap(kept: list[Any], scope: Mapping[str, str] | None) -> Cap:

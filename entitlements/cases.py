@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
 
 from .alerting import credit_alerts
-from .catalog.model import EMPTY, Catalog, Feature
+from .catalog.model import EMPTY, Catalog, Feature, Period
 from .decisions import Decision
 from .errors import UnknownCustomer, UnknownFeature
+from .ledger.budgets import Budget
 from .ledger.chain import chain
 from .ledger.crediting import CREDIT_KINDS, Books
 from .ledger.due import due, may_be_due
@@ -21,12 +22,15 @@ from .ledger.facts import Facts
 from .ledger.plan_grants import Grants
 from .ledger.records import Record
 from .ledger.state import EMPTY_HEAD, FACT_KINDS, LIMITING, NO_COUNTERS, Head, books_of, counted, facts_after
+from .metering import Meter, meters
+from .periods import Window
 from .plan_credits import grant_entries
 from .requests import Request
 from .resolution import Entitlements, resolve
 from .thresholds import crossed_by_change
 
 R = TypeVar("R")
+Capped: TypeAlias = tuple[Budget, CounterKey, Window | None]
 _HOLDING: Final = frozenset({"subscribe", "start_trial"})
 """Verbs by which somebody new holds a plan: the default plan has granted them nothing before."""
 
@@ -106,6 +110,22 @@ class Case:
             if entry.kind in CREDIT_KINDS:
                 books.post(entry)
         return books
+
+    def metered(self, feature: Feature, at: datetime) -> Mapping[Period, Meter]:
+        """Return the meters of a feature at an instant, worked out once."""
+        found = self._metered.get((feature.key, at))
+        if found is None:
+            found = self._metered[feature.key, at] = meters(self.entitlements, self.head.opened, feature, at)
+        return found
+
+    @cached_property
+    def _metered(self) -> dict[tuple[str, datetime], Mapping[Period, Meter]]:
+        return {}
+
+    @cached_property
+    def capped(self) -> dict[object, tuple[Capped, ...]]:
+        """The budgets a use falls under with their counters and windows, by what is used, as far as looked for."""
+        return {}
 
     @cached_property
     def alternatives(self) -> dict[str, Entitlements]:

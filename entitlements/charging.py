@@ -20,7 +20,7 @@ from .ledger.crediting import Books
 from .ledger.entries import Entry
 from .metering import Meter
 from .rates import Price, has_price, price_of
-from .spending import Charge, Payment, available, passes, pay, payment_of
+from .spending import Charge, Payment, free_in, lines_of, passes, paying, payment_of
 
 _BOOKING: Final = frozenset({"consume", "reserve"})
 """Verbs that answer with what stands after they booked, and so need no more of a decision than that it passes."""
@@ -34,6 +34,11 @@ class Bill:
     charge: Charge
     payment: Payment
     before: int
+
+    @property
+    def left(self) -> int:
+        """What is left to pay with once it is paid."""
+        return self.before - sum(self.payment.burned.values())
 
     def stamp(self, case: Case, question: Question) -> Entry:
         """Return the line that states the price and how it came about."""
@@ -59,7 +64,7 @@ def judged(case: Case, question: Question, books: Books | None = None) -> Judgem
 
     Raises UnknownPrice for what has no price; a question that names no dimensions may leave that open.
     """
-    decision, metered, fits = judge(question, case.entitlements, case.head, case.counters)
+    decision, metered, fits = judge(question, case.entitlements, case.head, case.counters, meters_of(case, question))
     if not decision or not (case.head.budgets or question.feature.key in case.catalog.rates):
         return Judgement(decision, metered, fits)
     if question.kinds is not None and fits < question.requested:
@@ -79,13 +84,19 @@ def judged(case: Case, question: Question, books: Books | None = None) -> Judgem
     return Judgement(told, metered, 0 if refusal is not None else fits, bill, under)
 
 
-def recorded(case: Case, question: Question, books: Books) -> Judgement:
+def recorded(case: Case, question: Question) -> Judgement:
     """Return the judgement on a use that already happened: all of it counts, and what can be paid is."""
-    decision, metered, _ = judge(question, case.entitlements, case.head, case.counters)
+    decision, metered, _ = judge(question, case.entitlements, case.head, case.counters, meters_of(case, question))
     price = price_asked(case, question, question.requested)
-    bill = None if price is None else bill_for(case, question, price, books)
+    bill = None if price is None else bill_for(case, question, price, case.books())
     under = loads(case, use_of(case, question, question.requested, 0 if bill is None else bill.payment.taken))
     return Judgement(decision, metered, question.requested, bill, under)
+
+
+def meters_of(case: Case, question: Question) -> Mapping[Period, Meter] | None:
+    """Return the meters a question is about, None where its feature has none."""
+    feature = question.feature
+    return case.metered(feature, question.occurred_at or question.at) if feature.type == "metered" else None
 
 
 def use_of(case: Case, question: Question, units: int, charged: int) -> Use:
@@ -101,29 +112,31 @@ def bill_for(case: Case, question: Question, price: Price, books: Books) -> Bill
     policy = question.depletion or credit.depletion
     purpose = Purpose(question.feature.key, tuple((question.scope or EMPTY).items()))
     charge = Charge(credit, price.units, purpose, "hard" if policy == "partial" else policy, case.at)
-    return Bill(price, charge, payment_of(books, charge), available(books, charge))
+    blocks = paying(books, charge)
+    return Bill(price, charge, payment_of(books, charge, blocks), free_in(blocks))
 
 
-def booked(case: Case, question: Question, judgement: Judgement, books: Books) -> list[Entry]:
+def booked(case: Case, question: Question, judgement: Judgement) -> list[Entry]:
     """Return the lines beside those of usage: what counts in budgets, the price, and who pays it."""
     entries = [*budget_lines(case, judgement.under), *crossings(case, judgement.under)]
     bill = judgement.bill
     if bill is not None:
-        entries += [bill.stamp(case, question), *pay(books, bill.charge, bill.payment)]
+        entries += [bill.stamp(case, question), *lines_of(bill.charge, bill.payment)]
     return entries
 
 
-def receipted(receipt: Receipt, bill: Bill | None, books: Books) -> Receipt:
-    """Return a receipt that says, for a priced use, what it cost and who paid."""
-    if bill is None:
-        return receipt
+def receipted(receipt: Receipt, bill: Bill, left: int) -> Receipt:
+    """Return a receipt that says what a priced use cost, who paid, and what is left to pay with."""
     scale = bill.charge.credit.scale
-    return attrs.evolve(
-        receipt,
+    return Receipt(
+        receipt.key,
+        receipt.seq,
+        late=receipt.late,
+        booked=receipt.booked,
+        burned={block: exact(units, scale) for block, units in bill.payment.burned.items()},
+        balance_after=exact(left, scale),
         price=bill.charge.amount,
         unpaid=exact(bill.payment.short, scale),
-        burned={block: exact(units, scale) for block, units in bill.payment.burned.items()},
-        balance_after=exact(available(books, bill.charge), scale),
     )
 
 

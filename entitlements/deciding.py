@@ -137,12 +137,13 @@ def counters_of(case: Case, feature: str | None) -> tuple[CounterKey, ...]:
     if feature is None:
         usage = metering.counters(case.entitlements, case.head.opened, at)
         return usage if not case.head.budgets else (*usage, *_all_budget_counters(case))
-    known = case.catalog.features.get(feature)
-    metered = known if known is not None and known.type == "metered" else None
+    named = case.catalog.features.get(feature)
+    metered = named if named is not None and named.type == "metered" else None
     budgets = counters_under(case, _use(case, metered)) if case.head.budgets else ()
     if metered is None:
         return budgets
-    usage = metering.counters_of(case.entitlements, case.head.opened, metered, at)
+    known = case.metered(metered, at)
+    usage = metering.counters_of(case.entitlements, case.head.opened, metered, at, known)
     return usage if not budgets else (*usage, *budgets)
 
 

@@ -117,7 +117,8 @@ def reserve(case: Case) -> Verdict[Decision]:
         return verdict(case, entries, decision, stored(decision))
     receipt = cast("Receipt", decision.receipt)
     if bill is not None:
-        receipt = attrs.evolve(receipted(receipt, bill, books), burned={}, unpaid=exact(0, bill.charge.credit.scale))
+        left = available(books, bill.charge)
+        receipt = attrs.evolve(receipted(receipt, bill, left), burned={}, unpaid=exact(0, bill.charge.credit.scale))
     return _flagged(case, entries, attrs.evolve(decision, receipt=receipt), late=late)
 
 
@@ -325,10 +326,10 @@ def _settle_usage(case: Case, books: Books, hold: OpenHold, *, lapsed: bool) -> 
     code: Code | None = None if allowed else "limit_reached"
     if bill is not None and drawn is not None:
         bill = attrs.evolve(bill, payment=drawn.payment)
-        answered = attrs.evolve(answered, receipt=receipted(cast("Receipt", answered.receipt), bill, books))
+        free, burned = available(books, bill.charge), sum(drawn.payment.burned.values())
+        answered = attrs.evolve(answered, receipt=receipted(cast("Receipt", answered.receipt), bill, free))
         if drawn.payment.short and code is None:
-            burned = sum(drawn.payment.burned.values())
-            answered = unpaid(answered, bill.charge, available(books, bill.charge) + burned, drawn.payment.taken)
+            answered = unpaid(answered, bill.charge, free + burned, drawn.payment.taken)
     return _flagged(case, entries, answered, code=code, late=lapsed)
 
 

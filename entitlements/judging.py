@@ -61,18 +61,21 @@ class Choice:
 
 
 def judge(
-    question: Question, entitlements: Entitlements, head: Head, counters: Mapping[CounterKey, int]
-) -> tuple[Decision, dict[Period, Meter], int]:
+    question: Question,
+    entitlements: Entitlements,
+    head: Head,
+    counters: Mapping[CounterKey, int],
+    known: Mapping[Period, Meter] | None = None,
+) -> tuple[Decision, Mapping[Period, Meter], int]:
     """Return the decision on a question, the meters usage would be counted in, and the units that would be.
 
-    The units are less than asked for only where a `partial` limit passes part of them.
+    The units are less than asked for only where a `partial` limit passes part of them. The meters may be
+    `known` already.
     """
     feature = question.feature
-    metered = (
-        meters(entitlements, head.opened, feature, question.occurred_at or question.at)
-        if feature.type == "metered"
-        else {}
-    )
+    metered: Mapping[Period, Meter] = known or {}
+    if known is None and feature.type == "metered":
+        metered = meters(entitlements, head.opened, feature, question.occurred_at or question.at)
     standing = entitlements.standing(feature.key)
     if standing is None or not _given(feature, standing):
         return _missing(question, entitlements, head), metered, 0

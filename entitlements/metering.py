@@ -98,10 +98,18 @@ def meters(
 
 
 def counters_of(
-    entitlements: Entitlements, opened: Mapping[str, datetime], feature: Feature, at: datetime
+    entitlements: Entitlements,
+    opened: Mapping[str, datetime],
+    feature: Feature,
+    at: datetime,
+    metered: Mapping[Period, Meter] | None = None,
 ) -> tuple[CounterKey, ...]:
-    """Return the counters of a feature's open windows, also those another plan of a subscription brings back."""
-    found = [meter.counter for meter in meters(entitlements, opened, feature, at).values()]
+    """Return the counters of a feature's open windows, also those another plan of a subscription brings back.
+
+    `metered` are the feature's meters, where they are known already.
+    """
+    known = meters(entitlements, opened, feature, at) if metered is None else metered
+    found = [meter.counter for meter in known.values()]
     anchoring = entitlements.anchoring(feature.key)
     for subscription in takewhile(lambda held: held is not anchoring, entitlements.held()):
         for period, name in periods_of(entitlements.catalog, feature.key).items():

@@ -73,6 +73,20 @@ def price_of(
     rate = catalog.rates.get(feature.key)
     if rate is None:
         return None
+    if isinstance(units, Mapping):
+        return _price(catalog, feature, rate, units, dimensions)
+    told = ("price of", feature.key, units, *sorted((dimensions or EMPTY).items()))
+    memo = catalog.combined.get(told)
+    if memo is None:
+        memo = {"price": _price(catalog, feature, rate, units, dimensions)}
+        if len(catalog.combined) < MOST_KNOWN:
+            catalog.combined[told] = memo
+    return cast("Price", memo["price"])
+
+
+def _price(
+    catalog: Catalog, feature: Feature, rate: Rate, units: int | Mapping[str, int], dimensions: Mapping[str, str] | None
+) -> Price:
     kinds = units.items() if isinstance(units, Mapping) else ((None, units),)
     cost, parts = _NOTHING, list[Part]()
     for kind, amount in kinds:

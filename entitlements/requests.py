@@ -89,6 +89,8 @@ def voiding(asked: Request) -> Request:
 def identifier(value: object, what: str) -> str:
     """Return a customer id, key or scope part unchanged; raise TypeError or ValueError where it cannot be one."""
     value = text(value, what)
+    if value.isalnum() and len(value) <= ID_LENGTH:
+        return value
     if not 1 <= len(value) <= ID_LENGTH:
         raise ValueError(f"{what} has {len(value)} characters; it has 1 to {ID_LENGTH}")
     if value[0] == "$" or value[0].isspace() or value[-1].isspace():

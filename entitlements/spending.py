@@ -64,8 +64,8 @@ def consume_credits(case: Case) -> Verdict[Decision]:
     if refusal is not None:
         return Verdict(refusal)
     charge, books, late = charge_of(case), case.books(), is_late(case)
-    blocks = _paying(books, charge)
-    before, payment = _free_in(blocks), payment_of(books, charge, blocks)
+    blocks = paying(books, charge)
+    before, payment = free_in(blocks), payment_of(books, charge, blocks)
     under = loads(case, use_of_credits(charge, payment))
     refusal = refused_under(case, charge, under)
     if refusal is not None:
@@ -129,7 +129,7 @@ def purpose_of(case: Case) -> Purpose:
 
 def available(books: Books, charge: Charge) -> int:
     """Return the units that blocks could pay a charge of this purpose with."""
-    return _free_in(_paying(books, charge))
+    return free_in(paying(books, charge))
 
 
 def payment_of(books: Books, charge: Charge, blocks: list[Block] | None = None) -> Payment:
@@ -137,7 +137,7 @@ def payment_of(books: Books, charge: Charge, blocks: list[Block] | None = None) 
 
     `blocks` are those that may pay, in that order, where they are known already.
     """
-    slices, short = burn(_paying(books, charge) if blocks is None else blocks, charge.units)
+    slices, short = burn(paying(books, charge) if blocks is None else blocks, charge.units)
     owed = min(short, _may_owe(books, charge)) if charge.depletion == "soft" else 0
     return Payment(dict(slices), owed, short - owed)
 
@@ -241,13 +241,15 @@ def owed_in(books: Books, credit: str) -> int:
     return sum(debt.units for debt in books.debts.values() if debt.credit == credit)
 
 
-def _paying(books: Books, charge: Charge) -> list[Block]:
+def paying(books: Books, charge: Charge) -> list[Block]:
+    """Return the blocks that may pay a charge, in the order they burn."""
     credit = charge.credit
     blocks = usable(books.blocks.values(), credit.key, charge.purpose, charge.at)
     return blocks if books.in_order and credit.burn_order == "default" else burn_order(blocks, credit.burn_order)
 
 
-def _free_in(blocks: list[Block]) -> int:
+def free_in(blocks: list[Block]) -> int:
+    """Return the units that blocks have left."""
     return sum([block.free_units for block in blocks])
 
 

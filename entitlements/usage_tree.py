@@ -117,7 +117,7 @@ def usage_tree(case: Case) -> UsageTree:
 
 def tree_counters(case: Case) -> tuple[CounterKey, ...]:
     """Return the counters of every budget in force."""
-    return tuple(counter_of(budget, span_of(case, budget, case.at)) for budget in _in_force(case))
+    return tuple(counter_of(budget, span_of(case.head.budgets, budget, case.at)) for budget in _in_force(case))
 
 
 def _in_force(case: Case) -> Iterator[Budget]:
@@ -136,7 +136,7 @@ def _held(case: Case) -> Mapping[CounterKey, int]:
 
 
 def _usage_of(case: Case, budget: Budget, held: Mapping[CounterKey, int]) -> BudgetUsage:
-    span = span_of(case, budget, case.at)
+    span = span_of(case.head.budgets, budget, case.at)
     counter = counter_of(budget, span)
     counted, pinned = case.counters.get(counter, 0), held.get(counter, 0)
     numbers = (budget.units, counted - pinned, pinned, max(0, budget.units - counted))

@@ -15,11 +15,10 @@ from .amounts import MAX_UNITS, from_units, to_units
 from .budgeting import caps, loads
 from .cases import Case, verdict
 from .catalog.model import Feature
-from .charging import Judgement, booked, judged, receipted, recorded, use_of
+from .charging import Judgement, booked, judged, meters_of, receipted, recorded, use_of
 from .decisions import Decision, Receipt, stored
 from .errors import AmountError
 from .judging import Question, after_aggregate, judge, unknown_feature
-from .ledger.crediting import Books
 from .ledger.entries import CounterKey, Entry, Verdict
 from .ledger.state import USAGE_KINDS, counted
 from .metering import Meter, is_stale, meters, sampled
@@ -38,11 +37,11 @@ def consume(case: Case) -> Verdict[Decision]:
     """
     if case.value("feature") not in case.catalog.features:
         return Verdict(_unknown(case))
-    question, books = asked(case), case.books()
-    judgement = judged(case, question, books)
+    question = asked(case)
+    judgement = judged(case, question)
     if not judgement.decision:
         return Verdict(with_upgrade(judgement.decision, question, case))
-    return _book(case, question, judgement, books, "used")
+    return _book(case, question, judgement, "used")
 
 
 def record(case: Case) -> Verdict[Decision]:
@@ -52,8 +51,8 @@ def record(case: Case) -> Verdict[Decision]:
     """
     if case.value("feature") not in case.catalog.features:
         return Verdict(_unknown(case))
-    question, books = asked(case), case.books()
-    return _book(case, question, recorded(case, question, books), books, "recorded")
+    question = asked(case)
+    return _book(case, question, recorded(case, question), "recorded")
 
 
 def free(case: Case) -> Verdict[Decision]:
@@ -202,7 +201,7 @@ def _occurred_at(case: Case, feature: Feature) -> datetime | None:
     return occurred_at
 
 
-def _book(case: Case, question: Question, judgement: Judgement, books: Books, kind: str) -> Verdict[Decision]:
+def _book(case: Case, question: Question, judgement: Judgement, kind: str) -> Verdict[Decision]:
     feature, at, units = question.feature, question.occurred_at or case.at, judgement.fits
     lines: list[Entry] = []
     for meter in judgement.metered.values():
@@ -217,7 +216,7 @@ def _book(case: Case, question: Question, judgement: Judgement, books: Books, ki
         lines += sampled(feature, meter.counter, case.counters, at)
     decision = judgement.decision
     overage = decision.overage if decision.limit is not None else from_units(units, feature.scale)
-    return counted_after(case, question, lines, units, judgement=judgement, books=books, overage=overage)
+    return counted_after(case, question, lines, units, judgement=judgement, overage=overage)
 
 
 def _line(kind: str, feature: Feature, meter: Meter, at: datetime, amount: int) -> Entry:
@@ -237,28 +236,35 @@ def standing_after(
     units: int,
     *,
     judgement: Judgement | None = None,
-    books: Books | None = None,
     beside: Sequence[Entry] = (),
     **shown: Any,
 ) -> tuple[list[Entry], Decision]:
     """Return the lines with what a judgement books beside them, and the decision on what stands after them."""
-    entries = [*(_with_circumstances(case, line) for line in lines), *beside]
-    if judgement is not None and books is not None:
-        entries += booked(case, question, judgement, books)
+    entries = [*_with_circumstances(case, lines), *beside]
+    if judgement is not None:
+        entries += booked(case, question, judgement)
         shown["budgets"] = caps(judgement.under, booked=True)
-    after, opened = _counters_after(case, lines)
-    head = attrs.evolve(case.head, opened=opened, batches=case.head.batches + 1)
-    standing, _, _ = judge(attrs.evolve(question, requested=0), case.entitlements, head, after)
+    standing = _standing(case, question, lines)
     entries += _crossings(case, question, standing)
     late = question.occurred_at is not None
     counts = from_units(units, question.feature.scale)
     receipt = Receipt(case.key, case.head.seq + len(case.due) + len(entries), late=late, booked=counts)
-    if judgement is not None and judgement.bill is not None and books is not None:
-        receipt = receipted(receipt, judgement.bill, books)
+    if judgement is not None and judgement.bill is not None:
+        receipt = receipted(receipt, judgement.bill, judgement.bill.left)
     decision = attrs.evolve(
         standing, allowed=True, code="ok", outcome="allow", requested=question.number, receipt=receipt, **shown
     )
     return entries, decision
+
+
+def _standing(case: Case, question: Question, lines: Sequence[Entry]) -> Decision:
+    """Return the decision on nothing more, once the lines are booked."""
+    after, opened = _counters_after(case, lines)
+    head, asked_for = case.head, attrs.evolve(question, requested=0)
+    if head.known and not opened:
+        return judge(asked_for, case.entitlements, head, after, meters_of(case, question))[0]
+    head = attrs.evolve(head, opened={**head.opened, **opened}, batches=head.batches + 1)
+    return judge(asked_for, case.entitlements, head, after)[0]
 
 
 def _crossings(case: Case, question: Question, standing: Decision) -> Iterator[Entry]:
@@ -268,9 +274,16 @@ def _crossings(case: Case, question: Question, standing: Decision) -> Iterator[E
         yield from limit_crossings(question.feature, stood, standing, case.at)
 
 
-def _with_circumstances(case: Case, line: Entry) -> Entry:
+def _with_circumstances(case: Case, lines: Sequence[Entry]) -> Sequence[Entry]:
     told = {name: dict(case.value(name)) for name in ("scope", "dimensions") if case.value(name)}
-    return attrs.evolve(line, data={**line.data, **told}) if told and line.kind in USAGE_KINDS else line
+    if not told:
+        return lines
+    return [_telling(line, told) if line.kind in USAGE_KINDS else line for line in lines]
+
+
+def _telling(line: Entry, told: Mapping[str, Any]) -> Entry:
+    counter = (line.counter, line.window, line.amount)
+    return Entry(line.kind, line.at, line.subject, *counter, {**line.data, **told}, line.block)
 
 
 def _counters_after(case: Case, lines: Sequence[Entry]) -> tuple[dict[CounterKey, int], dict[str, datetime]]:
@@ -278,7 +291,7 @@ def _counters_after(case: Case, lines: Sequence[Entry]) -> tuple[dict[CounterKey
     for counter, amount in counted(lines).items():
         counters[counter] = counters.get(counter, 0) + amount
     opened = {line.counter: line.window for line in lines if line.kind == "opened" and line.window is not None}
-    return counters, {**case.head.opened, **opened}
+    return counters, opened
 
 
 USES: Mapping[str, Callable[[Case], Verdict[Decision]]] = {

@@ -16,6 +16,7 @@ import attrs
 
 from ..amounts import Number, from_units
 from ..catalog.model import NO_PERIOD, Period
+from ..periods import Window
 from .blocks import ScopePairs
 from .entries import EPOCH
 from .sealing import digest_of, to_text
@@ -69,12 +70,15 @@ class Budgets:
     """All budgets of a customer by id, each a row in order of time; `shapes` finds those of a charge.
 
     A budget's shape is the kinds its scope names. For each shape there are the ids by what is named.
+    What was worked out of them once is remembered: `found` by charge, `windows` by how they are laid out.
     """
 
     rows: Mapping[str, Rows] = MappingProxyType({})
     shapes: Mapping[tuple[str, ...], Mapping[ScopePairs, tuple[str, ...]]] = attrs.field(
         default=MappingProxyType({}), eq=False, repr=False
     )
+    found: dict[object, tuple[Rows, ...]] = attrs.field(factory=dict, init=False, eq=False, repr=False)
+    windows: dict[object, Window] = attrs.field(factory=dict, init=False, eq=False, repr=False)
 
     def __bool__(self) -> bool:
         return bool(self.rows)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 SEALED: Final = "$sealed"
 PERSONAL: Final = frozenset({"scope", "metadata", "reason"})
-_NAMES: Final = tuple(f'"{name}":' for name in sorted(PERSONAL))
+_NAMES: Final = tuple((name, f'"{name}":') for name in sorted(PERSONAL))
 MARK: Final = f'{{"{SEALED}":"'
 _LEAVES: Final = frozenset({str, int, bool, type(None)})
 _DIGESTS: Final = re.compile(re.escape(MARK) + r'([0-9a-f]{64})"\}')
@@ -49,14 +49,17 @@ to_text = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circula
 
 
 def sealed_text(value: Any, salt: str, secrets: dict[str, Secret], number: int = 0) -> str:
-    """Return a JSON value as text with what is personal sealed, and note each secret under its digest."""
-    text = to_text(value)
-    for name in _NAMES:
-        if name in text:
-            break
-    else:
-        return text
-    return to_text(_sealed(value, salt, secrets, number))
+    """Return a JSON value as text with what is personal sealed, and note each secret under its digest.
+
+    Most of what is personal is a field of the value itself; only where its names stand deeper, too, is all
+    of the value looked through.
+    """
+    own = value.keys() & PERSONAL if type(value) is dict or isinstance(value, Mapping) else ()
+    text = to_text(_with_sealed(value, own, salt, secrets, number) if own else value)
+    for name, written in _NAMES:
+        if written in text and text.count(written) > (name in own):
+            return to_text(_sealed(value, salt, secrets, number))
+    return text
 
 
 def opened_value(text: str, secrets: Mapping[str, Secret]) -> Any:
@@ -91,29 +94,37 @@ def erased(value: Any, salt: str) -> dict[str, Any]:
 
 
 def _sealed(value: Any, salt: str, secrets: dict[str, Secret], number: int) -> Any:
-    kind = type(value)
-    if kind in _LEAVES:
-        return value
-    if kind is dict or isinstance(value, Mapping):
-        return dict(_sealed_fields(value, salt, secrets, number))
+    """Return a value that is no leaf with what is personal in it sealed."""
+    if isinstance(value, Mapping):
+        return _sealed_fields(value, salt, secrets, number)
     if isinstance(value, list | tuple):
         if _LEAVES.issuperset(map(type, value)):
             return value
-        return [_sealed(inner, salt, secrets, number) for inner in value]
+        return [inner if type(inner) in _LEAVES else _sealed(inner, salt, secrets, number) for inner in value]
     return value
 
 
-def _sealed_fields(
-    value: Mapping[str, Any], salt: str, secrets: dict[str, Secret], number: int
-) -> Iterator[tuple[str, Any]]:
+def _sealed_fields(value: Mapping[str, Any], salt: str, secrets: dict[str, Secret], number: int) -> dict[str, Any]:
+    fields = _with_sealed(value, value.keys() & PERSONAL, salt, secrets, number)
     for name, inner in value.items():
-        if name not in PERSONAL or is_sealed(inner) or inner in (None, "", [], {}):
-            yield name, _sealed(inner, salt, secrets, number)
-        else:
+        if type(inner) not in _LEAVES and fields[name] is inner:
+            fields[name] = _sealed(inner, salt, secrets, number)
+    return fields
+
+
+def _with_sealed(
+    value: Mapping[str, Any], names: Iterable[str], salt: str, secrets: dict[str, Secret], number: int
+) -> dict[str, Any]:
+    """Return a mapping with some of its fields sealed, save those that say nothing or are sealed already."""
+    fields = dict(value)
+    for name in names:
+        inner = fields[name]
+        if not (is_sealed(inner) or inner in (None, "", [], {})):
             text = to_text(inner)
             digest = digest_of(text, salt)
             secrets[digest] = Secret(salt, text, number)
-            yield name, {SEALED: digest}
+            fields[name] = {SEALED: digest}
+    return fields
 
 
 def _opened(value: Any, secrets: Mapping[str, Secret]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -44,10 +44,13 @@ class Connection:
         except sqlite3.Error as error:
             raise translated(error, self.path) from error
 
-    def run_each(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+    def run_each(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement that answers nothing once for each row."""
-        for values in rows:
-            self.run(sql, values)
+        try:
+            if rows:
+                self.raw.executemany(sql, rows)
+        except sqlite3.Error as error:
+            raise translated(error, self.path) from error
 
     def begin(self, deadline: float, line: Line = NOBODY_ELSE) -> None:
         """Begin a transaction that holds the one write lock, in line; raises StorageUnavailable at the deadline."""

@@ -154,6 +154,11 @@ class HostConnection(Connection):
         finally:
             cursor.close()
 
+    def run_each(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run a statement that answers nothing once for each row."""
+        for values in rows:
+            self.run(sql, values)
+
     @contextmanager
     def savepoint(self, name: str) -> Iterator[None]:
         """Undo what the block has written if it raises; raises TransactionLost where there is nothing left to undo."""
