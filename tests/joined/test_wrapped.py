@@ -24,6 +24,10 @@ CATALOG = Catalog.load(
         "plans": {"free": {"entitlements": {"orders": 10}}},
     }
 )
+PINNED = {
+    "features": {"orders": {"type": "metered", "reset": "none"}},
+    "plans": {"gold": {"version": "pinned", "entitlements": {"orders": 7}}},
+}
 
 
 def alchemy_on_sqlite(path):
@@ -133,13 +137,15 @@ def django_on(name, database):
         connections[name].close()
 
 
-def test_djangos_connection_commits_and_undoes(ent, kind, address):
+def database_of(kind, address):
     if kind == "sqlite":
-        told = {"ENGINE": "django.db.backends.sqlite3", "NAME": address, "OPTIONS": {"transaction_mode": "IMMEDIATE"}}
-    else:
-        host = address.partition("host=")[2]
-        told = {"ENGINE": "django.db.backends.postgresql", "NAME": "postgres", "USER": "postgres", "HOST": host}
-    with django_on(f"app_{uuid4().hex[:8]}", told) as connection:
+        return {"ENGINE": "django.db.backends.sqlite3", "NAME": address, "OPTIONS": {"transaction_mode": "IMMEDIATE"}}
+    host = address.partition("host=")[2]
+    return {"ENGINE": "django.db.backends.postgresql", "NAME": "postgres", "USER": "postgres", "HOST": host}
+
+
+def test_djangos_connection_commits_and_undoes(ent, kind, address):
+    with django_on(f"app_{uuid4().hex[:8]}", database_of(kind, address)) as connection:
         with transaction.atomic(using=connection.alias):
             joined = ent.joined(connection)
             assert joined.consume("acme", "orders", 3, key="o1").used == 3
@@ -155,6 +161,20 @@ def test_djangos_connection_commits_and_undoes(ent, kind, address):
             ent.joined(connection)
     assert [entry.amount for entry in ent.entries("acme")] == [3]
     assert ent.verify() == ()
+
+
+def test_what_a_nested_atomic_of_django_undoes_is_written_again(kind, address):
+    schema, told = f"joined_{uuid4().hex[:12]}", database_of(kind, address)
+    storage = f"sqlite:///{address}" if kind == "sqlite" else PostgresStorage(address, schema=schema)
+    with Entitlements(PINNED, storage=storage) as ent, django_on(f"app_{uuid4().hex[:8]}", told) as connection:
+        with transaction.atomic(using=connection.alias):
+            joined = ent.joined(connection)
+            with pytest.raises(RuntimeError), transaction.atomic(using=connection.alias):
+                joined.subscribe("acme", "gold")
+                raise RuntimeError
+            joined.subscribe("acme", "gold")
+        assert ent.consume("acme", "orders", 7, key="o1").limit == 7
+        assert ent.verify() == ()
 
 
 def test_a_module_of_ones_own_around_sqlite3_is_sqlite3(tmp_path):
