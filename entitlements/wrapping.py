@@ -2,7 +2,8 @@
 
 A plain function is gated when it is called, a coroutine when it is awaited. A generator belongs to whoever
 called it: a feature is checked at the call, or at the first step of one that is asynchronous; what is set
-aside for it is set aside at the first step, and settled after the last.
+aside for it is set aside at the first step, and settled after the last. Because of the call, what stands
+before a generator function is a plain function, so its kind is remembered for the gates put before it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from .attempts import Attempt, Reservation, attempt
 from .gating import blocking_engine
@@ -28,6 +31,7 @@ R = TypeVar("R")
 H = TypeVar("H", bound=HeldWork)
 Kind = Literal["plain", "coroutine", "generator", "async generator"]
 
+_kinds: WeakKeyDictionary[Callable[..., Any], Kind] = WeakKeyDictionary()
 _holding: ContextVar[HeldWork | None] = ContextVar("entitlements_holding", default=None)
 
 
@@ -43,20 +47,32 @@ def gated(gate: Gate, function: Callable[P, R]) -> Callable[P, R]:
         return cast("Callable[P, R]", type(function)(inner))
     if inspect.isclass(function) or not callable(function):
         raise TypeError(f"{function!r} is no function; decorate a function or a method")
-    wrapped = functools.wraps(function)(_WRAPPERS[gate.holds, kind_of(function)](gate, function))
+    kind = kind_of(function)
+    wrapped = functools.wraps(function)(_WRAPPERS[gate.holds, kind](gate, function))
+    _kinds[wrapped] = kind
     vars(wrapped)["__entitlements__"] = (gate, *getattr(function, "__entitlements__", ()))
     return cast("Callable[P, R]", wrapped)
 
 
 def kind_of(function: Callable[..., Any]) -> Kind:
-    """Return what kind of function this is; an object that is called is what its `__call__` is."""
-    plain = inspect.isroutine(function) or isinstance(function, functools.partial)
-    called = function if plain else type(function).__call__
+    """Return what kind of function this is, behind its gates; an object that is called is what its `__call__` is."""
+    called = _called(function)
+    if isinstance(called, FunctionType) and called in _kinds:
+        return _kinds[called]
     if inspect.iscoroutinefunction(called):
         return "coroutine"
     if inspect.isasyncgenfunction(called):
         return "async generator"
     return "generator" if inspect.isgeneratorfunction(called) else "plain"
+
+
+def _called(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function that is run in the end, without what binds arguments to it."""
+    if isinstance(function, functools.partial):
+        return _called(function.func)
+    if inspect.ismethod(function):
+        return _called(function.__func__)
+    return function if inspect.isroutine(function) else type(function).__call__
 
 
 def _required(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,7 +95,7 @@ def _required_awaited(gate: Gate, function: Callable[..., Any]) -> Callable[...,
 def _required_streaming(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
     def passing(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         checked = _checked(_awaited_engine(), gate.name, *gate.question(args, kwargs))
-        return _streamed(checked, functools.partial(function, *args, **kwargs))
+        return _streamed(checked, function(*args, **kwargs))
 
     return passing
 
@@ -104,7 +120,7 @@ def _held_awaited(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any
 def _held_stepping(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
     def passing(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         reserved = _reserved(blocking_engine(), gate.reservation(args, kwargs))
-        return _stepped(reserved, functools.partial(function, *args, **kwargs))
+        return _stepped(reserved, function(*args, **kwargs))
 
     return passing
 
@@ -112,7 +128,7 @@ def _held_stepping(gate: Gate, function: Callable[..., Any]) -> Callable[..., An
 def _held_streaming(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
     def passing(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         reserved = reserved_awaited(_awaited_engine(), gate.reservation(args, kwargs))
-        return _streamed(reserved, functools.partial(function, *args, **kwargs))
+        return _streamed(reserved, function(*args, **kwargs))
 
     return passing
 
@@ -170,7 +186,7 @@ def _known(hold: H, made: Attempt) -> H:
 
 @contextmanager
 def _inside(hold: HeldWork | None) -> Iterator[None]:
-    token = _holding.set(hold)
+    token = _holding.set(_holding.get() if hold is None else hold)
     try:
         yield
     finally:
@@ -186,11 +202,10 @@ def _finished(result: Any) -> Any:
 
 
 def _stepped(
-    opening: AbstractContextManager[HeldWork], start: Callable[[], Generator[Any, Any, Any]]
+    opening: AbstractContextManager[HeldWork], inner: Generator[Any, Any, Any]
 ) -> Generator[Any, Any, Any]:
     """Run a generator inside a context that is entered by its first step; each step knows the hold."""
     with opening as hold:
-        inner = start()
         step = functools.partial(inner.send, None)
         while True:
             with _inside(hold):
@@ -211,11 +226,10 @@ def _stepped(
 
 
 async def _streamed(
-    opening: AbstractAsyncContextManager[HeldWork | None], start: Callable[[], AsyncGenerator[Any, Any]]
+    opening: AbstractAsyncContextManager[HeldWork | None], inner: AsyncGenerator[Any, Any]
 ) -> AsyncGenerator[Any, Any]:
     """Run an async generator inside a context that is entered by its first step; each step knows the hold."""
     async with opening as hold:
-        inner = start()
         step = inner.asend(None)
         while True:
             with _inside(hold):

@@ -489,6 +489,85 @@ def test_nested_gates_each_hold_their_own(ent):
     assert (used(ent), left(ent)) == (1, 90)
 
 
+def rows_of(ent, log):
+    """Return a generator function that fails in the middle."""
+
+    def rows(fail):
+        log.append((used(ent), left(ent), current_hold() is not None))
+        yield 1
+        if fail:
+            raise Failed
+        yield 2
+
+    return rows
+
+
+def stream_of(ent, log):
+    async def rows(fail):
+        log.append((used(ent), left(ent), current_hold() is not None))
+        yield 1
+        await asyncio.sleep(0)
+        if fail:
+            raise Failed
+        yield 2
+
+    return rows
+
+
+class Rows:
+    """What is called is a gated generator function."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    @requires_feature("exports")
+    def __call__(self, fail):
+        yield from self.rows(fail)
+
+
+FEATURE, USAGE, CREDITS = requires_feature("exports"), consumes("chat", amount=4), consumes_credits("ai", amount=5)
+NESTED = {
+    "usage, feature": lambda rows: USAGE(FEATURE(rows)),
+    "feature, usage": lambda rows: FEATURE(USAGE(rows)),
+    "usage, credits": lambda rows: USAGE(CREDITS(rows)),
+    "credits, feature, usage": lambda rows: CREDITS(FEATURE(USAGE(rows))),
+    "credits, partial, usage": lambda rows: CREDITS(functools.partial(USAGE(rows))),
+}
+
+
+@pytest.mark.parametrize("nested", NESTED)
+@pytest.mark.parametrize("made", [rows_of, stream_of])
+def test_nested_gates_on_a_generator_hold_until_its_last_step(either, nested, made):
+    """Found in review: the outer gate took a gated generator for a plain function, and settled before its first step."""
+    taken = {"chat": 4 * ("usage" in nested), "ai": 5 * ("credits" in nested)}
+    log = []
+    rows = NESTED[nested](made(either, log))
+    start = list if made is rows_of else (lambda stream: asyncio.run(drained(stream)))
+    with acting_as("acme"), pytest.raises(Failed):
+        start(rows(True))
+    assert log.pop() == (taken["chat"], 100 - taken["ai"], True)
+    assert (used(either), left(either), open_holds(either)) == (0, 100, set())
+    with acting_as("acme"):
+        assert start(rows(False)) == [1, 2]
+    assert (used(either), left(either), open_holds(either)) == (taken["chat"], 100 - taken["ai"], set())
+
+
+@pytest.mark.parametrize("bound", [lambda rows: Rows(rows), lambda rows: Rows(rows).__call__])
+def test_a_gate_on_a_gated_method_that_is_a_generator_knows_it_for_one(ent, bound):
+    rows = USAGE(bound(rows_of(ent, [])))
+    with acting_as("acme"), pytest.raises(Failed):
+        list(rows(True))
+    assert (used(ent), open_holds(ent)) == (0, set())
+
+
+def test_nested_gates_on_a_generator_are_for_whoever_called_it(either):
+    rows, stream = NESTED["credits, feature, usage"](rows_of(either, [])), CREDITS(USAGE(stream_of(either, [])))
+    with acting_as("acme"):
+        started, streaming = rows(False), stream(False)
+    assert list(started) == asyncio.run(drained(streaming)) == [1, 2]
+    assert (used(either), left(either)) == (8, 90)
+
+
 # --- keys
 
 
@@ -659,19 +738,27 @@ def test_before_configure_every_kind_says_what_to_do():
                 finish(call(1))
 
 
-def test_a_coroutine_never_blocks_the_loop_though_the_engine_blocks(tmp_path):
+@pytest.mark.parametrize(
+    "started",
+    [
+        lambda: consumes("chat")(coroutine)(1),
+        lambda: anext(consumes("chat")(streaming)(1)),
+        lambda: anext(consumes("chat")(consumes("chat")(streaming))(1)),
+    ],
+)
+def test_a_coroutine_never_blocks_the_loop_though_the_engine_blocks(tmp_path, started):
     """While one process holds the write lock, the loop goes on; and the check is answered without leaving it."""
     path = tmp_path / "app.db"
     turns = []
 
     async def main():
         with acting_as("acme", engine=ent):
-            task = asyncio.create_task(consumes("chat")(coroutine)(1))
+            task = asyncio.ensure_future(started())
             while len(turns) < 50:
                 await asyncio.sleep(0)
                 turns.append(task.done())
             other.rollback()
-            assert await task == (1, "")
+            assert await task in {1, (1, "")}
 
     with Entitlements(CATALOG, storage=f"sqlite:///{path}") as ent:
         ent.subscribe("acme", "pro")
