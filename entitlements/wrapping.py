@@ -170,10 +170,13 @@ def _reserved(engine: Entitlements, wanted: Reservation) -> Iterator[HeldWork]:
 @asynccontextmanager
 async def reserved_awaited(engine: AsyncEntitlements, wanted: Reservation) -> AsyncIterator[HeldWork]:
     """Hold what a request sets aside, while the work inside is done; raises EntitlementDenied."""
-    from .aio.holds import AsyncHold  # noqa: PLC0415  (plain functions need no event loop)
+    from .aio.holds import AsyncHold, Reserving  # noqa: PLC0415  (plain functions need no event loop)
 
-    made = await engine._driver.write(attempt(engine._desk, wanted))
-    async with _known(AsyncHold(engine, wanted.asked.customer, made.id, made.decision), made) as hold:
+    async def reserving() -> AsyncHold:
+        made = await engine._driver.write(attempt(engine._desk, wanted))
+        return _known(AsyncHold(engine, wanted.asked.customer, made.id, made.decision), made)
+
+    async with Reserving(reserving()) as hold:
         yield hold
 
 

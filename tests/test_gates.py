@@ -4,6 +4,7 @@ import asyncio
 import functools
 import inspect
 import sqlite3
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -34,6 +35,7 @@ from entitlements.aio.beside import awaited
 from entitlements.storage.memory import MemoryStorage
 from entitlements.storage.threaded import Threaded
 from entitlements.testing import FrozenClock
+from entitlements.web.fastapi import Consumes
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 CATALOG = {
@@ -44,6 +46,7 @@ CATALOG = {
     "credits": {"ai": {"scale": 2}},
     "plans": {"pro": {"entitlements": {"exports": True, "chat": 10}}},
 }
+FEATURE, USAGE, CREDITS = requires_feature("exports"), consumes("chat", amount=4), consumes_credits("ai", amount=5)
 
 
 @pytest.fixture(autouse=True)
@@ -382,6 +385,48 @@ def open_holds(ent):
     return opened - {line.key.removeprefix("$close:") for line in lines}
 
 
+async def work_once():
+    raise AssertionError("the work began")
+
+
+async def stream_once():
+    raise AssertionError("the work began")
+    yield
+
+
+@pytest.mark.parametrize(
+    "started",
+    [
+        lambda: USAGE(work_once)(),
+        lambda: anext(USAGE(stream_once)()),
+        lambda: CREDITS(USAGE(work_once))(),
+        lambda: asynccontextmanager(Consumes("chat", amount=4).dependency)(None).__aenter__(),
+    ],
+)
+def test_cancelled_while_it_is_set_aside_it_is_given_back_first(tmp_path, started):
+    """Found in review: what was written after the cancellation stayed held until its time was up."""
+    path = tmp_path / "app.db"
+
+    async def main():
+        with acting_as("acme", engine=ent):
+            task = asyncio.ensure_future(started())
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await asyncio.sleep(0.05)
+        other.execute("ROLLBACK")
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with Entitlements(CATALOG, storage=f"sqlite:///{path}") as ent:
+        ent.subscribe("acme", "pro")
+        ent.grant_credits("acme", "ai", 100, key="invoice")
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            asyncio.run(main())
+        assert (used(ent), left(ent), open_holds(ent)) == (0, 100, set())
+        assert len(reserved(ent)) == 1
+
+
 def test_a_generator_holds_from_its_first_step_to_its_last(ent):
     @consumes("chat", amount=4)
     def rows():
@@ -525,7 +570,6 @@ class Rows:
         yield from self.rows(fail)
 
 
-FEATURE, USAGE, CREDITS = requires_feature("exports"), consumes("chat", amount=4), consumes_credits("ai", amount=5)
 NESTED = {
     "usage, feature": lambda rows: USAGE(FEATURE(rows)),
     "feature, usage": lambda rows: FEATURE(USAGE(rows)),
