@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import tuple_row
 
 from ..ledger.entries import Batch, Entry
@@ -142,6 +142,8 @@ def rows_of(cursor: psycopg.Cursor[Any]) -> list[Row]:
 def check_open(host: Host) -> Any:
     """Return the driver's connection; raises ValueError unless the host has a transaction open on it."""
     raw, status = host.raw, host.raw.info.transaction_status
+    if raw.info.pipeline_status != PipelineStatus.OFF:
+        raise ValueError("this connection is in pipeline mode, in which answers come later; leave its pipeline first")
     if status == TransactionStatus.INERROR:
         raise ValueError("the transaction on this connection has failed; roll it back and begin another")
     begins = host.begins and not raw.autocommit and status == TransactionStatus.IDLE

@@ -61,6 +61,9 @@ def test_a_rollback_leaves_nothing(storage, postgres_url):
                 assert await ent.entries("acme") == ()
                 with pytest.raises(ValueError, match="no transaction is open"):
                     await joined.check("acme", "sso")
+                async with app.pipeline(), app.transaction():
+                    with pytest.raises(ValueError, match="leave its pipeline first"):
+                        await joined.check("acme", "sso")
                 with pytest.raises(ValueError, match="no transaction is open"):
                     ent.joined(app)
 

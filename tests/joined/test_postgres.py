@@ -120,6 +120,19 @@ def test_outside_a_transaction_or_in_one_that_failed_it_is_refused(ent, app):
     assert ent.entries("acme") == ()
 
 
+def test_a_pipeline_is_refused_and_the_transaction_goes_on_after_it(ent, app):
+    with app.transaction():
+        joined = ent.joined(app)
+        with app.pipeline():
+            app.execute("INSERT INTO orders VALUES ('o1')")
+            for call in (lambda: ent.joined(app), lambda: joined.consume("acme", "orders", key="k")):
+                with pytest.raises(ValueError, match="leave its pipeline first"):
+                    call()
+        assert joined.consume("acme", "orders", key="k").used == 1
+        assert app.execute("SELECT id FROM orders").fetchall() == [("o1",)]
+    assert ent.verify() == ()
+
+
 @pytest.mark.parametrize("level", [psycopg.IsolationLevel.REPEATABLE_READ, psycopg.IsolationLevel.SERIALIZABLE])
 def test_a_stricter_isolation_level_is_refused(ent, app, level):
     app.isolation_level = level
