@@ -86,7 +86,7 @@ def _required(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _required_awaited(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
     async def passing(*args: Any, **kwargs: Any) -> Any:
-        async with _checked(_awaited_engine(), gate.name, *gate.question(args, kwargs)):
+        async with _checked(gate.name, gate.question(args, kwargs), _awaited_engine()):
             return await function(*args, **kwargs)
 
     return passing
@@ -94,7 +94,7 @@ def _required_awaited(gate: Gate, function: Callable[..., Any]) -> Callable[...,
 
 def _required_streaming(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
     def passing(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        checked = _checked(_awaited_engine(), gate.name, *gate.question(args, kwargs))
+        checked = _checked(gate.name, gate.question(args, kwargs), _awaited_engine())
         return _streamed(checked, function(*args, **kwargs))
 
     return passing
@@ -102,7 +102,7 @@ def _required_streaming(gate: Gate, function: Callable[..., Any]) -> Callable[..
 
 def _held(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
     def passing(*args: Any, **kwargs: Any) -> Any:
-        with _reserved(blocking_engine(), gate.reservation(args, kwargs)) as hold, _inside(hold):
+        with _reserved(gate.reservation(args, kwargs), blocking_engine()) as hold, _inside(hold):
             return _finished(function(*args, **kwargs))
 
     return passing
@@ -110,7 +110,7 @@ def _held(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _held_awaited(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
     async def passing(*args: Any, **kwargs: Any) -> Any:
-        async with reserved_awaited(_awaited_engine(), gate.reservation(args, kwargs)) as hold:
+        async with reserved_awaited(gate.reservation(args, kwargs), _awaited_engine()) as hold:
             with _inside(hold):
                 return await function(*args, **kwargs)
 
@@ -119,7 +119,7 @@ def _held_awaited(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any
 
 def _held_stepping(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
     def passing(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        reserved = _reserved(blocking_engine(), gate.reservation(args, kwargs))
+        reserved = _reserved(gate.reservation(args, kwargs), blocking_engine())
         return _stepped(reserved, function(*args, **kwargs))
 
     return passing
@@ -127,7 +127,7 @@ def _held_stepping(gate: Gate, function: Callable[..., Any]) -> Callable[..., An
 
 def _held_streaming(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
     def passing(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        reserved = reserved_awaited(_awaited_engine(), gate.reservation(args, kwargs))
+        reserved = reserved_awaited(gate.reservation(args, kwargs), _awaited_engine())
         return _streamed(reserved, function(*args, **kwargs))
 
     return passing
@@ -153,22 +153,23 @@ def _awaited_engine() -> AsyncEntitlements:
 
 @asynccontextmanager
 async def _checked(
-    engine: AsyncEntitlements, feature: str, customer: str, asked: dict[str, Any]
+    feature: str, question: tuple[str, dict[str, Any]], engine: AsyncEntitlements
 ) -> AsyncIterator[None]:
+    customer, asked = question
     decision = await engine.check(customer, feature, **asked)
     decision.raise_if_denied()
     yield None
 
 
 @contextmanager
-def _reserved(engine: Entitlements, wanted: Reservation) -> Iterator[HeldWork]:
+def _reserved(wanted: Reservation, engine: Entitlements) -> Iterator[HeldWork]:
     made = engine._run(attempt(engine._desk, wanted))
     with _known(Hold(engine, wanted.asked.customer, made.id, made.decision), made) as hold:
         yield hold
 
 
 @asynccontextmanager
-async def reserved_awaited(engine: AsyncEntitlements, wanted: Reservation) -> AsyncIterator[HeldWork]:
+async def reserved_awaited(wanted: Reservation, engine: AsyncEntitlements) -> AsyncIterator[HeldWork]:
     """Hold what a request sets aside, while the work inside is done; raises EntitlementDenied."""
     from .aio.holds import AsyncHold, Reserving  # noqa: PLC0415  (plain functions need no event loop)
 

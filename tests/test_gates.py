@@ -35,7 +35,7 @@ from entitlements.aio.beside import awaited
 from entitlements.storage.memory import MemoryStorage
 from entitlements.storage.threaded import Threaded
 from entitlements.testing import FrozenClock
-from entitlements.web.fastapi import Consumes
+from entitlements.web.fastapi import Consumes, Requires
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 CATALOG = {
@@ -773,6 +773,37 @@ def test_an_engine_whose_storage_is_awaited_gates_asynchronous_functions_alone(t
                     plain(1)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: plain(1),
+        lambda: coroutine(1),
+        lambda: generator(1),
+        lambda: anext(streaming(1)),
+        lambda: consumes("chat")(plain)(1),
+        lambda: consumes("chat")(coroutine)(1),
+        lambda: next(consumes("chat")(generator)(1)),
+        lambda: anext(consumes("chat")(streaming)(1)),
+        lambda: asynccontextmanager(Consumes("chat").dependency)(None).__aenter__(),
+        lambda: Requires("exports").dependency(None),
+        lambda: gating.check("exports"),
+        lambda: consume_credits("ai", 1, key="k"),
+        lambda: aio.check("exports"),
+        lambda: aio.consume_credits("ai", 1, key="k"),
+    ],
+)
+def test_where_nobody_is_acting_that_is_what_is_said_first(call):
+    """Found in review: an application whose engine acts with its requests was told to configure another one."""
+
+    async def main():
+        result = call()
+        if inspect.isawaitable(result):
+            await result
+
+    with pytest.raises(LookupError, match="no customer"):
+        asyncio.run(main())
 
 
 def test_before_configure_every_kind_says_what_to_do():

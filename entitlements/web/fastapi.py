@@ -98,7 +98,7 @@ def Consumes(  # noqa: N802  (it stands where a class would)
     gate = Gate("consume", feature, None, key, terms)
 
     async def consumed(request: Request) -> AsyncIterator[HeldWork]:
-        async with reserved_awaited(awaited_engine(), gate.reservation((request,), {})) as hold:
+        async with reserved_awaited(gate.reservation((request,), {}), awaited_engine()) as hold:
             yield hold
 
     return Depends(consumed, scope="function")
