@@ -65,9 +65,22 @@ def _behind_django(connection: Any) -> Host:
 def _behind_sqlalchemy(session: Any, given: Any) -> Host:
     if session is None or getattr(session, "closed", False) is True or not session.in_transaction():
         raise ValueError(f"no transaction is open on the {type(given).__name__}; {_BEGIN}")
-    connection = session.connection() if callable(session.connection) else session
+    connection = _opened(session, given) if callable(session.connection) else session
     raw = connection.connection.driver_connection
     return Host(raw, _kind_of(raw, type(raw).__module__.partition(".")[0]), begins=True)
+
+
+def _opened(session: Any, given: Any) -> Any:
+    """Return a session's connection; raises ValueError where one that is awaited would have to be opened first.
+
+    SQLAlchemy, asked for it outside of its own greenlet, would leave a coroutine behind that nobody awaits.
+    """
+    if session is not given and not getattr(session.get_transaction(), "_connections", True):
+        raise ValueError(
+            f"the {type(given).__name__} has no connection yet, and joining awaits nothing; "
+            "say `await session.connection()` first"
+        )
+    return session.connection()
 
 
 def _kind_of(raw: Any, package: str) -> str:

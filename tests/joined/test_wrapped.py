@@ -123,6 +123,23 @@ def test_an_async_session_of_sqlalchemy(postgres_url):
     asyncio.run(main())
 
 
+def test_an_async_session_without_a_connection_says_how_to_open_it(postgres_url):
+    storage = AsyncPostgresStorage(postgres_url, schema=f"joined_{uuid4().hex[:12]}")
+
+    async def main():
+        alchemy = create_async_engine(postgres_url.replace("postgresql:", "postgresql+psycopg_async:"))
+        async with AsyncEntitlements(CATALOG, storage=storage) as ent:
+            async with AsyncSession(alchemy) as session, session.begin():
+                with pytest.raises(ValueError, match=r"AsyncSession has no connection yet.*await session.connection\(\)"):
+                    ent.joined(session)
+                await session.connection()
+                assert (await ent.joined(session).consume("acme", "orders", 3, key="o1")).used == 3
+            assert await ent.verify() == ()
+        await alchemy.dispose()
+
+    asyncio.run(main())
+
+
 @contextmanager
 def django_on(name, database):
     if not settings.configured:
