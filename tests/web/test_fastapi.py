@@ -12,10 +12,12 @@ from fastapi.testclient import TestClient
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from starlette.websockets import WebSocketDisconnect
 
 from entitlements import (
     AsyncEntitlements,
     Decision,
+    EntitlementDenied,
     Entitlements,
     consumes,
     current_customer,
@@ -353,6 +355,53 @@ def test_a_connection_that_stays_open_acts_for_its_customer_too(ent):
             with client.websocket_connect("/talk", headers={"x-account": account}) as talking:
                 assert talking.receive_json() == [account, {"team": "x"}]
                 assert talking.receive()["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"x-account": "ac\x01me"}, "invalid_customer"),
+        ({"x-account": "x" * 300}, "invalid_customer"),
+        ({"x-account": "acme", "Idempotency-Key": "k" * 256}, "invalid_key"),
+    ],
+)
+def test_a_connection_for_what_is_no_customer_is_refused_before_it_is_accepted(ent, caplog, headers, code):
+    """Found in review: the server was left to log a traceback."""
+    app = FastAPI()
+    install(app, ent, customer=asker)
+
+    @app.websocket("/talk")
+    async def talk(socket: WebSocket):
+        pytest.fail("it began")
+
+    with (
+        TestClient(app) as client,
+        caplog.at_level(logging.WARNING, "entitlements"),
+        pytest.raises(WebSocketDisconnect) as closed,
+        client.websocket_connect("/talk", headers=headers),
+    ):
+        pytest.fail("it was accepted")
+    assert (closed.value.code, closed.value.reason) == (1008, code)
+    [record] = [record for record in caplog.records if record.name == "entitlements"]
+    assert record.getMessage().startswith(f"refused a request ({code})")
+    assert record.getMessage().isprintable()
+
+
+def test_a_denial_that_any_application_lets_through_closes_a_connection_once(ent):
+    @requires_feature("exports")
+    async def denied(send): ...
+
+    async def app(scope, receive, send):
+        await receive()
+        for kind in scope["path"].strip("/").split("/"):
+            await send({"type": f"websocket.{kind}"})
+        await denied(send)
+
+    client = TestClient(Acting(app, ent, customer=lambda scope: "other"))
+    with client.websocket_connect("/accept") as talking:
+        assert talking.receive() == {"type": "websocket.close", "code": 1008, "reason": "not_in_plan"}
+    with pytest.raises(EntitlementDenied), client.websocket_connect("/accept/close"):
+        pytest.fail("it stayed open")
 
 
 def test_gates_are_installed_before_an_application_starts(ent):
