@@ -189,6 +189,40 @@ def test_the_openapi_document_tells_what_denials_look_like(client):
     assert "application/problem+json" in told["402"]["content"]
 
 
+def test_what_does_not_validate_is_told_of_as_fastapi_tells_it(client):
+    """Found in review: with RESPONSES, its 422 had no description any more."""
+    told = client.get("/openapi.json").json()["paths"]["/reports/{amount}"]["post"]["responses"]["422"]["content"]
+    assert set(told) == {"application/problem+json", "application/json"}
+    bare = FastAPI()
+    bare.add_api_route("/{amount}", lambda amount: amount)
+    own = TestClient(bare).get("/openapi.json").json()
+    schemas = own["components"]["schemas"]
+    expected = schemas["HTTPValidationError"]
+    expected["properties"]["detail"]["items"] = schemas["ValidationError"]
+    assert told["application/json"]["schema"] == expected
+    invalid = client.post("/reports/many", headers={"x-account": "acme"})
+    assert (invalid.status_code, invalid.headers["content-type"]) == (422, "application/json")
+    assert set(invalid.json()) == set(expected["properties"])
+
+
+def test_usage_may_be_set_aside_for_another_customer_and_for_a_scope(ent):
+    app = FastAPI()
+    install(app, ent, customer=asker)
+    held = Consumes(
+        "chat",
+        customer=lambda request: request.query_params.get("for"),
+        scope=lambda request: {"team": request.query_params["team"]},
+    )
+
+    @app.post("/messages")
+    async def messages(hold: Annotated[HeldWork, held]):
+        return [hold.customer, dict(hold.decision.scope)]
+
+    with TestClient(app, headers={"x-account": "acme"}) as client:
+        assert client.post("/messages?team=x").json() == ["acme", {"team": "x"}]
+        assert client.post("/messages?team=x&for=other").json()["code"] == "not_in_plan"
+
+
 @pytest.mark.parametrize(
     ("headers", "status", "code"),
     [
