@@ -93,6 +93,25 @@ def test_outside_of_a_transaction_sqlalchemy_is_refused(ent, alchemy):
         ent.joined(session)
 
 
+def test_a_connection_that_the_pool_of_sqlalchemy_lends_is_the_drivers(ent, alchemy, kind):
+    """Found in review: it was said to be no connection."""
+    lent = alchemy.raw_connection()
+    with pytest.raises(ValueError, match="no transaction is open"):
+        ent.joined(lent)
+    for end, used in ((lent.rollback, 0), (lent.commit, 3)):
+        lent.cursor().execute("BEGIN IMMEDIATE" if kind == "sqlite" else "SELECT 1")
+        joined = ent.joined(lent)
+        assert joined.consume("acme", "orders", 3, key="o1").used == 3
+        end()
+        assert ent.check("acme", "orders", requested=0).used == used
+        with pytest.raises(ValueError, match="no transaction is open"):
+            joined.check("acme", "orders")
+    lent.close()
+    for use in (lambda: ent.joined(lent), lambda: joined.check("acme", "orders")):
+        with pytest.raises(ValueError, match="pool lent was given back"):
+            use()
+
+
 def test_sqlalchemy_that_never_begins_on_sqlite_is_refused(tmp_path):
     with Entitlements(CATALOG, storage=f"sqlite:///{tmp_path}/app.db") as ent:
         engine = sa.create_engine(f"sqlite:///{tmp_path}/app.db")
