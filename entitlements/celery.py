@@ -16,13 +16,14 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Final, ParamSpec, TypeVar
 
+import attrs
 from celery.exceptions import Ignore
 from celery.signals import before_task_publish
 
 from .aio.engine import AsyncEntitlements
 from .engine import Entitlements
 from .errors import EntitlementDenied
-from .gating import acting, acting_as
+from .gating import Acting, acting, acting_as
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,17 +44,18 @@ def works_for(
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Let a bound task work for a customer, its own id being the key; stands below `@app.task(bind=True)`.
 
-    `customer` is an id, or a callable that takes the task's arguments; by default the one it was sent for.
-    A denied task fails at once, with TaskDenied, and is never retried. Raises LookupError where no customer
-    is known.
+    `customer` is an id, or a callable that takes the task's arguments; by default the one it was sent for, and
+    where it was not sent but runs in place, the one acting there, with its engine. A denied task fails at once,
+    with TaskDenied, and is never retried. Raises LookupError where no customer is known.
     """
 
     def decorate(run: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(run)
         def working(*args: P.args, **kwargs: P.kwargs) -> R:
             task: Any = args[0]
-            said, scope = _told(customer, args, kwargs)
-            with acting_as(said, scope=scope, key=task.request.id, engine=engine):
+            told = _told(customer, args, kwargs)
+            asked = engine or told.engine
+            with acting_as(told.customer, scope=told.scope, key=told.key, engine=asked, once=told.once):
                 try:
                     return run(*args, **kwargs)
                 except EntitlementDenied as denied:
@@ -71,15 +73,19 @@ def _send_along(headers: dict[str, Any] | None = None, **_told: Any) -> None:
         headers.setdefault(HEADER, {"customer": present.customer, "scope": scope})
 
 
-def _told(customer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, Any]:
+def _told(customer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Acting:
+    """Return for whom a task works, its id being the key; one that is called as a function has none of its own."""
     named = customer(*args, **kwargs) if callable(customer) else customer
-    if named is not None:
-        return named, None
     task: Any = args[0]
+    if named is not None:
+        return Acting(named, None, task.request.id)
     sent = getattr(task.request, HEADER, None) or (task.request.headers or {}).get(HEADER) or {}
-    if "customer" not in sent:
+    if "customer" in sent:
+        return Acting(sent["customer"], sent.get("scope"), task.request.id)
+    present = acting()
+    if present is None:
         raise LookupError("no customer: send the task inside `with acting_as('acme'):`, or say works_for(customer)")
-    return sent["customer"], sent.get("scope")
+    return present if task.request.id is None else attrs.evolve(present, key=task.request.id, once=False)
 
 
 def _failed(task: Any, denied: EntitlementDenied) -> Exception:

@@ -108,9 +108,10 @@ def current_customer() -> str | None:
 def check(feature: str, *, customer: str | None = None, **asked: Any) -> Decision:
     """Return whether the present customer may have a feature, as `Entitlements.check` does.
 
-    Raises NotConfigured before `configure`, LookupError where no customer is named or acting.
+    Raises LookupError where no customer is named or acting, else NotConfigured before `configure`.
     """
-    return blocking_engine().check(customer_acting(customer), feature, **scoped(customer, asked))
+    named = customer_acting(customer)
+    return blocking_engine().check(named, feature, **scoped(customer, asked))
 
 
 def consume_credits(
@@ -118,10 +119,10 @@ def consume_credits(
 ) -> Decision:
     """Burn credits of the present customer, as `Entitlements.consume_credits` does.
 
-    Raises NotConfigured before `configure`, LookupError where no customer is named or acting.
+    Raises LookupError where no customer is named or acting, else NotConfigured before `configure`.
     """
-    terms = scoped(customer, told)
-    return blocking_engine().consume_credits(customer_acting(customer), credit, amount, key=key, **terms)
+    named, terms = customer_acting(customer), scoped(customer, told)
+    return blocking_engine().consume_credits(named, credit, amount, key=key, **terms)
 
 
 def acting() -> Acting | None:

@@ -105,7 +105,7 @@ class Hearing:
             now = self._now()
             at = max(now, head.at)
             self.ahead = head.at - now
-        for fact in _sold(head.facts):
+        for fact in sold_facts(head.facts):
             if fact.version is not None and fact.version not in self._sold:
                 raise Unsold(fact.version)
         terms = (self._sold, self._throttle_within, self._found, self._salt)
@@ -180,5 +180,6 @@ class Note:
         return Verdict(True, *chain(batch, head.hash))
 
 
-def _sold(facts: Facts) -> tuple[Subscription | Trial, ...]:
+def sold_facts(facts: Facts) -> tuple[Subscription | Trial, ...]:
+    """Return the facts that hold a plan: with a `version`, as it was in that version of the catalog."""
     return (*facts.subscriptions, *facts.trials)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from itertools import chain, takewhile
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from . import steps
 from .amounts import exact, to_units
 from .balances import Balance, balance
 from .desk import Desk
-from .errors import UnknownCredit, UnknownFeature
+from .errors import LogCorrupt, UnknownCredit, UnknownFeature
+from .hearing import sold_facts
 from .ledger.audit import Problem, audit
 from .ledger.entries import Batch
+from .ledger.records import Kept
 from .rates import price_of
 from .requests import Request, identifier, request, text
 from .steps import Steps
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from .reports.explain import Explanation
     from .reports.revenue import Revenue
     from .reports.statement import Statement
+
+Pinned: TypeAlias = tuple[str, str, str]
+"""A customer, a plan it holds, and the version of the catalog in which that was sold."""
 
 
 def explanation(desk: Desk, asked: Request, as_of: int | None) -> Steps[Explanation]:
@@ -106,13 +111,16 @@ def sweep(desk: Desk, customer: str | None) -> Steps[int]:
 def problems(desk: Desk, customer: str | None, head: str | None) -> Steps[tuple[Problem, ...]]:
     """Return what is wrong with a log, or with all and the storage; raises ValueError for a head without a log."""
     if customer is not None:
-        return (yield from _audited(desk, identifier(customer, "customer"), head))
+        found, pinned = yield from _audited(desk, identifier(customer, "customer"), head)
+        return (*found, *(yield from _unsold(pinned)))
     if head is not None:
         raise ValueError("head= is the head of one log; say whose")
     flaws = yield from steps.flaws()
-    catalogs = yield from _audited(desk, CATALOG_LOG)
+    catalogs, _ = yield from _audited(desk, CATALOG_LOG)
     others = yield from steps.each(partial(_audited, desk))
-    return (*(Problem("", None, None, flaw) for flaw in flaws), *catalogs, *chain.from_iterable(others))
+    unsold = yield from _unsold([fact for _, pinned in others for fact in pinned])
+    audited = chain.from_iterable(found for found, _ in others)
+    return (*(Problem("", None, None, flaw) for flaw in flaws), *catalogs, *audited, *unsold)
 
 
 def head_of(customer: str) -> Steps[str]:
@@ -121,9 +129,32 @@ def head_of(customer: str) -> Steps[str]:
     return state.head.hash
 
 
-def _audited(desk: Desk, customer: str, head: str | None = None) -> Steps[tuple[Problem, ...]]:
+def _audited(desk: Desk, customer: str, head: str | None = None) -> Steps[tuple[tuple[Problem, ...], list[Pinned]]]:
+    """Return what is wrong with a log, and the plans it holds as they were sold."""
     saved = None if head is None else text(head, "head")
-    return (yield from steps.kept(customer, lambda kept: audit(kept, now=desk.now(), head=saved)))
+
+    def audited(kept: Kept) -> tuple[tuple[Problem, ...], list[Pinned]]:
+        facts = () if kept.head is None else sold_facts(kept.head.facts)
+        pinned = [(customer, fact.plan, fact.version) for fact in facts if fact.version is not None]
+        return audit(kept, now=desk.now(), head=saved), pinned
+
+    return (yield from steps.kept(customer, audited))
+
+
+def _unsold(pinned: Sequence[Pinned]) -> Steps[list[Problem]]:
+    """Return the pinned plans whose catalog version is not kept; it is read after them, as it is written before."""
+    if not pinned:
+        return []
+    try:
+        state = yield from steps.state(CATALOG_LOG)
+    except LogCorrupt as error:
+        return [Problem(CATALOG_LOG, None, None, str(error))]
+    said = "it holds plan {} as sold in catalog version {}, which is not in the log {}"
+    return [
+        Problem(customer, None, None, said.format(plan, version, CATALOG_LOG))
+        for customer, plan, version in pinned
+        if f"version:{version}" not in state.head.noted
+    ]
 
 
 def _check_credit(desk: Desk, credit: str) -> Steps[None]:

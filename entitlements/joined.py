@@ -9,7 +9,7 @@ Nothing is remembered, and nobody is told: what was written may still be undone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -19,8 +19,8 @@ from .decisions import Decision
 from .desk import Desk
 from .engine import Entitlements
 from .errors import StorageUnavailable
-from .hearing import Unfixed
-from .requests import position, request
+from .hearing import Hearing
+from .requests import Request, position, request
 from .steps import Steps
 from .storage.base import Storage
 from .versions import Versions
@@ -37,24 +37,27 @@ IN_ONE_ALREADY: Final = "this is inside a transaction already; join another one 
 
 
 class JoinedVersions(Versions):
-    """What an engine knew of the log `$catalog` when it was joined, and what is learned until the host commits."""
+    """What the log `$catalog` says inside the host's transaction, for one verb.
+
+    What is written there may be undone before the next verb, and the transaction stay open: by a savepoint of
+    the host's. So each verb starts from what the engine knows to be committed, and each write reads the log.
+    """
 
     def __init__(self, known: Versions, now: Callable[[], datetime]) -> None:
         super().__init__(now)
-        self.sold, self.fixed = dict(known.sold), dict(known.fixed)
+        self.sold = dict(known.sold)
 
-    def keep(self, catalog: Catalog, first: Unfixed) -> Steps[None]:
-        """Write down what a batch is about to rely on; what stands there already is read, so that no lock is taken."""
+    def read(self) -> Steps[None]:
+        """Read what stands in the log now; what does not is written again by whatever relies on it."""
         noted = yield from self._noted()
-        for subject in first.fixes.keys() & noted.keys():
-            if noted[subject] == first.fixes[subject]:
-                self.fixed[subject] = noted[subject]
-        missing = {subject: data for subject, data in first.fixes.items() if subject not in self.fixed}
-        yield from super().keep(catalog, Unfixed(missing, keeps=first.keeps))
+        self.fixed = dict(noted)
+        self.sold = {version: sold for version, sold in self.sold.items() if f"version:{version}" in noted}
 
 
 class JoinedDesk(Desk):
     """The desk of an engine, inside the host's transaction: the same offering and clock, and nothing in mind."""
+
+    versions: JoinedVersions
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk.offering, clock=desk.clock, cache=1, timeout=PATIENCE)
@@ -63,14 +66,23 @@ class JoinedDesk(Desk):
         self.versions = JoinedVersions(desk.versions, self.now)
 
     def refresh(self) -> Steps[None]:
-        """Look for a changed catalog file, for the engine; for nothing else, as nothing is remembered here."""
+        """Look for a changed catalog file, for the engine; else forget what the verb before has learned."""
         self._engine.check_open()
-        if (yield from self.offering.refresh()):
+        self.versions = JoinedVersions(self._engine.versions, self.now)
+        if (yield from self.offering.refresh(self.versions.accept)):
             self._engine.freshness.change()
 
     def learn(self, request: Any) -> Steps[Decision]:
         """Answer a plain check, and forget the answer."""
         return self.look(request)
+
+    def _written(self, request: Request, key: str) -> Steps[tuple[Any, Hearing]]:
+        yield from self.versions.read()
+        return (yield from super()._written(request, key))
+
+    def _written_together(self, asked: Sequence[tuple[Request, str]]) -> Steps[tuple[list[Any], list[Hearing]]]:
+        yield from self.versions.read()
+        return (yield from super()._written_together(asked))
 
     def _fallback(
         self, customer: str, feature: str, fault: StorageUnavailable, *, plain: bool = True  # noqa: ARG002

@@ -43,21 +43,24 @@ class Offering:
         yield from accept(self.catalog)
         self._accept = accept
 
-    def reload(self) -> Steps[Catalog]:
-        """Read the catalog again, whether or not its file changed; raises CatalogError and keeps the old one."""
+    def reload(self, accept: Accept | None = None) -> Steps[Catalog]:
+        """Read the catalog again, whether or not its file changed; raises CatalogError and keeps the old one.
+
+        `accept` is asked instead of what accepts every catalog: inside a transaction, what it learns is not to last.
+        """
         turn, stamp = next(self._turns), self._look()
         fresh = yield from steps.work(partial(Catalog.load, self._source))
-        yield from self._accept(fresh)
+        yield from (accept or self._accept)(fresh)
         self._use(fresh, turn, stamp)
         return fresh
 
-    def refresh(self) -> Steps[bool]:
-        """Read the catalog again if its file changed; tell whether another catalog is in use now."""
+    def refresh(self, accept: Accept | None = None) -> Steps[bool]:
+        """Read the catalog again, as `reload` does, if its file changed; tell whether another is in use now."""
         if self._path is None or self._look() == self._stamp:
             return False
         before, stamp = self.catalog, self._look()
         try:
-            fresh = yield from self.reload()
+            fresh = yield from self.reload(accept)
         except StorageError as fault:
             logger.warning("catalog %s could not be compared with the storage yet: %s", self._path, fault)
             return False

@@ -2,7 +2,8 @@
 
 A plain function is gated when it is called, a coroutine when it is awaited. A generator belongs to whoever
 called it: a feature is checked at the call, or at the first step of one that is asynchronous; what is set
-aside for it is set aside at the first step, and settled after the last.
+aside for it is set aside at the first step, and settled after the last. Because of the call, what stands
+before a generator function is a plain function, so its kind is remembered for the gates put before it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from .attempts import Attempt, Reservation, attempt
 from .gating import blocking_engine
@@ -28,6 +31,7 @@ R = TypeVar("R")
 H = TypeVar("H", bound=HeldWork)
 Kind = Literal["plain", "coroutine", "generator", "async generator"]
 
+_kinds: WeakKeyDictionary[Callable[..., Any], Kind] = WeakKeyDictionary()
 _holding: ContextVar[HeldWork | None] = ContextVar("entitlements_holding", default=None)
 
 
@@ -43,20 +47,32 @@ def gated(gate: Gate, function: Callable[P, R]) -> Callable[P, R]:
         return cast("Callable[P, R]", type(function)(inner))
     if inspect.isclass(function) or not callable(function):
         raise TypeError(f"{function!r} is no function; decorate a function or a method")
-    wrapped = functools.wraps(function)(_WRAPPERS[gate.holds, kind_of(function)](gate, function))
+    kind = kind_of(function)
+    wrapped = functools.wraps(function)(_WRAPPERS[gate.holds, kind](gate, function))
+    _kinds[wrapped] = kind
     vars(wrapped)["__entitlements__"] = (gate, *getattr(function, "__entitlements__", ()))
     return cast("Callable[P, R]", wrapped)
 
 
 def kind_of(function: Callable[..., Any]) -> Kind:
-    """Return what kind of function this is; an object that is called is what its `__call__` is."""
-    plain = inspect.isroutine(function) or isinstance(function, functools.partial)
-    called = function if plain else type(function).__call__
+    """Return what kind of function this is, behind its gates; an object that is called is what its `__call__` is."""
+    called = _called(function)
+    if isinstance(called, FunctionType) and called in _kinds:
+        return _kinds[called]
     if inspect.iscoroutinefunction(called):
         return "coroutine"
     if inspect.isasyncgenfunction(called):
         return "async generator"
     return "generator" if inspect.isgeneratorfunction(called) else "plain"
+
+
+def _called(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function that is run in the end, without what binds arguments to it."""
+    if isinstance(function, functools.partial):
+        return _called(function.func)
+    if inspect.ismethod(function):
+        return _called(function.__func__)
+    return function if inspect.isroutine(function) else type(function).__call__
 
 
 def _required(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,7 +86,7 @@ def _required(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _required_awaited(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
     async def passing(*args: Any, **kwargs: Any) -> Any:
-        async with _checked(_awaited_engine(), gate.name, *gate.question(args, kwargs)):
+        async with _checked(gate.name, gate.question(args, kwargs), _awaited_engine()):
             return await function(*args, **kwargs)
 
     return passing
@@ -78,15 +94,15 @@ def _required_awaited(gate: Gate, function: Callable[..., Any]) -> Callable[...,
 
 def _required_streaming(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
     def passing(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        checked = _checked(_awaited_engine(), gate.name, *gate.question(args, kwargs))
-        return _streamed(checked, functools.partial(function, *args, **kwargs))
+        checked = _checked(gate.name, gate.question(args, kwargs), _awaited_engine())
+        return _streamed(checked, function(*args, **kwargs))
 
     return passing
 
 
 def _held(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
     def passing(*args: Any, **kwargs: Any) -> Any:
-        with _reserved(blocking_engine(), gate.reservation(args, kwargs)) as hold, _inside(hold):
+        with _reserved(gate.reservation(args, kwargs), blocking_engine()) as hold, _inside(hold):
             return _finished(function(*args, **kwargs))
 
     return passing
@@ -94,7 +110,7 @@ def _held(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _held_awaited(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
     async def passing(*args: Any, **kwargs: Any) -> Any:
-        async with reserved_awaited(_awaited_engine(), gate.reservation(args, kwargs)) as hold:
+        async with reserved_awaited(gate.reservation(args, kwargs), _awaited_engine()) as hold:
             with _inside(hold):
                 return await function(*args, **kwargs)
 
@@ -103,16 +119,16 @@ def _held_awaited(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any
 
 def _held_stepping(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
     def passing(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        reserved = _reserved(blocking_engine(), gate.reservation(args, kwargs))
-        return _stepped(reserved, functools.partial(function, *args, **kwargs))
+        reserved = _reserved(gate.reservation(args, kwargs), blocking_engine())
+        return _stepped(reserved, function(*args, **kwargs))
 
     return passing
 
 
 def _held_streaming(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
     def passing(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        reserved = reserved_awaited(_awaited_engine(), gate.reservation(args, kwargs))
-        return _streamed(reserved, functools.partial(function, *args, **kwargs))
+        reserved = reserved_awaited(gate.reservation(args, kwargs), _awaited_engine())
+        return _streamed(reserved, function(*args, **kwargs))
 
     return passing
 
@@ -137,27 +153,31 @@ def _awaited_engine() -> AsyncEntitlements:
 
 @asynccontextmanager
 async def _checked(
-    engine: AsyncEntitlements, feature: str, customer: str, asked: dict[str, Any]
+    feature: str, question: tuple[str, dict[str, Any]], engine: AsyncEntitlements
 ) -> AsyncIterator[None]:
+    customer, asked = question
     decision = await engine.check(customer, feature, **asked)
     decision.raise_if_denied()
     yield None
 
 
 @contextmanager
-def _reserved(engine: Entitlements, wanted: Reservation) -> Iterator[HeldWork]:
+def _reserved(wanted: Reservation, engine: Entitlements) -> Iterator[HeldWork]:
     made = engine._run(attempt(engine._desk, wanted))
     with _known(Hold(engine, wanted.asked.customer, made.id, made.decision), made) as hold:
         yield hold
 
 
 @asynccontextmanager
-async def reserved_awaited(engine: AsyncEntitlements, wanted: Reservation) -> AsyncIterator[HeldWork]:
+async def reserved_awaited(wanted: Reservation, engine: AsyncEntitlements) -> AsyncIterator[HeldWork]:
     """Hold what a request sets aside, while the work inside is done; raises EntitlementDenied."""
-    from .aio.holds import AsyncHold  # noqa: PLC0415  (plain functions need no event loop)
+    from .aio.holds import AsyncHold, Reserving  # noqa: PLC0415  (plain functions need no event loop)
 
-    made = await engine._driver.write(attempt(engine._desk, wanted))
-    async with _known(AsyncHold(engine, wanted.asked.customer, made.id, made.decision), made) as hold:
+    async def reserving() -> AsyncHold:
+        made = await engine._driver.write(attempt(engine._desk, wanted))
+        return _known(AsyncHold(engine, wanted.asked.customer, made.id, made.decision), made)
+
+    async with Reserving(reserving()) as hold:
         yield hold
 
 
@@ -170,7 +190,7 @@ def _known(hold: H, made: Attempt) -> H:
 
 @contextmanager
 def _inside(hold: HeldWork | None) -> Iterator[None]:
-    token = _holding.set(hold)
+    token = _holding.set(_holding.get() if hold is None else hold)
     try:
         yield
     finally:
@@ -186,11 +206,10 @@ def _finished(result: Any) -> Any:
 
 
 def _stepped(
-    opening: AbstractContextManager[HeldWork], start: Callable[[], Generator[Any, Any, Any]]
+    opening: AbstractContextManager[HeldWork], inner: Generator[Any, Any, Any]
 ) -> Generator[Any, Any, Any]:
     """Run a generator inside a context that is entered by its first step; each step knows the hold."""
     with opening as hold:
-        inner = start()
         step = functools.partial(inner.send, None)
         while True:
             with _inside(hold):
@@ -211,11 +230,10 @@ def _stepped(
 
 
 async def _streamed(
-    opening: AbstractAsyncContextManager[HeldWork | None], start: Callable[[], AsyncGenerator[Any, Any]]
+    opening: AbstractAsyncContextManager[HeldWork | None], inner: AsyncGenerator[Any, Any]
 ) -> AsyncGenerator[Any, Any]:
     """Run an async generator inside a context that is entered by its first step; each step knows the hold."""
     async with opening as hold:
-        inner = start()
         step = inner.asend(None)
         while True:
             with _inside(hold):

@@ -6,7 +6,7 @@ import pytest
 from celery import Celery
 from celery.contrib.testing.worker import start_worker
 
-from entitlements import Entitlements, acting_as, configure, consumes, current_customer, gating
+from entitlements import Entitlements, KeyUsed, acting_as, configure, consumes, current_customer, gating
 from entitlements.celery import TaskDenied, connect, works_for
 
 CATALOG = {
@@ -78,3 +78,40 @@ def test_a_task_works_for_whom_it_was_sent(ent):
     assert [line.key for line in ent.entries("acme") if line.kind == "reserved"] == [f"{result.id}:consume:chat"]
     with pytest.raises(LookupError, match="no customer"):
         sent.delay().get(timeout=30)
+
+
+@pytest.fixture
+def eager():
+    app.conf.update(task_always_eager=True, task_eager_propagates=True)
+    yield
+    app.conf.update(task_always_eager=False, task_eager_propagates=False)
+
+
+def test_a_task_that_runs_in_place_works_for_the_one_acting(ent, eager):
+    """Found in review: what Celery offers for tests, and a plain call, were LookupErrors."""
+    with acting_as("acme", scope="team:x", key="request-1"):
+        for run in (sent.delay, sent.apply):
+            assert run().get() == ("acme", {"team": "x"})
+        assert sent() == ("acme", {"team": "x"})
+    first, second, called = [line.key for line in ent.entries("acme") if line.kind == "reserved"]
+    assert "request-1" not in first + second
+    assert (first != second, called) == (True, "request-1:consume:chat")
+    assert ent.check("acme", "chat").used == 3
+    with pytest.raises(LookupError, match="no customer"):
+        sent.delay()
+
+
+def test_a_task_that_runs_in_place_asks_the_engine_that_is_acting(ent, eager):
+    with Entitlements(CATALOG, storage="memory:") as mine:
+        mine.subscribe("only", "pro")
+        with acting_as("only", engine=mine):
+            assert sent.delay().get() == ("only", {})
+        assert mine.check("only", "chat").used == 1
+
+
+def test_a_task_that_runs_in_place_is_done_once_under_a_clients_key(ent):
+    with acting_as("acme", key="request-1", once=True):
+        assert sent() == ("acme", {})
+        with pytest.raises(KeyUsed):
+            sent()
+        assert sent.apply().get() == ("acme", {})

@@ -138,6 +138,26 @@ def test_on_every_storage_a_log_is_sound(storage, clock):
         assert ent.verify() == ent.verify("acme", head=ent.head("acme")) == ()
 
 
+def test_a_pinned_plan_whose_catalog_is_not_kept_is_found(storage, clock):
+    """Found in review: such a log was called sound, and every verb on it raised."""
+    with Entitlements(CATALOG, storage=storage, clock=clock) as ent:
+        version = ent.catalog.version
+        ent._desk.versions.sold[version] = ent.catalog  # as if it had been written down
+        ent.subscribe("acme", "pro")
+        ent.start_trial("other", "pro", days=30)
+        said = f"it holds plan pro as sold in catalog version {version}, which is not in the log $catalog"
+        assert ent.verify("acme") == (Problem("acme", None, None, said),)
+        assert ent.verify() == (Problem("acme", None, None, said), Problem("other", None, None, said))
+
+
+def test_where_the_catalogs_cannot_be_read_that_is_said(file):
+    with opened(file) as ent:
+        tamper(file, "UPDATE heads SET head = 'x', seq = seq + 1 WHERE customer = '$catalog'")
+        (problem,) = ent.verify("acme")
+    assert problem.customer == "$catalog"
+    assert "a stored row cannot be read" in problem.message
+
+
 def test_misuse_is_refused(file):
     with opened(file) as ent:
         for wrong, error in (

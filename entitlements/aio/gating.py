@@ -54,9 +54,10 @@ def default_engine() -> AsyncEntitlements:
 async def check(feature: str, *, customer: str | None = None, **asked: Any) -> Decision:
     """Return whether the present customer may have a feature, as `AsyncEntitlements.check` does.
 
-    Raises NotConfigured before `configure`, LookupError where no customer is named or acting.
+    Raises LookupError where no customer is named or acting, else NotConfigured before `configure`.
     """
-    return await awaited_engine().check(customer_acting(customer), feature, **scoped(customer, asked))
+    named = customer_acting(customer)
+    return await awaited_engine().check(named, feature, **scoped(customer, asked))
 
 
 async def consume_credits(
@@ -64,10 +65,10 @@ async def consume_credits(
 ) -> Decision:
     """Burn credits of the present customer, as `AsyncEntitlements.consume_credits` does.
 
-    Raises NotConfigured before `configure`, LookupError where no customer is named or acting.
+    Raises LookupError where no customer is named or acting, else NotConfigured before `configure`.
     """
-    terms = scoped(customer, told)
-    return await awaited_engine().consume_credits(customer_acting(customer), credit, amount, key=key, **terms)
+    named, terms = customer_acting(customer), scoped(customer, told)
+    return await awaited_engine().consume_credits(named, credit, amount, key=key, **terms)
 
 
 def awaited_engine() -> AsyncEntitlements:

@@ -151,10 +151,20 @@ _OPENING: Final = (
 
 @contextmanager
 def opened(catalog_path: str, storage: str) -> Iterator[Entitlements]:
-    """Open an engine to ask, and create nothing; raises Misuse, CatalogError, StorageError."""
-    catalog = read_catalog(catalog_path, naming="name yours with --catalog PATH or ENTITLEMENTS_CATALOG")
+    """Open an engine to ask, and create nothing; raises Misuse, CatalogError, StorageError.
+
+    Whoever runs the program may give, as the `obj` of its context, an engine that is open, or a catalog that is
+    in no file.
+    """
+    context = click.get_current_context(silent=True)
+    given = None if context is None else context.obj
+    if isinstance(given, Entitlements):
+        yield given
+        return
+    naming = "name yours with --catalog PATH or ENTITLEMENTS_CATALOG"
+    catalog = read_catalog(catalog_path, naming=naming) if given is None else Catalog.load(given)
     if storage.startswith(_SQLITE):
-        _check_database(storage, catalog_path, catalog)
+        _check_database(storage, catalog_path if given is None else None, catalog)
     try:
         engine = Entitlements(catalog, storage=storage)
     except ValueError as error:
@@ -173,15 +183,15 @@ def read_catalog(path: str, *, naming: str = "name yours") -> Catalog:
         raise Misuse(f"{path} cannot be read: {error.strerror}; name a file that can") from error
 
 
-def _check_database(storage: str, catalog_path: str, catalog: Catalog) -> None:
+def _check_database(storage: str, catalog_path: str | None, catalog: Catalog) -> None:
     path = storage.removeprefix(_SQLITE)
     if path in {"", _NO_FILE} or (Path(path).exists() and _holds_logs(Path(path))):
         return
     lack = "is no log of any customer in" if Path(path).exists() else "is no database at"
     plan = next((key for key in catalog.plans if key != catalog.default_plan), "PLAN")
+    how = "." if catalog_path is None else f":\n  {first_fact(catalog_path, storage, plan)}"
     raise StorageError(
-        f"there {lack} {path}, and asking creates none. The first fact does:\n"
-        f"  {first_fact(catalog_path, storage, plan)}\n"
+        f"there {lack} {path}, and asking creates none. The first fact does{how}\n"
         "Or name another database with --storage sqlite:///PATH or ENTITLEMENTS_STORAGE, "
         "or ask without one: --storage memory:"
     )

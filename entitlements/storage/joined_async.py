@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import psycopg
 from psycopg.rows import tuple_row
@@ -22,20 +24,30 @@ from .joined_trips import inside
 from .keeping import bounded
 from .postgres_auditing import auditing_at_once, flaws_of_schema
 from .postgres_connection import Texts, failure
+from .postgres_identity import Identity, elsewhere, identifying, identities
 from .postgres_statements import looking, writing
 from .postgres_trips import Row, Steps, Trip
 from .postgres_turns import seen_through
 
+if TYPE_CHECKING:
+    from .postgres import PostgresStorage
+    from .postgres_async import AsyncPostgresStorage
+
 R = TypeVar("R")
+Home: TypeAlias = "PostgresStorage | AsyncPostgresStorage"
 
 
 class AsyncJoinedPostgres:
     """What `JoinedPostgres` is, awaited. What is begun is seen through before whoever is cancelled is told.
 
-    So a host that catches the cancellation and commits never commits a part of a batch.
+    So a host that catches the cancellation and commits never commits a part of a batch. `home` is the storage
+    whose logs are meant, None where that keeps them elsewhere.
     """
 
-    def __init__(self, host: Callable[[], Host], *, schema: str, write_timeout: float) -> None:
+    def __init__(
+        self, host: Callable[[], Host], home: Home | None = None, *, schema: str, write_timeout: float
+    ) -> None:
+        self._home = home
         self._host, self._schema, self._write_timeout = host, schema, write_timeout
         self._texts = Texts(schema)
         self._where = f"schema {schema} on the host's connection"
@@ -97,8 +109,20 @@ class AsyncJoinedPostgres:
         """Do nothing: the connection is the host's."""
 
     async def _run(self, steps: Steps[R], customer: str | None = None) -> R:
+        connection = check_open(self._host())
         taken = inside(steps, self._schema, self._write_timeout, customer)
-        return await seen_through(self._taken(check_open(self._host()), taken))
+        return await seen_through(self._at_home(connection, taken))
+
+    async def _at_home(self, connection: psycopg.AsyncConnection[Any], taken: Steps[R]) -> R:
+        """Take the steps; raises ValueError where the transaction is one in another database than the logs."""
+        home = self._home
+        if home is not None:
+            if connection not in identities:
+                identities[connection] = await self._taken(connection, identifying())
+            here = identities[connection]
+            if here.is_other(home.identity) and here.is_other(await _identified(home)):
+                raise elsewhere(here, home.identity, home.where)
+        return await self._taken(connection, taken)
 
     async def _taken(self, connection: psycopg.AsyncConnection[Any], taken: Steps[R]) -> R:
         try:
@@ -125,3 +149,11 @@ class AsyncJoinedPostgres:
             fault: StorageError = failure(connection, trip, error, self._where)
             raise fault from error
         return found
+
+
+async def _identified(home: Home) -> Identity:
+    """Ask the storage anew which database it is in; one that blocks, in a thread."""
+    if iscoroutinefunction(home.identify):
+        found: Identity = await home.identify()
+        return found
+    return await asyncio.to_thread(cast("PostgresStorage", home).identify)

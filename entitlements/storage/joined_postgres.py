@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import tuple_row
 
 from ..ledger.entries import Batch, Entry
@@ -21,8 +21,12 @@ from .joined_trips import inside
 from .keeping import bounded
 from .postgres_auditing import auditing_at_once, flaws_of_schema
 from .postgres_connection import Texts, failure
+from .postgres_identity import elsewhere, identifying, identities
 from .postgres_statements import looking, writing
 from .postgres_trips import Row, Steps, Trip
+
+if TYPE_CHECKING:
+    from .postgres import PostgresStorage
 
 R = TypeVar("R")
 
@@ -39,6 +43,15 @@ class JoinedPostgres:
         self._texts = Texts(schema)
         self._where = f"schema {schema} on the host's connection"
         check_open(host())
+
+    def check_home(self, home: PostgresStorage) -> None:
+        """Raise ValueError where the host's transaction is one in another database than the logs of a storage."""
+        connection = check_open(self._host())
+        if connection not in identities:
+            identities[connection] = self._driven(connection, identifying())
+        here = identities[connection]
+        if here.is_other(home.identity) and here.is_other(home.identify()):
+            raise elsewhere(here, home.identity, home.where)
 
     def transact(self, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
         """Show `decide` the customer's state and append the batch it returns, to the host's transaction."""
@@ -97,7 +110,9 @@ class JoinedPostgres:
 
     def _run(self, steps: Steps[R], customer: str | None = None) -> R:
         connection = check_open(self._host())
-        taken = inside(steps, self._schema, self._write_timeout, customer)
+        return self._driven(connection, inside(steps, self._schema, self._write_timeout, customer))
+
+    def _driven(self, connection: psycopg.Connection[Any], taken: Steps[R]) -> R:
         try:
             trip = next(taken)
             while True:
@@ -127,6 +142,8 @@ def rows_of(cursor: psycopg.Cursor[Any]) -> list[Row]:
 def check_open(host: Host) -> Any:
     """Return the driver's connection; raises ValueError unless the host has a transaction open on it."""
     raw, status = host.raw, host.raw.info.transaction_status
+    if raw.info.pipeline_status != PipelineStatus.OFF:
+        raise ValueError("this connection is in pipeline mode, in which answers come later; leave its pipeline first")
     if status == TransactionStatus.INERROR:
         raise ValueError("the transaction on this connection has failed; roll it back and begin another")
     begins = host.begins and not raw.autocommit and status == TransactionStatus.IDLE

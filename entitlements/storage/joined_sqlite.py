@@ -35,6 +35,7 @@ class JoinedSQLite:
     def __init__(self, host: Callable[[], Host], path: str | None) -> None:
         self._host = host
         raw = host().raw
+        _in_transaction(raw)
         self._connection = HostConnection(raw, file_of(raw))
         self._check_open()
         if path is not None and not _is_same(self._connection.path, path):
@@ -111,7 +112,7 @@ class JoinedSQLite:
         """Do nothing: the connection is the host's."""
 
     def _check_open(self) -> None:
-        if self._host().raw is not self._connection.raw or not self._connection.raw.in_transaction:
+        if self._host().raw is not self._connection.raw or not _in_transaction(self._connection.raw):
             raise ValueError(
                 f"no transaction is open on the connection to {self._connection.path}; begin one first, with "
                 "BEGIN IMMEDIATE"
@@ -198,6 +199,16 @@ def file_of(raw: sqlite3.Connection) -> str:
     finally:
         cursor.close()
     return (path.decode() if isinstance(path, bytes) else path) or MEMORY
+
+
+def _in_transaction(raw: sqlite3.Connection) -> bool:
+    """Tell whether a transaction is open on a connection; raises ValueError where that is closed."""
+    try:
+        return raw.in_transaction
+    except sqlite3.ProgrammingError as error:
+        raise ValueError(
+            f"the host's connection cannot be used ({error}); open one, and begin a transaction with BEGIN IMMEDIATE"
+        ) from error
 
 
 def _decided(connection: HostConnection, call: Call) -> Outcome:

@@ -29,14 +29,18 @@ def join(connection: object, storage: Any) -> Storage:
     if kind == "postgres":
         from .joined_postgres import JoinedPostgres  # noqa: PLC0415
 
-        return JoinedPostgres(host, schema=getattr(storage, "schema", SCHEMA), write_timeout=PATIENCE)
+        joined = JoinedPostgres(host, schema=getattr(storage, "schema", SCHEMA), write_timeout=PATIENCE)
+        if (home := _home(storage)) is not None:
+            joined.check_home(home)
+        return joined
     raise TypeError("this connection is awaited; join it with AsyncEntitlements")
 
 
 def join_async(connection: object, storage: Any) -> Storage | AsyncStorage:
     """Return what `join` does, for an engine that is awaited: on a connection of psycopg's that is awaited, too.
 
-    A connection of sqlite3 is used in place: its host has the lock already, so nothing is waited for.
+    A connection of sqlite3 is used in place: its host has the lock already, so nothing is waited for. That
+    psycopg's is one to the storage's database is found out by the first verb, since nothing is awaited here.
     """
     host = partial(host_of, connection)
     kind = host().kind
@@ -47,7 +51,13 @@ def join_async(connection: object, storage: Any) -> Storage | AsyncStorage:
     _check_kind(kind, storage)
     from .joined_async import AsyncJoinedPostgres  # noqa: PLC0415
 
-    return AsyncJoinedPostgres(host, schema=getattr(storage, "schema", SCHEMA), write_timeout=PATIENCE)
+    schema = getattr(storage, "schema", SCHEMA)
+    return AsyncJoinedPostgres(host, _home(storage), schema=schema, write_timeout=PATIENCE)
+
+
+def _home(storage: Any) -> Any:
+    """Return a storage that knows which database it is in, None for any other."""
+    return storage if hasattr(storage, "identity") else None
 
 
 def _check_kind(kind: str, storage: Any) -> None:

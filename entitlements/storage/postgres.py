@@ -37,6 +37,7 @@ from .postgres_connection import (
     place_name,
     translated,
 )
+from .postgres_identity import Identity, identifying_alone
 from .postgres_readings import Place, cursor_of, place_of
 from .postgres_schema import migrating, schema_name
 from .postgres_signals import Signals
@@ -76,7 +77,7 @@ class PostgresStorage:
         self._beaten: tuple[int, Place] | None = None
         self._signals = Signals(conninfo, self._texts)
         self._tries = connections + 1
-        migrate(conninfo, self.schema, self.where, self._texts, self._write_timeout)
+        self.identity = migrate(conninfo, self.schema, self.where, self._texts, self._write_timeout)
         self._pool = ConnectionPool(
             conninfo,
             kwargs=OPTIONS,
@@ -143,6 +144,11 @@ class PostgresStorage:
     def flaws(self) -> Sequence[str]:
         """Return what is wrong with the schema as a whole: triggers that are gone, rows of no log."""
         return self._run(lambda _: flaws_of_schema(self.schema))
+
+    def identify(self) -> Identity:
+        """Ask anew which database this is, since a server may be replaced while the process runs."""
+        self.identity = self._run(lambda _: identifying_alone())
+        return self.identity
 
     def pulse(self, *, within: float | None = None) -> int:
         """Return how many batches have come to light since it was first asked, whoever wrote them."""
@@ -259,14 +265,15 @@ class PostgresStorage:
             raise StorageUnavailable(f"{self.where} is closed")
 
 
-def migrate(conninfo: str, schema: str, where: str, texts: Texts, wait: float) -> None:
-    """Bring the tables up to date, on a connection of its own."""
+def migrate(conninfo: str, schema: str, where: str, texts: Texts, wait: float) -> Identity:
+    """Bring the tables up to date, on a connection of its own, and return which database they are in."""
     try:
         connection = psycopg.connect(conninfo, **OPTIONS)
     except psycopg.Error as error:
         raise translated(error, where) from error
     try:
         drive(connection, migrating(schema, where, wait), texts, where)
+        return drive(connection, identifying_alone(), texts, where)
     finally:
         connection.close()
 

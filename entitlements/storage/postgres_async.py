@@ -24,6 +24,7 @@ from .keeping import MOST_TOLD, bounded, patience, plain
 from .postgres import migrate
 from .postgres_auditing import auditing_at_once, flaws_of_schema
 from .postgres_connection import IDLE_FOR, OPTIONS, Lost, Texts, exchange, failure, interruption, place_name
+from .postgres_identity import Identity, identifying_alone
 from .postgres_readings import Place, cursor_of, place_of
 from .postgres_schema import schema_name
 from .postgres_signals import Signals
@@ -62,7 +63,7 @@ class AsyncPostgresStorage:
         self._beat = asyncio.Lock()
         self._beaten: tuple[int, Place] | None = None
         self._turns = Turns(self._carry_out, self.where, write_timeout=self._write_timeout)
-        migrate(conninfo, self.schema, self.where, self._texts, self._write_timeout)
+        self.identity = migrate(conninfo, self.schema, self.where, self._texts, self._write_timeout)
 
     async def transact(self, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
         """Show `decide` the customer's state and append the batch it returns, all or nothing."""
@@ -115,6 +116,11 @@ class AsyncPostgresStorage:
     async def flaws(self) -> Sequence[str]:
         """Return what is wrong with the schema as a whole: triggers that are gone, rows of no log."""
         return await self._run(lambda _: flaws_of_schema(self.schema))
+
+    async def identify(self) -> Identity:
+        """Ask anew which database this is, since a server may be replaced while the process runs."""
+        self.identity = await self._run(lambda _: identifying_alone())
+        return self.identity
 
     async def pulse(self) -> int:
         """Return how many batches have come to light since it was first asked, whoever wrote them."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from ..aio.beside import awaited
 from ..aio.engine import AsyncEntitlements
@@ -28,12 +28,16 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 Who: TypeAlias = Callable[[Any], str | Awaitable[str | None] | None]
 
+REFUSED: Final = 1008
+"""How a connection that stays open is told of a policy."""
+
 
 class Acting:
     """Middleware: the application inside acts for the customer of each request, with its Idempotency-Key.
 
-    A denial that the application lets through becomes a response, unless one has begun. `scoped` says for
-    whom below the customer: it takes what `customer` takes, and returns a scope or None.
+    A denial that the application lets through becomes a response, unless one has begun; a WebSocket is closed
+    with 1008, which is a 403 before it is accepted. `scoped` says for whom below the customer: it takes what
+    `customer` takes, and returns a scope or None.
     """
 
     def __init__(
@@ -50,23 +54,23 @@ class Acting:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or what else comes over a connection."""
-        if scope["type"] != "http":
-            await self._act(scope, receive, send)
-            return
-        begun = False
+        last = ""
 
         async def sending(message: Message) -> None:
-            nonlocal begun
-            begun = True
+            nonlocal last
+            last = message["type"]
             await send(message)
 
         try:
             await self._act(scope, receive, sending)
         except ANSWERED as error:
             problem = self.problems.of(error)
-            if begun or problem is None:
+            if problem is None or not _may_end(scope, last):
                 raise
-            await send_problem(problem, send)
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": REFUSED, "reason": problem.code})
+            else:
+                await send_problem(problem, send)
 
     async def _act(self, scope: Scope, receive: Receive, send: Send) -> None:
         customer = await _named(self.customer, scope) if scope["type"] in {"http", "websocket"} else None
@@ -104,6 +108,11 @@ class Flags:
             await send_problem(problem, send)
         else:
             await _send(answer.status, answer.headers, answer.body, send)
+
+
+def _may_end(scope: Scope, last: str) -> bool:
+    """Tell whether a request can still be answered with a problem, after the last message that was sent."""
+    return last == "" if scope["type"] == "http" else scope["type"] == "websocket" and last != "websocket.close"
 
 
 def header(scope: Scope, name: bytes) -> str | None:

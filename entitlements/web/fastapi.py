@@ -19,11 +19,12 @@ from datetime import timedelta
 from typing import Any, Final
 
 from fastapi import Depends, Request
+from fastapi.openapi.utils import validation_error_definition, validation_error_response_definition
 
 from ..aio.gating import awaited_engine
 from ..amounts import Amount
 from ..decisions import Decision
-from ..gates import Gate, Key, check_feature
+from ..gates import Gate, Key, Who, check_feature
 from ..holds import HeldWork
 from ..ledger.blocks import Late
 from ..wrapping import reserved_awaited
@@ -53,12 +54,17 @@ _SAID: Final = {
     402: "Another plan, an add-on or more credits would allow it",
     403: "It is not allowed, and neither paying nor waiting changes that",
     409: "A hold, a subscription or an add-on stands in the way",
-    422: "A key came back with another request, or an amount is none",
+    422: "What was sent does not validate; or a key came back with another request, or an amount is none",
     429: "Used up for now; Retry-After says for how long",
     503: "The answer cannot be given at the moment",
 }
+_INVALID: Final = {"title": "Detail", "type": "array", "items": validation_error_definition}
+_OF_FASTAPI: Final = {  # which describes its own 422 only where nothing else is said of that status
+    422: {"application/json": {"schema": {**validation_error_response_definition, "properties": {"detail": _INVALID}}}}
+}
 RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"description": said, "content": {MEDIA: {"schema": _SCHEMA}}} for status, said in _SAID.items()
+    status: {"description": said, "content": {MEDIA: {"schema": _SCHEMA}, **_OF_FASTAPI.get(status, {})}}
+    for status, said in _SAID.items()
 }
 
 
@@ -84,6 +90,8 @@ def Consumes(  # noqa: N802  (it stands where a class would)
     *,
     amount: Amount | Callable[..., Amount] = 1,
     key: Key = None,
+    customer: Who = None,
+    scope: object = None,
     dimensions: Mapping[str, str] | Callable[..., Mapping[str, str]] | None = None,
     ttl: timedelta | int | None = 3600,
     late: Late = "charge",
@@ -94,11 +102,11 @@ def Consumes(  # noqa: N802  (it stands where a class would)
     hold is closed before the response is sent; for a stream, put `consumes` on what streams.
     """
     check_feature(feature)
-    terms = {"amount": amount, "dimensions": dimensions, "ttl": ttl, "late": late}
-    gate = Gate("consume", feature, None, key, terms)
+    terms = {"amount": amount, "ttl": ttl, "scope": scope, "dimensions": dimensions, "late": late}
+    gate = Gate("consume", feature, customer, key, terms)
 
     async def consumed(request: Request) -> AsyncIterator[HeldWork]:
-        async with reserved_awaited(awaited_engine(), gate.reservation((request,), {})) as hold:
+        async with reserved_awaited(gate.reservation((request,), {}), awaited_engine()) as hold:
             yield hold
 
     return Depends(consumed, scope="function")

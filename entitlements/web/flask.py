@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Final
 
-from flask import Blueprint, Flask, Response, g, request
+from flask import Blueprint, Flask, Response, appcontext_pushed, g, request
 from werkzeug.exceptions import HTTPException
 
 from ..engine import Entitlements
@@ -27,6 +28,7 @@ from .problem import ANSWERED, Problems
 
 NAME: Final = "entitlements"
 _ACTING: Final = "_entitlements_acting"
+_AGAIN: Final = "_entitlements_again"
 
 
 class PaymentRequired(HTTPException):
@@ -65,6 +67,7 @@ class FlaskEntitlements:
         app.aborter.mapping[402] = PaymentRequired
         app.before_request(self._begin)
         app.teardown_request(_end)
+        appcontext_pushed.connect(_act, app)
         for kind in ANSWERED:
             app.register_error_handler(kind, self._answered)
         if self.flags is not None:
@@ -76,9 +79,8 @@ class FlaskEntitlements:
             return
         key = key_named(request.headers.get("Idempotency-Key"))
         below = self.scoped() if self.scoped is not None else None
-        stack = ExitStack()
-        stack.enter_context(acting_as(customer, scope=below, key=key, engine=self.ent, once=True))
-        setattr(g, _ACTING, stack)
+        setattr(g, _AGAIN, partial(acting_as, customer, scope=below, key=key, engine=self.ent, once=True))
+        _act(None)
 
     def _answered(self, error: Exception) -> Response:
         problem = self.problems.of(error)
@@ -98,6 +100,15 @@ class FlaskEntitlements:
         known = request.headers.get("If-None-Match")
         asked = question(request.method, f"/{path}", customer, request.stream.read(LARGEST + 1), known)
         return _sent(reply(asked, self.ent.snapshot(customer or ""), self.ent.catalog))
+
+
+def _act(_app: object) -> None:
+    """Act for whom the request is; again where `stream_with_context` takes its context up after its end."""
+    again = g.get(_AGAIN)
+    if again is not None and _ACTING not in g:
+        stack = ExitStack()
+        stack.enter_context(again())
+        setattr(g, _ACTING, stack)
 
 
 def _end(_error: BaseException | None) -> None:

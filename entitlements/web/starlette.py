@@ -6,7 +6,7 @@ install(app, ent, customer=lambda request: request.session.get("account"), flags
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -16,10 +16,8 @@ from starlette.websockets import WebSocket
 
 from ..aio.engine import AsyncEntitlements
 from ..engine import Entitlements
-from .asgi import Acting, Flags, Who
+from .asgi import REFUSED, Acting, Flags, Who
 from .problem import ANSWERED, Problems
-
-_REFUSED: Final = 1008  # how a connection that stays open is told of a policy
 
 
 def install(
@@ -51,7 +49,7 @@ def install(
         if problem is None:
             raise error
         if isinstance(asking, WebSocket):
-            await asking.close(_REFUSED, problem.code)
+            await asking.close(REFUSED, problem.code)
         return Response(problem.body, problem.status, problem.all_headers)
 
     app.user_middleware.append(Middleware(Acting, ent, customer=named, scoped=below, problems=told))

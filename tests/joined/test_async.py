@@ -7,9 +7,11 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from entitlements import AsyncEntitlements, Catalog
 from entitlements.errors import StorageError
+from entitlements.storage.postgres import PostgresStorage
 from entitlements.storage.postgres_async import AsyncPostgresStorage
 
 CATALOG = Catalog.load(
@@ -59,6 +61,9 @@ def test_a_rollback_leaves_nothing(storage, postgres_url):
                 assert await ent.entries("acme") == ()
                 with pytest.raises(ValueError, match="no transaction is open"):
                     await joined.check("acme", "sso")
+                async with app.pipeline(), app.transaction():
+                    with pytest.raises(ValueError, match="leave its pipeline first"):
+                        await joined.check("acme", "sso")
                 with pytest.raises(ValueError, match="no transaction is open"):
                     ent.joined(app)
 
@@ -79,6 +84,25 @@ def test_a_cancelled_call_is_whole_or_not_there_when_the_host_commits_all_the_sa
                         asked.cancel()
                         await asyncio.wait([asked])
             assert await ent.verify() == ()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", [AsyncPostgresStorage, PostgresStorage])
+def test_another_database_is_refused_by_the_first_verb(postgres_url, kind):
+    name, schema = f"other_{uuid4().hex[:12]}", f"joined_{uuid4().hex[:12]}"
+    elsewhere = make_conninfo(postgres_url, dbname=name)
+
+    async def main():
+        async with AsyncEntitlements(CATALOG, storage=kind(postgres_url, schema=schema)) as ent:
+            async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as app:
+                await app.execute(f"CREATE DATABASE {name}")
+                async with app.transaction():
+                    assert await ent.joined(app).consume("acme", "orders", key="o1")
+            async with await psycopg.AsyncConnection.connect(elsewhere) as app, app.transaction():
+                for verb in (ent.joined(app).check, ent.joined(app).consume):
+                    with pytest.raises(ValueError, match=f"the transaction is one in database {name}"):
+                        await verb("acme", "orders")
 
     asyncio.run(main())
 

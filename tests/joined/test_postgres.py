@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
 from entitlements import Catalog, Entitlements
@@ -15,6 +16,7 @@ from entitlements.errors import IdempotencyConflict, StorageError, StorageUnavai
 from entitlements.freshness import PULSE_EVERY
 from entitlements.storage.joined_postgres import JoinedPostgres
 from entitlements.storage.postgres import PostgresStorage
+from entitlements.storage.postgres_identity import Identity, identities
 
 CATALOG = Catalog.load(
     {
@@ -118,6 +120,19 @@ def test_outside_a_transaction_or_in_one_that_failed_it_is_refused(ent, app):
     assert ent.entries("acme") == ()
 
 
+def test_a_pipeline_is_refused_and_the_transaction_goes_on_after_it(ent, app):
+    with app.transaction():
+        joined = ent.joined(app)
+        with app.pipeline():
+            app.execute("INSERT INTO orders VALUES ('o1')")
+            for call in (lambda: ent.joined(app), lambda: joined.consume("acme", "orders", key="k")):
+                with pytest.raises(ValueError, match="leave its pipeline first"):
+                    call()
+        assert joined.consume("acme", "orders", key="k").used == 1
+        assert app.execute("SELECT id FROM orders").fetchall() == [("o1",)]
+    assert ent.verify() == ()
+
+
 @pytest.mark.parametrize("level", [psycopg.IsolationLevel.REPEATABLE_READ, psycopg.IsolationLevel.SERIALIZABLE])
 def test_a_stricter_isolation_level_is_refused(ent, app, level):
     app.isolation_level = level
@@ -205,6 +220,43 @@ def test_a_database_of_the_other_kind_is_refused(ent, app, tmp_path):
             assert other.joined(file).entries("acme") == ()
             with pytest.raises(ValueError, match="an SQLite file"):
                 ent.joined(file)
+
+
+def test_another_database_of_the_server_is_refused_even_one_with_tables(ent, schema, postgres_url):
+    """Found in review: the host's rows were charged for in logs of which the engine knows nothing."""
+    name = f"other_{uuid4().hex[:12]}"
+    with psycopg.connect(postgres_url, autocommit=True) as maker:
+        maker.execute(f"CREATE DATABASE {name}")
+    elsewhere = make_conninfo(postgres_url, dbname=name)
+    Entitlements(CATALOG, storage=PostgresStorage(elsewhere, schema=schema)).close()
+    with psycopg.connect(elsewhere) as app:
+        for _ in range(2):
+            with app.transaction():
+                with pytest.raises(ValueError, match=f"one in database {name} .*; join a connection to the engine's own"):
+                    ent.joined(app)
+                assert app.execute("SELECT count(*) FROM pg_tables WHERE schemaname = %s", (schema,)).fetchone()[0] > 8
+
+
+def test_another_server_is_refused_but_not_one_that_took_the_place_of_the_engines(ent, app, monkeypatch):
+    other = Identity(app.info.dbname, 7)
+    monkeypatch.setattr(ent._storage, "identity", other)
+    with app.transaction():
+        assert ent.joined(app).check("acme", "orders")
+    assert ent._storage.identity.server not in {None, 7}
+    monkeypatch.setattr(ent._storage, "identity", other)
+    monkeypatch.setattr(ent._storage, "identify", lambda: other)
+    with app.transaction(), pytest.raises(ValueError, match="the logs are in .* of server 7"):
+        ent.joined(app)
+
+
+def test_where_the_server_may_not_be_asked_for_its_number_the_names_are_compared(ent, app):
+    with app.transaction(force_rollback=True):
+        app.execute("CREATE ROLE without_rights")
+        app.execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+        app.execute("SET LOCAL ROLE without_rights")
+        ent.joined(app)
+        assert identities[app] == Identity(app.info.dbname, None)
+        assert app.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_a_connection_that_is_lost_wrote_nothing(ent, app):

@@ -237,3 +237,14 @@ def test_the_write_lock_of_another_process_is_waited_for_by_the_host(path, ent, 
     other.close()
     assert ent.joined(begin(app)).consume("acme", "orders", 1, key="k")
     app.execute("COMMIT")
+
+
+def test_a_connection_that_is_closed_is_refused(ent, app):
+    """Found in review: what was raised was the driver's own error."""
+    app.execute("BEGIN IMMEDIATE")
+    joined = ent.joined(app)
+    app.close()
+    for call in (lambda: ent.joined(app), lambda: joined.consume("acme", "orders", key="k")):
+        with pytest.raises(ValueError, match="cannot be used .*closed.*; open one, and begin a transaction"):
+            call()
+    assert ent.entries("acme") == ()

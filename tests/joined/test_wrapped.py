@@ -24,6 +24,10 @@ CATALOG = Catalog.load(
         "plans": {"free": {"entitlements": {"orders": 10}}},
     }
 )
+PINNED = {
+    "features": {"orders": {"type": "metered", "reset": "none"}},
+    "plans": {"gold": {"version": "pinned", "entitlements": {"orders": 7}}},
+}
 
 
 def alchemy_on_sqlite(path):
@@ -89,6 +93,25 @@ def test_outside_of_a_transaction_sqlalchemy_is_refused(ent, alchemy):
         ent.joined(session)
 
 
+def test_a_connection_that_the_pool_of_sqlalchemy_lends_is_the_drivers(ent, alchemy, kind):
+    """Found in review: it was said to be no connection."""
+    lent = alchemy.raw_connection()
+    with pytest.raises(ValueError, match="no transaction is open"):
+        ent.joined(lent)
+    for end, used in ((lent.rollback, 0), (lent.commit, 3)):
+        lent.cursor().execute("BEGIN IMMEDIATE" if kind == "sqlite" else "SELECT 1")
+        joined = ent.joined(lent)
+        assert joined.consume("acme", "orders", 3, key="o1").used == 3
+        end()
+        assert ent.check("acme", "orders", requested=0).used == used
+        with pytest.raises(ValueError, match="no transaction is open"):
+            joined.check("acme", "orders")
+    lent.close()
+    for use in (lambda: ent.joined(lent), lambda: joined.check("acme", "orders")):
+        with pytest.raises(ValueError, match="pool lent was given back"):
+            use()
+
+
 def test_sqlalchemy_that_never_begins_on_sqlite_is_refused(tmp_path):
     with Entitlements(CATALOG, storage=f"sqlite:///{tmp_path}/app.db") as ent:
         engine = sa.create_engine(f"sqlite:///{tmp_path}/app.db")
@@ -119,6 +142,23 @@ def test_an_async_session_of_sqlalchemy(postgres_url):
     asyncio.run(main())
 
 
+def test_an_async_session_without_a_connection_says_how_to_open_it(postgres_url):
+    storage = AsyncPostgresStorage(postgres_url, schema=f"joined_{uuid4().hex[:12]}")
+
+    async def main():
+        alchemy = create_async_engine(postgres_url.replace("postgresql:", "postgresql+psycopg_async:"))
+        async with AsyncEntitlements(CATALOG, storage=storage) as ent:
+            async with AsyncSession(alchemy) as session, session.begin():
+                with pytest.raises(ValueError, match=r"AsyncSession has no connection yet.*await session.connection\(\)"):
+                    ent.joined(session)
+                await session.connection()
+                assert (await ent.joined(session).consume("acme", "orders", 3, key="o1")).used == 3
+            assert await ent.verify() == ()
+        await alchemy.dispose()
+
+    asyncio.run(main())
+
+
 @contextmanager
 def django_on(name, database):
     if not settings.configured:
@@ -133,13 +173,15 @@ def django_on(name, database):
         connections[name].close()
 
 
-def test_djangos_connection_commits_and_undoes(ent, kind, address):
+def database_of(kind, address):
     if kind == "sqlite":
-        told = {"ENGINE": "django.db.backends.sqlite3", "NAME": address, "OPTIONS": {"transaction_mode": "IMMEDIATE"}}
-    else:
-        host = address.partition("host=")[2]
-        told = {"ENGINE": "django.db.backends.postgresql", "NAME": "postgres", "USER": "postgres", "HOST": host}
-    with django_on(f"app_{uuid4().hex[:8]}", told) as connection:
+        return {"ENGINE": "django.db.backends.sqlite3", "NAME": address, "OPTIONS": {"transaction_mode": "IMMEDIATE"}}
+    host = address.partition("host=")[2]
+    return {"ENGINE": "django.db.backends.postgresql", "NAME": "postgres", "USER": "postgres", "HOST": host}
+
+
+def test_djangos_connection_commits_and_undoes(ent, kind, address):
+    with django_on(f"app_{uuid4().hex[:8]}", database_of(kind, address)) as connection:
         with transaction.atomic(using=connection.alias):
             joined = ent.joined(connection)
             assert joined.consume("acme", "orders", 3, key="o1").used == 3
@@ -155,6 +197,20 @@ def test_djangos_connection_commits_and_undoes(ent, kind, address):
             ent.joined(connection)
     assert [entry.amount for entry in ent.entries("acme")] == [3]
     assert ent.verify() == ()
+
+
+def test_what_a_nested_atomic_of_django_undoes_is_written_again(kind, address):
+    schema, told = f"joined_{uuid4().hex[:12]}", database_of(kind, address)
+    storage = f"sqlite:///{address}" if kind == "sqlite" else PostgresStorage(address, schema=schema)
+    with Entitlements(PINNED, storage=storage) as ent, django_on(f"app_{uuid4().hex[:8]}", told) as connection:
+        with transaction.atomic(using=connection.alias):
+            joined = ent.joined(connection)
+            with pytest.raises(RuntimeError), transaction.atomic(using=connection.alias):
+                joined.subscribe("acme", "gold")
+                raise RuntimeError
+            joined.subscribe("acme", "gold")
+        assert ent.consume("acme", "orders", 7, key="o1").limit == 7
+        assert ent.verify() == ()
 
 
 def test_a_module_of_ones_own_around_sqlite3_is_sqlite3(tmp_path):

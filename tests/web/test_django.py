@@ -2,19 +2,21 @@
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from django.core.checks import run_checks
+from django.conf import settings as django_settings
+from django.core.checks import ERROR, run_checks
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.http import HttpResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.urls import path
 
-from entitlements import Entitlements, StorageUnavailable, consumes, requires_feature
+from entitlements import Catalog, Entitlements, StorageUnavailable, consumes, requires_feature
 from entitlements.web.django import configured, views
 from entitlements.web.django.middleware import customer_of, entitlements
 from entitlements.web.problem import Problems
@@ -164,6 +166,35 @@ def test_the_system_checks_find_what_is_wrong(tmp_path):
             assert "'exprots'; did you mean 'exports'" in message.msg
 
 
+@pytest.mark.parametrize(
+    ("said", "match"),
+    [
+        ({"CUSTOMER": None}, "ENTITLEMENTS has no CUSTOMER, so nobody says who is asking"),
+        ({"CUSTOMER": "shop.nowhere.customer_of"}, r"ENTITLEMENTS\['CUSTOMER'\] cannot be found: No module named 'shop'"),
+        ({"CUSTOMER": "examples.django_app.views.customer"}, r"\['CUSTOMER'\] cannot be found: .* does not define"),
+        ({"CUSTOMER": "nobody"}, r"\['CUSTOMER'\] cannot be found: nobody doesn't look like a module path"),
+        ({"CUSTOMER": 7}, r"\['CUSTOMER'\] cannot be called: 7"),
+        ({"SCOPE": "examples.django_app.settings.DEBUG"}, r"\['SCOPE'\] cannot be called: True"),
+        ({"PROBLEMS": "examples.django_app.settings.DEBUG"}, r"\['PROBLEMS'\] is no Problems: True"),
+    ],
+)
+def test_the_system_checks_find_functions_that_cannot_be_called(said, match):
+    """Found in review: the first request was the first to say so."""
+    with override_settings(DEBUG=True, ENTITLEMENTS={**settings.ENTITLEMENTS, **said}):
+        [message] = [message for message in run_checks() if message.id.startswith("entitlements.")]
+    assert (message.id, message.level) == ("entitlements.E003", ERROR)
+    assert re.search(match, message.msg)
+
+
+def test_the_system_checks_do_without_urls_and_find_an_engine_that_is_not_there():
+    with override_settings(DEBUG=True):
+        with override_settings():
+            del django_settings.ROOT_URLCONF
+            assert ids(run_checks()) == []
+        with override_settings(ENTITLEMENTS={**settings.ENTITLEMENTS, "ENGINE": "shop.nowhere.ent"}):
+            assert ids(run_checks()) == ["entitlements.E001"]
+
+
 @consumes("messages")
 @requires_feature("exprots")
 def mistyped(request): ...
@@ -182,6 +213,45 @@ def test_the_command_asks_the_storage_of_the_settings(tmp_path, capfd):
     ):
         call_command("entitlements", "check", "acme", "exports")
     assert (end.value.code, capfd.readouterr().out) == (0, "allowed: exports is granted by plan pro\n")
+
+
+def commanded(capfd, *words, **said):
+    with (
+        override_settings(ENTITLEMENTS={"CUSTOMER": settings.ENTITLEMENTS["CUSTOMER"], **said}),
+        pytest.raises(SystemExit) as end,
+    ):
+        call_command("entitlements", *words)
+    told = capfd.readouterr()
+    return end.value.code, told.out + told.err
+
+
+def test_the_command_asks_with_a_catalog_that_is_in_no_file(tmp_path, capfd):
+    """Found in review: the whole catalog was taken for the name of a file."""
+    catalog = Catalog.load(CATALOG)
+    address = f"sqlite:///{tmp_path / 'app.db'}"
+    for said in (dict(catalog.document), catalog):
+        asked = ("check", "acme", "exports")
+        code, told = commanded(capfd, *asked, CATALOG=said, STORAGE=address)
+        assert code == 3
+        assert f"there is no database at {tmp_path / 'app.db'}, and asking creates none. The first fact does." in told
+        assert commanded(capfd, *asked, CATALOG=said, STORAGE="memory:")[1].startswith("denied (unknown_customer)")
+    broken = commanded(capfd, "check", "acme", "exports", CATALOG={"features": {"a": {"type": "metred"}}})
+    assert "did you mean 'metered'" in broken[1]
+
+
+def test_the_command_asks_the_engine_of_the_settings_unless_it_names_another(tmp_path, capfd):
+    """Found in review: a project with an engine of its own was told that it has no catalog."""
+    with Entitlements(CATALOG, storage="memory:") as ent:
+        ent.subscribe("acme", "pro")
+        granted = (0, "allowed: exports is granted by plan pro\n")
+        assert commanded(capfd, "check", "acme", "exports", ENGINE=ent) == granted
+        assert commanded(capfd, "check", "acme", "exports", ENGINE=ent, CATALOG=CATALOG) == granted
+        for words in (("--storage", "memory:"), ("--storage=memory:", f"--catalog={CATALOG}")):
+            code, told = commanded(capfd, "check", "acme", "exports", *words, ENGINE=ent)
+            assert (code, told.partition(":")[0]) == (1, "denied (unknown_customer)")
+        assert ent.check("acme", "exports")
+    with override_settings(ENTITLEMENTS={}), pytest.raises(CommandError, match="no CATALOG"):
+        call_command("entitlements", "check", "acme", "exports")
 
 
 def test_the_command_runs_as_a_user_runs_it():

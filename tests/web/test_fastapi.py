@@ -12,10 +12,12 @@ from fastapi.testclient import TestClient
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from starlette.websockets import WebSocketDisconnect
 
 from entitlements import (
     AsyncEntitlements,
     Decision,
+    EntitlementDenied,
     Entitlements,
     consumes,
     current_customer,
@@ -187,6 +189,40 @@ def test_the_openapi_document_tells_what_denials_look_like(client):
     assert "application/problem+json" in told["402"]["content"]
 
 
+def test_what_does_not_validate_is_told_of_as_fastapi_tells_it(client):
+    """Found in review: with RESPONSES, its 422 had no description any more."""
+    told = client.get("/openapi.json").json()["paths"]["/reports/{amount}"]["post"]["responses"]["422"]["content"]
+    assert set(told) == {"application/problem+json", "application/json"}
+    bare = FastAPI()
+    bare.add_api_route("/{amount}", lambda amount: amount)
+    own = TestClient(bare).get("/openapi.json").json()
+    schemas = own["components"]["schemas"]
+    expected = schemas["HTTPValidationError"]
+    expected["properties"]["detail"]["items"] = schemas["ValidationError"]
+    assert told["application/json"]["schema"] == expected
+    invalid = client.post("/reports/many", headers={"x-account": "acme"})
+    assert (invalid.status_code, invalid.headers["content-type"]) == (422, "application/json")
+    assert set(invalid.json()) == set(expected["properties"])
+
+
+def test_usage_may_be_set_aside_for_another_customer_and_for_a_scope(ent):
+    app = FastAPI()
+    install(app, ent, customer=asker)
+    held = Consumes(
+        "chat",
+        customer=lambda request: request.query_params.get("for"),
+        scope=lambda request: {"team": request.query_params["team"]},
+    )
+
+    @app.post("/messages")
+    async def messages(hold: Annotated[HeldWork, held]):
+        return [hold.customer, dict(hold.decision.scope)]
+
+    with TestClient(app, headers={"x-account": "acme"}) as client:
+        assert client.post("/messages?team=x").json() == ["acme", {"team": "x"}]
+        assert client.post("/messages?team=x&for=other").json()["code"] == "not_in_plan"
+
+
 @pytest.mark.parametrize(
     ("headers", "status", "code"),
     [
@@ -353,6 +389,53 @@ def test_a_connection_that_stays_open_acts_for_its_customer_too(ent):
             with client.websocket_connect("/talk", headers={"x-account": account}) as talking:
                 assert talking.receive_json() == [account, {"team": "x"}]
                 assert talking.receive()["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"x-account": "ac\x01me"}, "invalid_customer"),
+        ({"x-account": "x" * 300}, "invalid_customer"),
+        ({"x-account": "acme", "Idempotency-Key": "k" * 256}, "invalid_key"),
+    ],
+)
+def test_a_connection_for_what_is_no_customer_is_refused_before_it_is_accepted(ent, caplog, headers, code):
+    """Found in review: the server was left to log a traceback."""
+    app = FastAPI()
+    install(app, ent, customer=asker)
+
+    @app.websocket("/talk")
+    async def talk(socket: WebSocket):
+        pytest.fail("it began")
+
+    with (
+        TestClient(app) as client,
+        caplog.at_level(logging.WARNING, "entitlements"),
+        pytest.raises(WebSocketDisconnect) as closed,
+        client.websocket_connect("/talk", headers=headers),
+    ):
+        pytest.fail("it was accepted")
+    assert (closed.value.code, closed.value.reason) == (1008, code)
+    [record] = [record for record in caplog.records if record.name == "entitlements"]
+    assert record.getMessage().startswith(f"refused a request ({code})")
+    assert record.getMessage().isprintable()
+
+
+def test_a_denial_that_any_application_lets_through_closes_a_connection_once(ent):
+    @requires_feature("exports")
+    async def denied(send): ...
+
+    async def app(scope, receive, send):
+        await receive()
+        for kind in scope["path"].strip("/").split("/"):
+            await send({"type": f"websocket.{kind}"})
+        await denied(send)
+
+    client = TestClient(Acting(app, ent, customer=lambda scope: "other"))
+    with client.websocket_connect("/accept") as talking:
+        assert talking.receive() == {"type": "websocket.close", "code": 1008, "reason": "not_in_plan"}
+    with pytest.raises(EntitlementDenied), client.websocket_connect("/accept/close"):
+        pytest.fail("it stayed open")
 
 
 def test_gates_are_installed_before_an_application_starts(ent):

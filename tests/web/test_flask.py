@@ -1,9 +1,9 @@
 """Flask: the example application, asked by its own test client."""
 
 import pytest
-from flask import Flask, Response, abort, stream_with_context
+from flask import Flask, Response, abort, request, stream_with_context
 
-from entitlements import Entitlements, acting_as, consumes, current_customer, requires_feature
+from entitlements import Entitlements, acting_as, consumes, current_customer, gating, requires_feature
 from entitlements.web.flask import FlaskEntitlements
 from entitlements.web.problem import Problems
 from examples.flask_app.app import create_app
@@ -72,6 +72,38 @@ def test_an_engine_is_opened_as_the_config_says():
         client = app.test_client()
         client.post("/sign-in/acme")
         assert client.get("/export").status_code == 200
+
+
+def test_a_stream_with_context_acts_for_whom_its_request_was(ent):
+    """Found in review: there was nobody in it."""
+    app = Flask(__name__)
+    FlaskEntitlements(app, ent, customer=lambda: request.headers.get("x-account"), scoped=lambda: {"team": "x"})
+    sent = consumes("messages")(lambda: "sent")
+
+    @app.get("/rows")
+    def rows():
+        def stream():
+            yield f"{current_customer()},"
+            present = gating.acting()
+            yield f"{present.customer},{present.scope['team']},{present.key}," if present else "nobody,"
+            if present:
+                yield sent()
+
+        return Response(stream_with_context(stream()))
+
+    headers = {"x-account": "acme", "Idempotency-Key": "request-1"}
+    assert app.test_client().get("/rows", headers=headers).text == "acme,acme,x,request-1,sent"
+    assert current_customer() is None
+    assert [line.key for line in ent.entries("acme") if line.kind == "reserved"] == ["request-1:consume:messages"]
+    assert app.test_client().get("/rows").text == "None,nobody,"
+    left = app.test_client().get("/rows", headers=headers, buffered=False)
+    assert next(left.response) == b"acme,"
+    left.close()
+    assert current_customer() is None
+    with app.test_client() as kept:
+        assert kept.get("/rows", headers=headers).status_code == 200
+        assert current_customer() == "acme"
+    assert current_customer() is None
 
 
 def test_a_stream_is_charged_when_it_is_done(ent):

@@ -15,7 +15,7 @@ class EntitlementsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks."""
-        from .checking import check_catalog, check_gates, check_storage  # noqa: PLC0415  (apps are loaded first)
+        from .checking import check_catalog, check_functions, check_gates, check_storage  # noqa: PLC0415  (apps first)
 
-        for check in (check_catalog, check_storage, check_gates):
+        for check in (check_catalog, check_functions, check_storage, check_gates):
             checks.register(check)

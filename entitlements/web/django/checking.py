@@ -2,6 +2,7 @@
 
 entitlements.E001   the catalog is missing or cannot be used
 entitlements.E002   a setting has a name that is none
+entitlements.E003   CUSTOMER is missing, or what a setting names cannot be found or called
 entitlements.W001   the storage is memory, and DEBUG is off
 entitlements.W002   a view is gated by a feature that the catalog does not have
 """
@@ -9,7 +10,7 @@ entitlements.W002   a view is gated by a feature that the catalog does not have
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  (Django's own name)
@@ -17,8 +18,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from ...catalog.model import Catalog
-from ...errors import CatalogError, did_you_mean
-from .configured import NAMES, engine, setting
+from ...errors import CatalogError, StorageError, did_you_mean
+from ..problem import Problems
+from .configured import NAMES, engine, named, setting
+
+_UNUSABLE: Final = (CatalogError, StorageError, ImportError, OSError, TypeError, ImproperlyConfigured)
 
 
 def check_catalog(**_told: Any) -> list[CheckMessage]:
@@ -30,8 +34,31 @@ def check_catalog(**_told: Any) -> list[CheckMessage]:
     ]
     try:
         _catalog()
-    except (CatalogError, OSError, TypeError, ImproperlyConfigured) as error:
-        found.append(Error(str(error), hint="See ENTITLEMENTS['CATALOG'].", id="entitlements.E001"))
+    except _UNUSABLE as error:
+        found.append(Error(str(error), hint="See CATALOG, or ENGINE, in ENTITLEMENTS.", id="entitlements.E001"))
+    return found
+
+
+def check_functions(**_told: Any) -> list[CheckMessage]:
+    """Find settings that name nothing that can be used, and nobody who says who is asking."""
+    if setting("CUSTOMER") is None:
+        said = "ENTITLEMENTS has no CUSTOMER, so nobody says who is asking"
+        hint = "Name a function that takes the request and returns an id, or None for nobody."
+        return [Error(said, hint=hint, id="entitlements.E003"), *_check_named("SCOPE", "PROBLEMS")]
+    return _check_named("CUSTOMER", "SCOPE", "PROBLEMS")
+
+
+def _check_named(*names: str) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    for name in names:
+        try:
+            said = named(name)
+        except ImportError as error:
+            found.append(Error(f"ENTITLEMENTS[{name!r}] cannot be found: {error}", id="entitlements.E003"))
+            continue
+        if said is not None and not (isinstance(said, Problems) if name == "PROBLEMS" else callable(said)):
+            wanted = "is no Problems" if name == "PROBLEMS" else "cannot be called"
+            found.append(Error(f"ENTITLEMENTS[{name!r}] {wanted}: {said!r}", id="entitlements.E003"))
     return found
 
 
@@ -47,10 +74,11 @@ def check_gates(**_told: Any) -> list[CheckMessage]:
     """Find views behind features that the catalog does not have."""
     try:
         catalog = _catalog()
-    except (CatalogError, OSError, TypeError, ImproperlyConfigured):
+    except _UNUSABLE:
         return []
     found: list[CheckMessage] = []
-    for pattern in _patterns(get_resolver().url_patterns):
+    views = get_resolver().url_patterns if getattr(settings, "ROOT_URLCONF", None) else []
+    for pattern in _patterns(views):
         for gate in getattr(pattern.callback, "__entitlements__", ()):
             known = catalog.credits if gate.verb == "consume_credits" else catalog.features
             if gate.name not in known:

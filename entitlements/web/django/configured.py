@@ -27,10 +27,9 @@ def setting(name: str) -> Any:
 
 def engine() -> Entitlements:
     """Return the engine of this process: ENGINE, or one opened from CATALOG and STORAGE when first asked for."""
-    made = setting("ENGINE")
+    made: Entitlements | None = named("ENGINE")
     if made is not None:
-        found: Entitlements = import_string(made) if isinstance(made, str) else made
-        return found
+        return made
     with _lock:
         if "engine" not in _opened:
             if setting("CATALOG") is None:
@@ -39,17 +38,21 @@ def engine() -> Entitlements:
         return _opened["engine"]
 
 
+def named(name: str) -> Any:
+    """Return what a setting is, or names by where it is; None where it is not made. Raises ImportError."""
+    said = setting(name)
+    return import_string(said) if isinstance(said, str) else said
+
+
 def called(name: str) -> Callable[[HttpRequest], Any] | None:
     """Return a function that the settings name, None where they do not."""
-    said = setting(name)
-    found: Callable[[HttpRequest], Any] | None = import_string(said) if isinstance(said, str) else said
+    found: Callable[[HttpRequest], Any] | None = named(name)
     return found
 
 
 def problems() -> Problems:
     """Return how denials are told."""
-    said = setting("PROBLEMS")
-    found: Problems = import_string(said) if isinstance(said, str) else said or Problems()
+    found: Problems = named("PROBLEMS") or Problems()
     return found
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from argparse import REMAINDER, ArgumentParser
+from os import PathLike
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
 
+from .....aio.beside import blocking
 from .....cli import main
-from ...configured import setting
+from .....engine import Entitlements
+from .....errors import NotConfigured
+from ...configured import engine, setting
 
 _ASKING: Final = {"check", "explain", "balance", "statement", "revenue", "ledger", "verify", "sweep"}
 
@@ -25,14 +29,33 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, words: list[str], **_options: Any) -> None:
         """Run one command; ends with its exit code."""
+        given = None
         if words and words[0] in _ASKING:
-            words = [words[0], *_named(words), *words[1:]]
-        main.main(args=words or ["--help"], prog_name="manage.py entitlements")
+            given = _given({word.partition("=")[0] for word in words})
+            words = [words[0], *_named(given), *words[1:]]
+        main.main(args=words or ["--help"], prog_name="manage.py entitlements", obj=given)
 
 
-def _named(words: list[str]) -> list[str]:
-    """Return the options that the settings stand for, those apart that were given."""
-    said = {"--catalog": setting("CATALOG"), "--storage": setting("STORAGE")}
-    if setting("CATALOG") is None:
-        raise CommandError("ENTITLEMENTS has no CATALOG; name the file of what you sell")
-    return [word for name, value in said.items() if value and name not in words for word in (name, str(value))]
+def _given(named: set[str]) -> object:
+    """Return what is asked in place of a file and a database: ENGINE, or a catalog that is in no file; else None."""
+    if setting("ENGINE") is None and setting("CATALOG") is None:
+        raise CommandError("ENTITLEMENTS has no CATALOG; name the file of what you sell, or an ENGINE")
+    if "--catalog" in named:
+        return None
+    if setting("ENGINE") is not None:
+        return engine().catalog if "--storage" in named else _asked()
+    return None if isinstance(setting("CATALOG"), str | PathLike) else setting("CATALOG")
+
+
+def _asked() -> Entitlements:
+    try:
+        return blocking(engine())
+    except NotConfigured as error:
+        raise CommandError(f"ENTITLEMENTS['ENGINE'] cannot be asked here: {error}; or name --storage") from error
+
+
+def _named(given: object) -> list[str]:
+    """Return the options that the settings stand for; those that are written after them count."""
+    catalog, storage = setting("CATALOG"), setting("STORAGE")
+    named = ["--catalog", str(catalog)] if given is None and isinstance(catalog, str | PathLike) else []
+    return [*named, *(["--storage", str(storage)] if storage else [])]
