@@ -208,6 +208,21 @@ def test_the_cost_moves_with_what_rolls_over_and_adds_up(ent, clock):
     assert "every part adds up" in str(ent.statement("acme", "ai", **during))
 
 
+def test_a_closed_month_is_told_in_the_same_order_before_and_after_it_is_booked(ent, clock):
+    ent = ent(pro=plan(100, cost_basis="9.00", rollover={"max": 30}))
+    ent.subscribe("acme", "pro")
+    ent.grant_credits("acme", "ai", 5, key="z", cost_basis="1.00")
+    ent.grant_credits("acme", "ai", 5, key="a", cost_basis="1.00")
+    clock.advance(70 * DAY)
+    closed = {"start": START, "end": START + 60 * DAY}
+    before = ent.revenue(**closed)
+    assert [row.block.partition("@")[0] for row in before.rows] == ["$plan:pro/ai", "z", "a", *["$plan:pro/ai"] * 4]
+    ent.sweep("acme")
+    ent.grant_credits("acme", "ai", 5, key="b", cost_basis="1.00")
+    after = ent.revenue(**closed)
+    assert (after.rows, after.to_csv(), str(after)) == (before.rows, before.to_csv(), str(before))
+
+
 # --- changes of plan
 
 
