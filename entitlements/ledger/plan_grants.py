@@ -159,6 +159,11 @@ def plan_of(block: Block) -> str | None:
     return plan if kind == "plan" else None
 
 
+def lives_on(block: Block) -> bool:
+    """Tell whether a block holds what is left of another, and so was not granted anew."""
+    return block.source.partition(":")[0] in {"rollover", "converted"}
+
+
 def in_force(grants: Iterable[Grants], credit: str, at: datetime) -> Iterator[PlanGrant]:
     """Yield the grants of a credit that are in force at an instant."""
     for rows in grants:

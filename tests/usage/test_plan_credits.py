@@ -1,7 +1,10 @@
 """Plan credits: one grant for each period, whoever comes first and however late, and what a change of plan does."""
 
+import csv
+import io
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import attrs
 import pytest
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 
 from entitlements import Catalog, Entitlements
 from entitlements.errors import CatalogError
+from entitlements.reports.flows import adds_up
 from entitlements.testing import FrozenClock
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -202,10 +206,57 @@ def test_the_cost_moves_with_what_rolls_over_and_adds_up(ent, clock):
     during = {"start": START - DAY, "end": START + 28 * DAY + timedelta(seconds=1)}
     rows = {row.block: row.deferred for row in ent.revenue(**during).rows}
     first, rolled = rows["$plan:pro/ai@1769860800000000"], rows["$plan:pro/ai@1769860800000000+1772280000000000"]
-    assert (first.recognised, first.voided, first.breakage, first.closing) == (
-        Decimal("3.36"), Decimal("3.32"), Decimal("3.32"), 0)  # fmt: skip
-    assert (rolled.sold, rolled.closing) == (first.voided, first.voided)
+    assert (first.recognised, first.moved, first.breakage, first.closing) == (
+        Decimal("3.36"), Decimal("-3.32"), Decimal("3.32"), 0)  # fmt: skip
+    assert (rolled.moved, rolled.closing) == (-first.moved, -first.moved)
+    assert (first.sold, rolled.sold, first.voided, rolled.voided) == (10, 0, 0, 0)
     assert "every part adds up" in str(ent.statement("acme", "ai", **during))
+
+
+@pytest.mark.parametrize("unused", ["keep", "convert"])
+def test_what_lives_on_in_another_block_is_neither_sold_again_nor_voided(ent, clock, unused):
+    ent = ent(pro=plan(100, cost_basis="9.00", unused=unused, rollover={"max": 30, "fraction": "0.5", "times": 2}), small={})
+    ent.subscribe("acme", "pro")
+    ent.consume_credits("acme", "ai", 60, key="k")
+    months = [START.replace(day=1), *(datetime(2026, month, 1, tzinfo=UTC) for month in range(2, 7))]
+    reports = []
+    for month in months[1:]:
+        clock.set(month + DAY)
+        if month.month == 5:
+            ent.change_plan("acme", "small")
+        reports.append(ent.revenue(start=months[len(reports)], end=month))
+    for report, following in zip(reports, [*reports[1:], None], strict=True):
+        for flow in (*(row.deferred for row in report.rows), *(row.credits for row in report.rows)):
+            assert adds_up(flow)
+        (whole,) = report.totals
+        assert (whole.deferred.moved, whole.credits.moved, whole.deferred.voided) == (0, 0, 0)
+        assert adds_up(whole.deferred)
+        assert following is None or whole.deferred.closing == following.totals[0].deferred.opening
+    assert [report.totals[0].deferred.sold for report in reports] == [9, 9, 9, 9, 0]
+    ent.sweep("acme")
+    assert [ent.revenue(start=start, end=end) for start, end in pairwise(months)] == reports
+    stated = ent.statement("acme", "ai", start=months[0], end=months[-1])
+    assert (stated.paid.deferred.sold, stated.paid.credits.granted, stated.paid.credits.moved) == (36, 400, 0)
+    assert stated.adds_up
+    said = "rolled over from plan pro, paid, until 2026-03-31" if unused == "keep" else "converted from plan pro, paid"
+    assert any(line.what.startswith(said) for line in stated.lines)
+
+
+def test_what_moved_between_blocks_is_shown_where_something_did(ent, clock):
+    ent = ent(pro=plan(100, cost_basis="9.00", rollover={"max": 30}))
+    ent.subscribe("acme", "pro")
+    before = ent.revenue(start=START, end=START + DAY)
+    assert ("MOVED" in str(before), "moved" in before.to_csv(), "moved" in before.to_dict()["rows"][0]["credits"]) == (
+        False, True, True)  # fmt: skip
+    clock.advance(28 * DAY)
+    after = ent.revenue(start=START + DAY, end=START + 29 * DAY)
+    heads, out, into = map(str.split, str(after).splitlines()[2:5])
+    assert heads[-8:] == ["OPENING", "SOLD", "RECOGNISED", "BREAKAGE", "VOIDED", "REFUNDED", "MOVED", "CLOSING"]
+    assert out[-8:] == ["9.00", "0.00", "0.00", "6.30", "0.00", "0.00", "-2.70", "0.00"]
+    assert into[-8:] == ["0.00", "0.00", "0.00", "0.00", "0.00", "0.00", "2.70", "2.70"]
+    rows = list(csv.DictReader(io.StringIO(after.to_csv())))
+    assert [(row["credits_moved"], row["deferred_moved"]) for row in rows] == [
+        ("-30.00", "-2.70"), ("30.00", "2.70"), ("0.00", "0.00")]  # fmt: skip
 
 
 def test_a_closed_month_is_told_in_the_same_order_before_and_after_it_is_booked(ent, clock):
