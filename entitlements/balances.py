@@ -15,7 +15,7 @@ from .errors import UnknownCredit
 from .ledger.blocks import Block, Purpose, live, pays
 from .ledger.burn import burn_order
 from .ledger.due import next_due
-from .spending import owed_in, purpose_of
+from .spending import owed_in, promised_in, purpose_of
 
 ANYTHING: Final = Purpose()
 
@@ -24,6 +24,7 @@ ANYTHING: Final = Purpose()
 class Balance:
     """Credits of one kind: `available` may be spent now, `held` is pinned by holds, `debt` is owed.
 
+    `promised` is what open holds may come to owe beyond what they pin; it counts against the floor as if owed.
     `total` is available and held together. `blocks` are those in force, in the order they burn; one
     that is restricted to features or a scope counts only where the question names them.
     """
@@ -34,6 +35,7 @@ class Balance:
     held: Decimal
     debt: Decimal
     blocks: tuple[Block, ...]
+    promised: Decimal
 
     @property
     def total(self) -> Decimal:
@@ -44,6 +46,7 @@ class Balance:
         ends = [block.expires_at for block in self.blocks if block.expires_at is not None]
         soonest = f", next expiry {min(ends):%Y-%m-%d %H:%M} UTC" if ends else ""
         owed = f", {self.debt:,f} owed" if self.debt else ""
+        owed += f", {self.promised:,f} promised" if self.promised else ""
         blocks = f"{len(self.blocks)} block{'' if len(self.blocks) == 1 else 's'}"
         return f"{self.available:,f} {self.credit} left ({self.held:,f} held) in {blocks}{soonest}{owed}"
 
@@ -56,6 +59,7 @@ class Balance:
             "held": json_number(self.held),
             "total": json_number(self.total),
             "debt": json_number(self.debt),
+            "promised": json_number(self.promised),
             "blocks": [block_to_dict(block) for block in self.blocks],
         }
 
@@ -75,9 +79,9 @@ def balance_of(case: Case, key: str, purpose: Purpose = ANYTHING) -> Balance:
     blocks = burn_order([block for block in mine if live(block, case.at)], credit.burn_order)
     free = sum(block.free_units for block in blocks if pays(block, purpose))
     held = sum(block.held_units for block in mine if pays(block, purpose))
-    owed = owed_in(books, key)
-    scale = credit.scale
-    return Balance(case.customer, key, exact(free, scale), exact(held, scale), exact(owed, scale), tuple(blocks))
+    owed, promised = owed_in(books, key), promised_in(books, key)
+    left, pinned, debt, later = (exact(units, credit.scale) for units in (free, held, owed, promised))
+    return Balance(case.customer, key, left, pinned, debt, tuple(blocks), later)
 
 
 def changes_at(case: Case) -> datetime | None:

@@ -40,6 +40,7 @@ from .spending import (
     pay,
     payment_of,
     post,
+    promised_of,
     purpose_of,
     refused,
     refused_under,
@@ -56,7 +57,7 @@ CLOSED = {"settle": "settled", "release": "released"}
 
 
 def reserve_credits(case: Case) -> Verdict[Decision]:
-    """Set credits aside; denied like a charge, save that a soft credit holds what there is and owes when settled."""
+    """Set credits aside; denied like a charge. A soft credit pins what there is and promises to owe the rest."""
     refusal = refused(case)
     if refusal is not None:
         return Verdict(refusal)
@@ -71,7 +72,7 @@ def reserve_credits(case: Case) -> Verdict[Decision]:
     slices = tuple(payment.burned.items())
     pinned = sum(units for _, units in slices)
     terms = (charge.purpose, _ends(case), _late(case), slices, (), _held_budgets(under))
-    hold = OpenHold(case.key, charge.credit.key, pinned, *terms)
+    hold = OpenHold(case.key, charge.credit.key, pinned, *terms, promised=_promised(charge, payment))
     entries = [
         *_opened(case, books, hold, charge.credit.key),
         *budget_lines(case, under, "budget_held"),
@@ -107,7 +108,8 @@ def reserve(case: Case) -> Verdict[Decision]:
     slices = () if bill is None else tuple(bill.payment.burned.items())
     counters = tuple((*meter.counter, fits) for meter in judgement.metered.values())
     terms = (purpose_of(case), _ends(case), _late(case), slices, counters, _held_budgets(under), True)
-    hold = OpenHold(case.key, feature.key, fits, *terms, tuple((question.dimensions or EMPTY).items()))
+    promised = () if bill is None else _promised(bill.charge, bill.payment)
+    hold = OpenHold(case.key, feature.key, fits, *terms, tuple((question.dimensions or EMPTY).items()), promised)
     first, *held = _opened(case, books, hold, "" if bill is None else bill.charge.credit.key)
     usage = list(_counted(case, feature.key, judgement.metered.values(), "usage_held", fits))
     beside = [*held, *budget_lines(case, under, "budget_held"), *crossings(case, under)]
@@ -130,6 +132,10 @@ def _opened(case: Case, books: Books, hold: OpenHold, credit: str) -> list[Entry
         for block, units in hold.slices
     ]
     return [post(books, line) for line in lines]
+
+
+def _promised(charge: Charge, payment: Payment) -> tuple[tuple[str, int], ...]:
+    return ((charge.credit.key, payment.owed),) if payment.owed else ()
 
 
 def _held_budgets(under: Iterable[Load]) -> tuple[HeldBudget, ...]:
@@ -247,7 +253,8 @@ def _draw(case: Case, books: Books, hold: OpenHold, charge: Charge, *, lapsed: b
         post(books, Entry("settled", case.at, charge.credit.key, amount=amount, block=block, data={"hold": hold.id}))
         for block, amount in used.items()
     ]
-    more = attrs.evolve(charge, units=charge.units - sum(used.values()))
+    own = 0 if lapsed else promised_of(hold, charge.credit.key)
+    more = attrs.evolve(charge, units=charge.units - sum(used.values()), promised=own)
     payment = payment_of(books, more)
     burned = {block: used.get(block, 0) + payment.burned.get(block, 0) for block in (*used, *payment.burned)}
     return Draw(entries, attrs.evolve(payment, burned=burned), rest, (more, payment))

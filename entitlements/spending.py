@@ -19,7 +19,7 @@ from .catalog.model import Credit, Depletion
 from .decisions import Code, Decision, Receipt, stored
 from .errors import did_you_mean, shown
 from .judging import unknown_feature
-from .ledger.blocks import Block, Purpose
+from .ledger.blocks import Block, OpenHold, Purpose
 from .ledger.burn import burn, burn_order, usable
 from .ledger.crediting import Books
 from .ledger.entries import Entry, Verdict
@@ -27,13 +27,17 @@ from .ledger.entries import Entry, Verdict
 
 @attrs.frozen
 class Charge:
-    """What is to be paid: units of a credit for a purpose, and what to do where blocks run out."""
+    """What is to be paid: units of a credit for a purpose, and what to do where blocks run out.
+
+    `promised` is what the hold that is settled by it may owe; to every other charge that counts as owed.
+    """
 
     credit: Credit
     units: int
     purpose: Purpose
     depletion: Depletion
     at: datetime
+    promised: int = 0
 
     @property
     def amount(self) -> Decimal:
@@ -138,7 +142,7 @@ def payment_of(books: Books, charge: Charge, blocks: list[Block] | None = None) 
     `blocks` are those that may pay, in that order, where they are known already.
     """
     slices, short = burn(paying(books, charge) if blocks is None else blocks, charge.units)
-    owed = min(short, _may_owe(books, charge)) if charge.depletion == "soft" else 0
+    owed = min(short, _may_owe(books, charge)) if short and charge.depletion == "soft" else 0
     return Payment(dict(slices), owed, short - owed)
 
 
@@ -241,6 +245,16 @@ def owed_in(books: Books, credit: str) -> int:
     return sum(debt.units for debt in books.debts.values() if debt.credit == credit)
 
 
+def promised_in(books: Books, credit: str) -> int:
+    """Return what open holds may come to owe in a credit, in units: what no block could pay when they were made."""
+    return sum(promised_of(hold, credit) for hold in books.holds.values())
+
+
+def promised_of(hold: OpenHold, credit: str) -> int:
+    """Return what one hold may come to owe in a credit, in units."""
+    return sum(units for name, units in hold.promised if name == credit)
+
+
 def paying(books: Books, charge: Charge) -> list[Block]:
     """Return the blocks that may pay a charge, in the order they burn."""
     credit = charge.credit
@@ -254,8 +268,8 @@ def free_in(blocks: list[Block]) -> int:
 
 
 def _may_owe(books: Books, charge: Charge) -> int:
-    floor = charge.credit.floor if charge.credit.floor is not None else MAX_UNITS
-    return max(0, floor - owed_in(books, charge.credit.key))
+    credit, floor = charge.credit, charge.credit.floor if charge.credit.floor is not None else MAX_UNITS
+    return max(0, floor - owed_in(books, credit.key) - promised_in(books, credit.key) + charge.promised)
 
 
 def _denial(case: Case, code: Code, subject: str, said: str) -> Decision:

@@ -288,6 +288,27 @@ def test_the_first_bad_batch_is_named_and_the_others_are_not(file):
     assert verified(file, "other") == ()
 
 
+@pytest.mark.parametrize("tables", [["personal"], ["personal", "erased"]], ids=" and ".join)
+@pytest.mark.parametrize("customer", ["acme", "other"])
+def test_it_is_seen_that_all_personal_values_of_a_customer_are_gone(file, tables, customer):
+    tamper(file, *(f"DELETE FROM {table} WHERE customer = '{customer}'" for table in tables))
+    gone = [problem for problem in verified(file, customer) if problem.message == "a personal value in it is gone"]
+    assert gone
+    assert gone[0].batch == {"personal": 5, "erased": 2}[tables[-1]]
+
+
+def test_it_is_seen_that_the_personal_values_of_everybody_are_gone(tmp_path):
+    """Nothing of anybody is known then: no row is left that could tell that there was one."""
+    file = tmp_path / "app.db"
+    with opened(file) as ent:
+        ent.grant_credits("acme", "ai", 100, key="g", metadata={"by": "bob"})
+        ent.consume_credits("acme", "ai", 1, key="c", scope="user:ann")
+    tamper(file, "DELETE FROM personal")
+    assert {(problem.batch, problem.message) for problem in verified(file)} >= {
+        (1, "a personal value in it is gone"), (2, "a personal value in it is gone"),
+    }  # fmt: skip
+
+
 # The end cut off, and all of it written anew
 
 

@@ -89,7 +89,7 @@ class _Walk:
         """Look at one more batch."""
         self._check_order(record)
         self._check_hash(record)
-        if record.secrets is not NO_SECRETS:
+        if self._kept.secrets is not None or record.secrets is not NO_SECRETS:
             self._check_secrets(record)
         if self.folds:
             self._refold(record)

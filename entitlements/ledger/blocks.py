@@ -115,6 +115,7 @@ class HeldBudget(NamedTuple):
 class OpenHold:
     """Credits or usage set aside: `slices` pins parts of blocks, `counters` and `budgets` usage in its windows.
 
+    `promised` is what no block could pay, by credit: settling may owe it, so nobody else may meanwhile.
     `units` are those of its subject: a feature where it is of `usage`, else a credit. It lapses at
     `ends_at` (None: never); settling after that charges anew or is refused, as `late` says.
     """
@@ -130,6 +131,7 @@ class OpenHold:
     budgets: tuple[HeldBudget, ...] = ()
     usage: bool = False
     dimensions: ScopePairs = ()
+    promised: tuple[tuple[str, int], ...] = ()
 
 
 @attrs.frozen(weakref_slot=False)

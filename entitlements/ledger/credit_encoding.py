@@ -77,6 +77,7 @@ def encode_hold(hold: OpenHold) -> dict[str, Any]:
     optional = {
         "budgets": [[held.id, from_instant(held.start), held.units, held.of] for held in hold.budgets],
         "dimensions": dict(hold.dimensions),
+        "promised": [list(part) for part in hold.promised],
     }
     return encoded | {name: value for name, value in optional.items() if value}
 
@@ -95,6 +96,7 @@ def decode_hold(encoded: Mapping[str, Any]) -> OpenHold:
         tuple(HeldBudget(name, to_instant(start), units, of) for name, start, units, of in encoded.get("budgets", ())),
         encoded.get("usage", bool(encoded["counters"])),
         tuple(encoded.get("dimensions", {}).items()),
+        tuple((credit, units) for credit, units in encoded.get("promised", ())),
     )
 
 

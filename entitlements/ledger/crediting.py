@@ -17,14 +17,15 @@ from ..amounts import MAX_UNITS
 from ..errors import LogCorrupt
 from .blocks import Block, Debt, OpenHold, Purpose, empty
 from .entries import Entry
-from .plan_grants import Grants, PlanGrant, plan_of
+from .instants import to_end
+from .plan_grants import Grants, PlanGrant, count_granted
 
 
 @attrs.define
 class Books:
     """Blocks, holds, debt and plan grants of one customer while entries are posted to them.
 
-    `granted` is when the last period ends for which a plan granted a credit; `number` is that of the
+    `granted` is when the last period ends for which a plan granted a credit, or lent it; `number` is that of the
     batch that is being made. `in_order` says that the blocks stand in the default burn order, as those of
     a head do.
     """
@@ -46,9 +47,7 @@ class Books:
         if block.id in self.blocks or not entry.amount == block.units == block.free_units or block.held_units:
             raise LogCorrupt(f"entry {entry.seq}: block {block.id!r} was granted before, or in another amount")
         self.blocks[block.id], self.in_order = block, False
-        plan = plan_of(block)
-        if plan is not None and block.expires_at is not None:
-            self.granted[f"{plan}/{block.credit}"] = block.expires_at
+        count_granted(self.granted, block, to_end(entry.data.get("lent_until")))
 
     def _reopened(self, entry: Entry) -> None:
         block: Block = entry.data["block"]

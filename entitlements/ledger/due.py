@@ -17,6 +17,7 @@ from .blocks import Block, OpenHold, live, over, pays
 from .burn import burn_order
 from .crediting import Books
 from .entries import Entry
+from .instants import from_instant
 from .plan_grants import PlanGrant, block_of, converted, in_force, is_of_plan, next_grant, rolled
 from .state import Head
 
@@ -124,7 +125,7 @@ def _at(books: Books, instant: datetime) -> Iterator[Entry]:
     lapsed = [hold for hold in books.holds.values() if hold.ends_at == instant]
     for hold in sorted(lapsed, key=lambda hold: hold.id):
         yield from release(books, hold, instant, why="lapsed")
-    for row in sorted(_granting(books, instant), key=lambda row: row.key):
+    for row in sorted(_granting(books, instant), key=lambda row: (row.lent, row.key)):
         yield from _grant(books, row, instant)
     for key, rows in sorted(books.grants.items()):
         for row in [row for row in rows if row.until == instant and _is_settled(row)]:
@@ -141,7 +142,8 @@ def _granting(books: Books, instant: datetime) -> list[PlanGrant]:
 def _grant(books: Books, row: PlanGrant, at: datetime) -> Iterator[Entry]:
     """Yield the grant of a period; two sources of one plan grant it once."""
     if next_grant(row, books.granted) == at:
-        yield _opened(books, block_of(row, at, books.number))
+        block = block_of(row, at, books.granted, books.number)
+        yield _opened(books, block, from_instant(row.period(at).end) if row.lent else None)
 
 
 def _leave(books: Books, key: str, row: PlanGrant, at: datetime) -> Iterator[Entry]:
@@ -160,9 +162,10 @@ def _move(books: Books, block: Block, into: Block, at: datetime) -> Iterator[Ent
     yield _opened(books, into)
 
 
-def _opened(books: Books, block: Block) -> Entry:
+def _opened(books: Books, block: Block, lent_until: int | None = None) -> Entry:
+    data = {"block": block} if lent_until is None else {"block": block, "lent_until": lent_until}
     granted = Entry("granted", block.effective_at, block.credit, amount=block.units, block=block.id)
-    return _posted(books, attrs.evolve(granted, data={"block": block}))
+    return _posted(books, attrs.evolve(granted, data=data))
 
 
 def _owes(books: Books, block: Block) -> bool:

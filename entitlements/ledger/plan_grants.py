@@ -2,27 +2,32 @@
 
 A plan grant says all that its blocks need, so that no catalog is read to tell what fell due. A plan
 grants a credit once for a period, whoever comes first and however often it is left and taken again:
-the next block begins no sooner than the period of the last one is over.
+the next block begins no sooner than the period of the last one is over, and one that begins then in
+the middle of a period of another anchor is cut to the rest of it. README.md here says what follows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
 import attrs
 
 from ..amounts import exact
 from ..catalog.model import PlanCredit, Rollover
-from ..periods import Window, window
+from ..periods import Every, Window, window
 from .blocks import Block
 from .instants import from_instant
 
 CENTS: Final = 2
 _GRANTED: Final = "$plan:"
+_LENT: Final = "trial:"
+_NOTHING: Final = timedelta()
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
 Grants: TypeAlias = "tuple[PlanGrant, ...]"
 
 
@@ -55,31 +60,31 @@ class PlanGrant:
 
     @property
     def counts_as(self) -> str:
-        """The plan and the credit, of which there is one block for a period."""
-        return f"{self.plan}/{self.credit}"
+        """The plan and the credit, of which there is one block for a period; what is lent is counted apart."""
+        return f"{_LENT if self.lent else ''}{self.plan}/{self.credit}"
 
     def period(self, at: datetime) -> Window:
         """Return the period an instant lies in."""
-        return window(self.anchor, self.terms.every, at, count=self.terms.count, zone=self.zone)
+        return _period(self.anchor, self.terms.every, at, self.terms.count, self.zone)
 
 
 def next_grant(grant: PlanGrant, granted: Mapping[str, datetime]) -> datetime | None:
     """Return when a plan grants next, None for never; `granted` is when the last periods end."""
-    last = granted.get(grant.counts_as)
+    last = _last(grant, granted)
     at = grant.since if last is None else max(grant.since, last)
     if grant.changed and at == grant.since and grant.terms.allowance == "next_period":
         span = grant.period(at)
         at = at if span.start == at else span.end
+    if not _units(grant, at, last):
+        at = grant.period(at).end
     return at if grant.until is None or at < grant.until else None
 
 
-def block_of(grant: PlanGrant, at: datetime, number: int) -> Block:
+def block_of(grant: PlanGrant, at: datetime, granted: Mapping[str, datetime], number: int) -> Block:
     """Return the block a plan grants at an instant, for what is left of the period; `number` orders it among others."""
     terms, span = grant.terms, grant.period(at)
     ends = span.end if not grant.lent or grant.until is None else min(span.end, grant.until)
-    units = terms.grant
-    if grant.changed and at == grant.since and terms.allowance == "prorate":
-        units = -(-terms.grant * (span.end - at) // (span.end - span.start))
+    units = _units(grant, at, _last(grant, granted))
     return Block(
         f"{_GRANTED}{grant.counts_as}@{from_instant(at)}",
         grant.credit,
@@ -96,6 +101,25 @@ def block_of(grant: PlanGrant, at: datetime, number: int) -> Block:
         number=number,
         rollover=terms.rollover,
     )
+
+
+def count_granted(granted: MutableMapping[str, datetime], block: Block, lent_until: datetime | None) -> None:
+    """Note until when a block that was granted counts; `lent_until` is the end of its period where it was lent.
+
+    What is bought counts nothing that was lent before. A period of which both had a part counts twice
+    for whoever is lent the plan again.
+    """
+    plan, ends = plan_of(block), block.expires_at
+    if plan is None or ends is None:
+        return
+    bought, lent = f"{plan}/{block.credit}", f"{_LENT}{plan}/{block.credit}"
+    if lent_until is not None:
+        granted[lent] = lent_until
+        return
+    granted[bought] = ends
+    both = granted.get(lent, block.effective_at) - block.effective_at
+    if both > _NOTHING:
+        granted[lent] = ends + min(both, _LAST - ends)
 
 
 def rolled(block: Block, grant: PlanGrant, at: datetime, number: int) -> Block | None:
@@ -135,6 +159,11 @@ def plan_of(block: Block) -> str | None:
     return plan if kind == "plan" else None
 
 
+def lives_on(block: Block) -> bool:
+    """Tell whether a block holds what is left of another, and so was not granted anew."""
+    return block.source.partition(":")[0] in {"rollover", "converted"}
+
+
 def in_force(grants: Iterable[Grants], credit: str, at: datetime) -> Iterator[PlanGrant]:
     """Yield the grants of a credit that are in force at an instant."""
     for rows in grants:
@@ -163,6 +192,34 @@ def smallest(cost: Decimal | None, places: int) -> int:
     _, digits, exponent = cost.as_tuple()
     scaled: int = int("".join(map(str, digits))) * 10 ** (int(exponent) + places)
     return scaled
+
+
+@lru_cache(maxsize=4096)
+def _period(anchor: datetime, every: Every, at: datetime, count: int, zone: str) -> Window:
+    return window(anchor, every, at, count=count, zone=zone)
+
+
+def _last(grant: PlanGrant, granted: Mapping[str, datetime]) -> datetime | None:
+    """Return until when what was granted before counts; for what is bought, nothing that was lent does."""
+    bought = granted.get(f"{grant.plan}/{grant.credit}")
+    lent = granted.get(grant.counts_as)
+    return lent if bought is None or (lent is not None and lent > bought) else bought
+
+
+def _units(grant: PlanGrant, at: datetime, last: datetime | None) -> int:
+    """Return what is granted at an instant: in full for a period of which nothing was granted, else for what is left.
+
+    A part is rounded down, so that many of them never come to more than the whole.
+    """
+    terms = grant.terms
+    if last is None and not grant.changed:
+        return terms.grant
+    span = grant.period(at)
+    if last is not None and last > span.start:
+        return terms.grant * (span.end - at) // (span.end - span.start)
+    if grant.changed and at == grant.since and terms.allowance == "prorate":
+        return -(-terms.grant * (span.end - at) // (span.end - span.start))
+    return terms.grant
 
 
 def _moved(

@@ -2,14 +2,16 @@
 
 The money that is still deferred for a block with `left` of its `units` is `cost - cost * (units - left)
 // units`, in the smallest unit of the cost: whatever order the parts are used, expire, are voided or
-come back in, they sum to the cost exactly.
+come back in, they sum to the cost exactly. What rolls over or is converted moves from one block to
+another with its part of the cost: it is neither voided nor sold again, and in a sum of both blocks it
+comes to nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
 
@@ -19,17 +21,24 @@ from ..catalog.model import Category
 from ..ledger.blocks import Block
 from ..ledger.crediting import Books
 from ..ledger.entries import Entry
-from ..ledger.plan_grants import CENTS, deferred, places_of, smallest
+from ..ledger.plan_grants import CENTS, deferred, lives_on, places_of, smallest
+from ..wording import number
 
+_MOVED: Final = 6
+_CLOSING: Final = 7
 _COLUMNS: Final[Mapping[str, int]] = {
-    "granted": 1, "burned": 2, "settled": 2, "repaid": 2, "expired": 3, "voided": 4, "rolled": 4, "refunded": 5,
+    "granted": 1, "burned": 2, "settled": 2, "repaid": 2, "expired": 3, "voided": 4, "refunded": 5, "rolled": _MOVED,
 }  # fmt: skip
-_SIGNS: Final = (1, 1, -1, -1, -1, 1)
+_COMES_IN: Final = frozenset({"granted", "refunded"})
+_SIGNS: Final = (1, 1, -1, -1, -1, 1, 1)
 
 
 @attrs.frozen
 class CreditFlow:
-    """Credits over a period: opening + granted - used - expired - voided + refunded = closing."""
+    """Credits over a period: opening + granted - used - expired - voided + refunded + moved = closing.
+
+    `moved` is what lives on from another block, less what lives on in another; in a total it is zero.
+    """
 
     opening: Decimal
     granted: Decimal
@@ -37,14 +46,16 @@ class CreditFlow:
     expired: Decimal
     voided: Decimal
     refunded: Decimal
+    moved: Decimal
     closing: Decimal
 
 
 @attrs.frozen
 class DeferredFlow:
-    """Deferred revenue over a period: opening + sold - recognised - breakage - voided + refunded = closing.
+    """Deferred revenue over a period: opening + sold - recognised - breakage - voided + refunded + moved = closing.
 
-    `recognised` was earned by use, `breakage` by expiry.
+    `recognised` was earned by use, `breakage` by expiry. `moved` came with what lives on from another
+    block, less what went with what lives on in another; in a total it is zero.
     """
 
     opening: Decimal
@@ -53,23 +64,25 @@ class DeferredFlow:
     breakage: Decimal
     voided: Decimal
     refunded: Decimal
+    moved: Decimal
     closing: Decimal
 
 
 Flow = TypeVar("Flow", CreditFlow, DeferredFlow)
+AnyFlow: TypeAlias = CreditFlow | DeferredFlow
 
 
 @attrs.define
 class Tally:
-    """One block counted over a period: what is `left`, and seven columns each of credits and of money.
+    """One block counted over a period: what is `left`, and eight columns each of credits and of money.
 
     Money is in the smallest unit of the block's cost, which has `places` decimal places, at least cents.
     """
 
     block: Block
     left: int = 0
-    units: list[int] = attrs.field(factory=lambda: [0] * 7)
-    money: list[int] = attrs.field(factory=lambda: [0] * 7)
+    units: list[int] = attrs.field(factory=lambda: [0] * 8)
+    money: list[int] = attrs.field(factory=lambda: [0] * 8)
     places: int = attrs.field(init=False)
     cost: int = attrs.field(init=False)
 
@@ -84,16 +97,18 @@ class Tally:
 
     def move(self, entry: Entry, *, counts: bool) -> int:
         """Move what a line moves and return by how much deferred money changed; before the period nothing `counts`."""
-        column, before = _COLUMNS[entry.kind], self.money[6]
-        self.left += _SIGNS[column] * entry.amount
-        deferred = self.deferred
+        before, more = self.money[_CLOSING], entry.amount if entry.kind in _COMES_IN else -entry.amount
+        self.left += more
+        change = self.deferred - before
         if counts:
-            self.units[column] += entry.amount
-            self.money[column] += abs(deferred - before)
+            column = _MOVED if entry.kind == "granted" and lives_on(self.block) else _COLUMNS[entry.kind]
+            sign = _SIGNS[column]
+            self.units[column] += more * sign
+            self.money[column] += change * sign
         else:
-            self.units[0], self.money[0] = self.left, deferred
-        self.units[6], self.money[6] = self.left, deferred
-        return deferred - before
+            self.units[0], self.money[0] = self.left, before + change
+        self.units[_CLOSING], self.money[_CLOSING] = self.left, before + change
+        return change
 
     def credits(self) -> CreditFlow:
         """Return what the block came to in credits."""
@@ -131,13 +146,13 @@ class Tallies:
 
 def total(kind: type[Flow], flows: Iterable[Flow], scale: int = CENTS) -> Flow:
     """Return the sum of flows, zero at a scale for none."""
-    sums = [exact(0, scale)] * 7
+    sums = [exact(0, scale)] * 8
     for flow in flows:
         sums = [sum_exact(one, other) for one, other in zip(sums, attrs.astuple(flow), strict=True)]
     return kind(*sums)
 
 
-def adds_up(flow: CreditFlow | DeferredFlow) -> bool:
+def adds_up(flow: AnyFlow) -> bool:
     """Tell whether opening and movements come to closing."""
     *movements, closing = attrs.astuple(flow)
     found = exact(0, 0)
@@ -146,6 +161,17 @@ def adds_up(flow: CreditFlow | DeferredFlow) -> bool:
     return bool(found == closing)
 
 
-def to_texts(flow: CreditFlow | DeferredFlow) -> dict[str, Any]:
+def to_texts(flow: AnyFlow) -> dict[str, Any]:
     """Return a flow as JSON values: amounts as plain decimal text."""
     return {name: f"{amount:f}" for name, amount in attrs.asdict(flow).items()}
+
+
+def names(kind: type[AnyFlow], flows: Iterable[AnyFlow]) -> tuple[str, ...]:
+    """Return the columns of flows that are shown to people: what moved between blocks only where something did."""
+    moved = any(flow.moved for flow in flows)
+    return tuple(field.name for field in attrs.fields(kind) if moved or field.name != "moved")
+
+
+def read(flow: AnyFlow, columns: Iterable[str]) -> Iterator[str]:
+    """Yield columns of a flow as people read them."""
+    return (number(getattr(flow, name)) for name in columns)

@@ -14,8 +14,8 @@ import attrs
 from ..catalog.model import Category
 from ..ledger.entries import Batch
 from ..periods import Window
-from ..wording import instant, number
-from .flows import CreditFlow, DeferredFlow, Tallies, Tally, to_texts, total
+from ..wording import instant
+from .flows import CreditFlow, DeferredFlow, Tallies, Tally, names, read, to_texts, total
 from .postings import Reading
 from .tables import Cell, table, to_csv
 
@@ -96,7 +96,7 @@ class Revenue:
         title = f"Revenue from credits, {instant(self.start)} to {instant(self.end)}"
         if not self.rows:
             return f"{title}\n  no credits in this period"
-        return "\n".join([title, "", *table(list(self._money()), range(5, 12)), "", *self._counted()])
+        return "\n".join([title, "", *table(list(self._money()), range(5, 13)), "", *self._counted()])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values: amounts as text, instants as ISO 8601."""
@@ -112,8 +112,8 @@ class Revenue:
 
     def to_csv(self) -> str:
         """Return the rows as CSV, one for each block, its credits and its deferred revenue side by side."""
-        names = [f"credits_{name}" for name in _CREDITS] + [f"deferred_{name}" for name in _MONEY]
-        lines: list[tuple[Cell, ...]] = [(*_WHO, *names)]
+        columns = [f"credits_{name}" for name in _CREDITS] + [f"deferred_{name}" for name in _MONEY]
+        lines: list[tuple[Cell, ...]] = [(*_WHO, *columns)]
         for row in self.rows:
             amounts = (*attrs.astuple(row.credits), *attrs.astuple(row.deferred))
             lines.append((row.customer, row.block, row.credit, row.category, row.currency, *amounts))
@@ -130,19 +130,22 @@ class Revenue:
             yield RevenueTotal(**about(rows[0]), deferred=deferred, credits=counted)
 
     def _money(self) -> Iterator[tuple[str, ...]]:
-        yield "CUSTOMER", "BLOCK", "CREDIT", "CATEGORY", "", *(name.upper() for name in _MONEY)
+        columns = names(DeferredFlow, [row.deferred for row in self.rows])
+        yield "CUSTOMER", "BLOCK", "CREDIT", "CATEGORY", "", *map(str.upper, columns)
         for row in self.rows:
-            yield row.customer, row.block, row.credit, row.category, row.currency or "", *_read(row.deferred)
+            yield row.customer, row.block, row.credit, row.category, row.currency or "", *read(row.deferred, columns)
         for sums in self.by_category:
-            yield "total", "", sums.credit or "", sums.category or "", sums.currency or "", *_read(sums.deferred)
+            about = sums.credit or "", sums.category or "", sums.currency or ""
+            yield "total", "", *about, *read(sums.deferred, columns)
         for sums in self.totals:
-            yield "total", "", "", "", sums.currency or "", *_read(sums.deferred)
+            yield "total", "", "", "", sums.currency or "", *read(sums.deferred, columns)
 
     def _counted(self) -> list[str]:
-        head = ("CUSTOMER", "BLOCK", "CREDIT", "CATEGORY", *(name.upper() for name in _CREDITS))
-        rows = [(row.customer, row.block, row.credit, row.category, *_read(row.credits)) for row in self.rows]
-        sums = [("total", "", sums.credit or "", sums.category or "", *_of(sums)) for sums in self.by_category]
-        return table([head, *rows, *sums], range(4, 11))
+        columns = names(CreditFlow, [row.credits for row in self.rows])
+        head = ("CUSTOMER", "BLOCK", "CREDIT", "CATEGORY", *map(str.upper, columns))
+        rows = [(row.customer, row.block, row.credit, row.category, *read(row.credits, columns)) for row in self.rows]
+        totals = [(sums.credit or "", sums.category or "", _of(sums, columns)) for sums in self.by_category]
+        return table([head, *rows, *(("total", "", *about, *told) for *about, told in totals)], range(4, 12))
 
 
 def revenue(
@@ -186,9 +189,5 @@ def _row(customer: str, tally: Tally, currencies: Mapping[str, str | None]) -> R
     return RevenueRow(customer, block.id, block.credit, block.category, currency, tally.credits(), tally.revenue())
 
 
-def _read(flow: CreditFlow | DeferredFlow) -> Iterator[str]:
-    return (number(amount) for amount in attrs.astuple(flow))
-
-
-def _of(sums: RevenueTotal) -> Iterator[str]:
-    return iter(()) if sums.credits is None else _read(sums.credits)
+def _of(sums: RevenueTotal, columns: Iterable[str]) -> Iterator[str]:
+    return iter(()) if sums.credits is None else read(sums.credits, columns)

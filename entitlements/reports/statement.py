@@ -17,13 +17,14 @@ from ..amounts import exact
 from ..balances import sum_exact
 from ..catalog.model import Category, Credit
 from ..decisions import json_instant
-from ..ledger.blocks import Purpose, pays
+from ..ledger.blocks import Block, Purpose, pays
 from ..ledger.crediting import Books
 from ..ledger.entries import Batch, Entry
+from ..ledger.plan_grants import lives_on
 from ..periods import Window
 from ..spending import owed_in
 from ..wording import instant, number, source
-from .flows import CreditFlow, DeferredFlow, Tallies, adds_up, to_texts, total
+from .flows import AnyFlow, CreditFlow, DeferredFlow, Tallies, adds_up, names, read, to_texts, total
 from .postings import Posting, Reading, just_before
 from .tables import Cell, table, to_csv
 
@@ -177,15 +178,10 @@ class Statement:
 
     def _flows(self) -> list[str]:
         sides = {"paid": self.paid, "promotional": self.promotional}
-        counted = [(name, *map(number, attrs.astuple(side.credits))) for name, side in sides.items()]
-        lines = table([("CREDITS", *_headings(CreditFlow)), *counted], range(1, 8))
-        money = [
-            (name, *map(number, attrs.astuple(side.deferred)))
-            for name, side in sides.items()
-            if side.deferred is not None
-        ]
-        head = (self._deferred(), *_headings(DeferredFlow))
-        return [*lines, "", *table([head, *money], range(1, 8))] if money else lines
+        counted = {name: side.credits for name, side in sides.items()}
+        money = {name: side.deferred for name, side in sides.items() if side.deferred is not None}
+        lines = _side_by_side("CREDITS", CreditFlow, counted)
+        return [*lines, "", *_side_by_side(self._deferred(), DeferredFlow, money)] if money else lines
 
     def _deferred(self) -> str:
         return f"DEFERRED {self.currency}" if self.currency else "DEFERRED"
@@ -256,8 +252,10 @@ def _signed(amount: Decimal) -> str:
     return f"{amount:+,f}" if amount else number(amount)
 
 
-def _headings(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(field.name.upper() for field in attrs.fields(kind))
+def _side_by_side(title: str, kind: type[AnyFlow], flows: Mapping[str, AnyFlow]) -> list[str]:
+    columns = names(kind, flows.values())
+    rows = [(side, *read(flow, columns)) for side, flow in flows.items()]
+    return table([(title, *map(str.upper, columns)), *rows], range(1, 9))
 
 
 def _asked(posting: Posting, name: str) -> Any:
@@ -268,10 +266,17 @@ def _granted(posting: Posting, _: str) -> str:
     block = posting.entry.data["block"]
     if block.source == "refund":
         return f"given back for {_asked(posting, 'batch_key')}"
+    if lives_on(block):
+        kind, _, plan = block.source.partition(":")
+        kept = "rolled over" if kind == "rollover" else "converted"
+        return f"{kept} from plan {plan}, {block.category}{_ends(block)}"
     by = "" if block.source == "grant" else f" by {source(block.source)}"
     begins = f", usable from {instant(block.effective_at)}" if block.effective_at > posting.at else ""
-    ends = "" if block.expires_at is None else f", until {instant(block.expires_at)}"
-    return f"granted{by}, {block.category}{begins}{ends}"
+    return f"granted{by}, {block.category}{begins}{_ends(block)}"
+
+
+def _ends(block: Block) -> str:
+    return "" if block.expires_at is None else f", until {instant(block.expires_at)}"
 
 
 def _burned(posting: Posting, _: str) -> str:

@@ -152,7 +152,12 @@ def credit_kinds() -> tuple[Entry, ...]:
     told = attrs.evolve(free, id="told", units=5, free_units=5, features=("calls",), metadata={"note": ["é", 1, None]})
     hold = OpenHold("hold", "ai", 30, Purpose("calls", team), later, "refuse", (("paid", 30),), (("calls", START, 2),))
     usage = attrs.evolve(
-        hold, id="usage", usage=True, budgets=(HeldBudget("b", START, 30, "credit"),), dimensions=large
+        hold,
+        id="usage",
+        usage=True,
+        budgets=(HeldBudget("b", START, 30, "credit"),),
+        dimensions=large,
+        promised=(("ai", 5),),
     )
     rollover = Rollover(250, Decimal("0.5"), timedelta(days=45, microseconds=1), 2)
     terms = PlanCredit(500, "month", 2, "promotional", 40, Decimal("9.00"), rollover, "prorate", "convert")

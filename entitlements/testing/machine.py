@@ -293,7 +293,8 @@ class LedgerMachine(RuleBasedStateMachine):
         for engine in self._engines():
             found = engine.balance(customer, credit, feature=feature, at=instant(now + ahead) if ahead else None)
             blocks = [(block.id, block.free_units, block.held_units) for block in found.blocks]
-            numbers = [units_of(amount, scale) for amount in (found.available, found.held, found.debt)]
+            told = (found.available, found.held, found.debt, found.promised)
+            numbers = [units_of(amount, scale) for amount in told]
             agree(f"the balance of {customer!r} in {credit!r}", (*numbers, blocks), expected)
             agree("its total", units_of(found.total, scale), sum(expected[:2]))
 

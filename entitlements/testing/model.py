@@ -126,7 +126,7 @@ class Model(Rules):
             for block, part in charge.slices:
                 self._move(state, at, "held", credit, part, state.blocks[block])
             ends = FOREVER if ttl is None else at + ttl
-            state.holds[key] = Hold(key, credit, charge.slices, feature, ends, late)
+            state.holds[key] = Hold(key, credit, charge.slices, feature, ends, late, charge.owed)
             held = sum(part for _, part in charge.slices)
             after = available(state, credit, feature, at)
             return allowed(units, charge.before, held, units - held, {}, after, booked=held)
@@ -176,6 +176,7 @@ class Model(Rules):
             rest += [(block, held - taken)] if held > taken else []
         before = available(state, hold.credit, hold.feature, at) + pinned
         self._give_back(state, rest, at)
+        hold.open = False  # what it promised is its own to owe
         charge = self._charge(state, at, hold.credit, left, hold.feature, self.kinds[hold.credit].depletion)
         charge = attrs.evolve(charge, before=before, units=units, used=used)
         self._pay(state, at, charge)
@@ -258,15 +259,16 @@ class Model(Rules):
 
     def balance(
         self, customer: str, credit: str, feature: str | None = None, at: int | None = None
-    ) -> tuple[int, int, int, list[tuple[str, int, int]]]:
-        """Return what is available, held and owed, and each live block's free and held units in burn order."""
+    ) -> tuple[int, int, int, int, list[tuple[str, int, int]]]:
+        """Return what is available, held, owed and promised, and each live block's free and held units as they burn."""
         at = self.now(customer) if at is None else at
         state = self.state(customer, at)
         mine = sorted((block for block in state.blocks.values() if block.credit == credit), key=burns)
         live = [(block.id, block.free, block.held) for block in mine if live_at(block, at) and block.free + block.held]
         held = sum(block.held for block in mine if pays(block, feature))
         debt = sum(owed for (owing, _), owed in state.debts.items() if owing == credit)
-        return available(state, credit, feature, at), held, debt, live
+        promised = sum(hold.promised for hold in state.holds.values() if hold.open and hold.credit == credit)
+        return available(state, credit, feature, at), held, debt, promised, live
 
     # Usage
 

@@ -72,7 +72,7 @@ class Block:
 
 @attrs.define
 class Hold:
-    """Parts of blocks set aside until `ends`."""
+    """Parts of blocks set aside until `ends`, and what settling may owe beyond them."""
 
     id: str
     credit: str
@@ -80,6 +80,7 @@ class Hold:
     feature: str | None
     ends: int
     late: str
+    promised: int = 0
     open: bool = True
 
 

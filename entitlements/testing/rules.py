@@ -135,7 +135,10 @@ class Rules:
         return None
 
     def _charge(self, state: Customer, at: int, credit: str, units: int, feature: str | None, depletion: str) -> Charge:
-        """Return who would pay: blocks in burn order, then, where soft, debt down to the floor."""
+        """Return who would pay: blocks in burn order, then, where soft, debt down to the floor.
+
+        What open holds have promised to owe is as good as owed.
+        """
         if units > MOST:
             raise Refused("AmountError")
         blocks = [block for block in state.blocks.values() if usable(block, credit, feature, at)]
@@ -146,6 +149,7 @@ class Rules:
             slices, left = slices + ([(block.id, part)] if part else []), left - part
         floor = self.kinds[credit].floor
         owing = sum(units for (owed, _), units in state.debts.items() if owed == credit)
+        owing += sum(hold.promised for hold in state.holds.values() if hold.open and hold.credit == credit)
         room = (MOST if floor is None else floor) - owing
         owed = min(left, max(0, room)) if depletion == "soft" else 0
         passes = left == owed or (depletion == "partial" and bool(slices))

@@ -208,10 +208,19 @@ class Reading:
         if line.kind in _OWES:
             owed = self._debts[line.subject, line.data["purpose"]]
             self._need(owed >= 0, f"L4: {here} repays {-owed} more than was owed")
-            credit = self._catalog.credits.get(line.subject)
-            if line.kind == "overdrawn" and credit is not None and credit.floor is not None:
-                total = sum(units for (owing, _), units in self._debts.items() if owing == line.subject)
-                self._need(total <= credit.floor, f"B2: {here} owes {total} in all, the floor is {credit.floor}")
+        owing = [line.subject] if line.kind == "overdrawn" else []
+        owing += [credit for credit, _ in line.data["hold"].promised] if line.kind == "reserved" else []
+        for name in owing:
+            self._check_floor(name, here)
+
+    def _check_floor(self, name: str, here: str) -> None:
+        credit = self._catalog.credits.get(name)
+        if credit is None or credit.floor is None:
+            return
+        total = sum(units for (owing, _), units in self._debts.items() if owing == name)
+        promised = [part for hold, _ in self._holds.values() for part in hold.promised]
+        total += sum(units for owing, units in promised if owing == name)
+        self._need(total <= credit.floor, f"B2: {here} owes {total} in all, the floor is {credit.floor}")
 
     def _check_order(self, lines: Sequence[Entry], request: Mapping[str, Any]) -> None:
         """O2, O4: only from usable blocks, and from none while one before it in the order had something left."""

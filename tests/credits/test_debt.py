@@ -56,6 +56,85 @@ def test_a_credit_in_debt_beyond_a_floor_that_was_raised_owes_no_more(ent, chang
     assert standing(lower, "floored") == (0, 0, 4)
 
 
+# --- what holds have promised
+
+
+def test_what_holds_have_promised_counts_against_the_floor(ent):
+    """3 in blocks and a floor of 10: 13 is all there is, for holds and for charges together."""
+    grant(ent, 3, "floored")
+    hold = reserve(ent, 9, "floored", key="h1")
+    assert (hold.decision.receipt.booked, hold.decision.overage) == (3, 6)
+    assert not reserve(ent, 5, "floored", key="too much")
+    assert not consume(ent, 5, "floored", key="too much")
+    other = reserve(ent, 4, "floored", key="h2")
+    assert not consume(ent, 1, "floored", key="more")
+    assert (other.settle(4).allowed, hold.settle(9).allowed) == (True, True)
+    assert standing(ent, "floored") == (0, 0, 10)
+    assert ent.balance("acme", "floored").promised == 0
+    assert ent.verify("acme") == ()
+
+
+def test_what_is_promised_is_shown(ent):
+    grant(ent, 3, "floored")
+    hold = reserve(ent, 9, "floored")
+    balance = ent.balance("acme", "floored")
+    assert (balance.available, balance.held, balance.total, balance.debt, balance.promised) == (0, 3, 3, 0, 6)
+    assert str(balance) == "0 floored left (3 held) in 1 block, 6 promised"
+    assert balance.to_dict()["promised"] == "6"
+    assert ent.balance("acme", "soft").promised == 0
+    hold.settle(5)
+    balance = ent.balance("acme", "floored")
+    assert (balance.promised, balance.debt) == (0, 2)
+
+
+@pytest.mark.parametrize("end", ["released", "lapsed", "settled with less", "settled with nothing"])
+def test_a_hold_that_is_closed_promises_nothing(ent, clock, end):
+    hold = reserve(ent, 10, "floored", ttl=60)
+    assert not consume(ent, 1, "floored")
+    if end == "lapsed":
+        clock.advance(60 * SECOND)
+    elif end == "released":
+        hold.release()
+    else:
+        hold.settle(4 if end == "settled with less" else 0)
+    assert ent.balance("acme", "floored").promised == 0
+    owed = 4 if end == "settled with less" else 0
+    assert consume(ent, 10 - owed, "floored")
+    assert standing(ent, "floored") == (0, 0, 10)
+
+
+def test_a_hold_settled_beyond_its_promise_owes_what_others_have_left(ent):
+    first, other = reserve(ent, 3, "floored", key="h1"), reserve(ent, 4, "floored", key="h2")
+    decision = first.settle(8)
+    assert (decision.allowed, decision.receipt.booked, decision.overage) == (False, 6, 8)
+    assert other.settle(4)
+    assert standing(ent, "floored") == (0, 0, 10)
+
+
+def test_a_promise_is_kept_where_blocks_come_meanwhile_and_are_gone_again(ent):
+    hold = reserve(ent, 10, "floored")
+    grant(ent, 7, "floored")
+    assert consume(ent, 7, "floored")
+    assert not consume(ent, 1, "floored", key="more")
+    assert hold.settle(10)
+    assert standing(ent, "floored") == (0, 0, 10)
+
+
+def test_holds_settled_late_have_promised_nothing(ent, clock):
+    hold = reserve(ent, 10, "floored", ttl=60)
+    clock.advance(60 * SECOND)
+    consume(ent, 7, "floored")
+    decision = hold.settle(10)
+    assert (decision.allowed, decision.receipt.late, decision.receipt.booked) == (False, True, 3)
+
+
+def test_without_a_floor_what_is_promised_is_only_told(ent):
+    for number in range(3):
+        assert reserve(ent, 2**60, "soft", key=f"h{number}")
+    assert ent.balance("acme", "soft").promised == 3 * 2**60
+    assert consume(ent, 2**60, "soft")
+
+
 # --- repaying
 
 

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from entitlements.errors import LogCorrupt, StorageError
+from entitlements.ledger.audit import audit
 from entitlements.ledger.entries import Batch, Entry
 from entitlements.ledger.state import FOLD_VERSION, fold
 from entitlements.storage import postgres_statements
@@ -167,6 +168,15 @@ def test_an_erasure_leaves_nothing_personal_in_any_row(storage: PostgresStorage,
     assert secret not in rows(plain)
     assert "other" in rows(plain)
     assert plain.execute("SELECT count(*) FROM personal WHERE customer = 'a'").fetchall() == [(0,)]
+
+
+def test_an_audit_sees_that_all_personal_values_are_gone(storage: PostgresStorage, plain: psycopg.Connection) -> None:
+    append_sealed(storage, "a", "k1", *personal_kinds())
+    plain.execute("ALTER TABLE personal DISABLE TRIGGER ALL")
+    plain.execute("DELETE FROM personal")
+    with storage.kept("a") as kept:
+        problems = audit(kept, now=START)
+    assert {(problem.batch, problem.message) for problem in problems} >= {(1, "a personal value in it is gone")}
 
 
 def rows(plain: psycopg.Connection) -> str:

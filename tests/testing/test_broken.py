@@ -203,6 +203,10 @@ LOGS: dict[str, tuple[tuple[Entry, ...], str]] = {
     "O2: one before it is not empty": ((granted(FIRST), granted(SECOND), burned(SECOND, 1)), r"O2: entry 3 draws on 'second' while something is left in \['first'\]"),
     "O4: it has ended": ((granted(FIRST), burned(FIRST, 1, LATER)), r"O4: entry 2 draws on \['first'\], which nothing may be drawn on"),
     "O4: it is for another feature": ((granted(attrs.evolve(FIRST, features=("chat",))), burned(FIRST, 1)), r"O4: entry 2"),
+    "B2: more is promised than the floor": (
+        (Entry("overdrawn", START, "floored", amount=7, data={"purpose": Purpose()}),
+         Entry("reserved", START, "floored", data={"hold": attrs.evolve(HOLD, subject="floored", slices=(), promised=(("floored", 4),))})),
+        "B2: entry 2 .reserved. owes 11 in all, the floor is 10"),
     "B2: more is owed than the floor": ((Entry("overdrawn", START, "floored", amount=11, data={"purpose": Purpose()}),), "B2: entry 1 .overdrawn. owes 11 in all, the floor is 10"),
     "L8: a sign against its kind": ((Entry("nothing", START, "ai", amount=-1),), "L8: entry 1 .nothing. moves -1"),
 }  # fmt: skip

@@ -8,8 +8,9 @@
     refunds     what comes back is what was taken, never more, in proportion in usage and budgets
     denials     there is a budget, a limit, a price or a plan that can be why
     readings    the tree of budgets shows what is used and held
-    plans       exactly one grant in each period a plan is held for, each from where the last one ended; what rolls
-                over does so once, at the end, at most up to the cap
+    plans       exactly one grant in each period a plan is held for, each from where the last one ended, and for a
+                period of which a part was granted before for the rest of it; what rolls over does so once, at the
+                end, at most up to the cap
 
 Calls tell what was asked for, the log what was done. Nothing of the library is imported.
 """
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 
 from .terms import (
     CREDIT_OF,
+    DAY,
     GRANTS,
     HOUR,
     LIMITS,
@@ -31,6 +33,7 @@ from .terms import (
     Taken,
     counted_in,
     price_of,
+    share,
     units_of,
     window,
     within,
@@ -66,6 +69,7 @@ class Books:
     taken: dict = field(default_factory=dict)
     plan: str | None = None
     since: int = 0
+    anchor: int = 0
     last: int = 0
     granted: dict = field(default_factory=dict)
 
@@ -104,7 +108,7 @@ class Books:
             used = self.counts["chat", at // HOUR * HOUR]
             if self.plan is None or used > LIMITS[self.plan]:
                 raise Broken("limit overshot", f"{used} used of what {self.plan} gives")
-        if self.plan is not None and self.granted.get(self.plan, 0) <= at:
+        if self.plan is not None and self.next_grant() <= at:
             raise Broken("plan grants", f"nothing is granted by {self.plan} for {at}")
 
     # Lines
@@ -140,13 +144,20 @@ class Books:
 
     def granted_by(self, name, line, held):
         """Check the grant of a plan: for a period, from where the one before it ended."""
-        plan, at = name.removeprefix("$plan:").partition("/")[0], line["at"]
-        begins = max(self.since, self.granted.get(plan, 0))
-        if plan not in {held, self.plan} or (plan == self.plan and at != begins):
-            raise Broken("plan grants", f"{name} is granted, and due is one of {self.plan} at {begins}")
-        if at < self.granted.get(plan, 0) or not at < line["ends"] <= at + 24 * HOUR or line["amount"] != GRANTS[plan]:
+        plan, at, ends = name.removeprefix("$plan:").partition("/")[0], line["at"], line["ends"]
+        if plan not in {held, self.plan} or (plan == self.plan and at != self.next_grant()):
+            raise Broken("plan grants", f"{name} is granted, and due is one of {self.plan} at {self.next_grant()}")
+        before = self.granted.get(plan, 0)
+        if at < before or not at < ends <= at + DAY or line["amount"] != share(GRANTS[plan], before, at, ends):
             raise Broken("plan grants", f"{name} is granted twice for a period, or of another size")
-        self.granted[plan] = line["ends"]
+        self.granted[plan] = ends
+
+    def next_grant(self):
+        """When the plan that is held grants next: a part of a period that comes to nothing is passed over."""
+        before = self.granted.get(self.plan, 0)
+        at = max(self.since, before)
+        ends = at + DAY - (at - self.anchor) % DAY
+        return at if share(GRANTS.get(self.plan, 1), before, at, ends) else ends
 
     def roll(self, line):
         """Check that what rolls over does so once, at the end of its period, and up to the cap."""
@@ -159,6 +170,8 @@ class Books:
         plan = call.get("plan")
         if plan != self.plan:
             self.plan, self.since = plan, at
+        if call["f"] == "subscribe":
+            self.anchor = at
 
     # What a charge falls under
 

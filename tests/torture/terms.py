@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 SECOND = 1_000_000
 HOUR = 3_600 * SECOND
-SPANS = {"hour": HOUR, "day": 24 * HOUR, "none": None}
+DAY = 24 * HOUR
+SPANS = {"hour": HOUR, "day": DAY, "none": None}
 NEVER = 2**62
 LIMITS = {"agents": 2000, "crew": 500}
 GRANTS = {"agents": 300, "crew": 100}
@@ -54,6 +55,11 @@ def price_of(call):
     if call["feature"] == "chat":
         return call["amount"] * (5 if large else 2)
     return -(-(call["amount"]["input"] + call["amount"]["output"] * (7 if large else 3)) // 10)
+
+
+def share(grant, before, at, ends):
+    """What of a grant a block that ends with its day brings: the rest of it where some was granted `before`."""
+    return grant * (ends - at) // DAY if before > ends - DAY else grant
 
 
 def units_of(amount):

@@ -3,9 +3,10 @@
 import pytest
 
 from .checker import Anomaly, check_run
+from .laws import Books
+from .terms import DAY, HOUR, SECOND
 
 SCOPE = {"team": "x", "user": "ann"}
-DAY = 86_400_000_000
 PLAN = "$plan:agents/gas@10"
 ASKED = ("feature", "credit", "amount", "limit", "plan", "hold")
 
@@ -191,3 +192,36 @@ def test_a_breach_is_found_and_called_by_its_law(done):
     with pytest.raises(Anomaly) as found:
         check_run(calls, batches)
     assert found.value.kind == BREACHES[done]
+
+
+def left_and_taken_again(ends, amount):
+    """A plan that is given up and taken again six hours into its day, and what it grants on the next day."""
+    asked = {"key": "x", "plan": "agents"}
+    calls = [call(0, "subscribe", key="s", plan="agents"), call(1, "cancel", key="e"), call(2, "subscribe", **asked),
+             call(3, "sweep")]  # fmt: skip
+    later = 10 + 6 * HOUR
+    batches = [
+        batch(1, "s", calls[0], line("subscribed", "agents", 0), line("granted", "gas", 300, block=PLAN, ends=10 + DAY)),
+        batch(2, "e", calls[1], line("canceled", "agents", 0, at=later), at=later),
+        batch(3, "x", calls[2], line("subscribed", "agents", 0, at=later), at=later),
+        batch(4, "w", calls[3], line("expired", "gas", 300, block=PLAN, at=10 + DAY),
+              line("granted", "gas", amount, block=f"$plan:agents/gas@{10 + DAY}", at=10 + DAY, ends=ends), at=10 + DAY),
+    ]  # fmt: skip
+    renumber(batches)
+    for each in calls:
+        each["end"]["clock"] = each["clock"] = later + DAY
+    return calls, batches
+
+
+def test_of_a_day_of_which_a_part_was_granted_before_the_rest_is_granted():
+    check_run(*left_and_taken_again(10 + DAY + 6 * HOUR, 75))
+    for ends, amount in ((10 + DAY + 6 * HOUR, 300), (10 + DAY + 6 * HOUR, 76), (10 + 2 * DAY, 75)):
+        with pytest.raises(Anomaly) as found:
+            check_run(*left_and_taken_again(ends, amount))
+        assert found.value.kind == "plan grants"
+
+
+def test_a_part_of_a_day_that_comes_to_nothing_is_passed_over():
+    books = Books(plan="agents", since=HOUR, anchor=HOUR, granted={"agents": HOUR + DAY - SECOND})
+    assert books.next_grant() == HOUR + DAY
+    assert Books(plan="agents", since=HOUR, anchor=HOUR, granted={"agents": DAY}).next_grant() == DAY

@@ -12,7 +12,7 @@ from entitlements.ledger.blocks import Block
 from entitlements.ledger.chain import chain, chained
 from entitlements.ledger.entries import EPOCH, Batch, Entry, numbered
 from entitlements.ledger.facts import Facts, Trial
-from entitlements.ledger.records import Kept, batch_of, digests_of
+from entitlements.ledger.records import NO_SECRETS, Kept, batch_of, digests_of
 from entitlements.ledger.sealing import Secret
 from entitlements.ledger.state import fold
 from entitlements.testing.histories import CALLS, START, personal_kinds
@@ -236,6 +236,15 @@ def test_a_secret_that_is_gone_without_an_erasure_is_named():
     assert problems == ["acme, batch 2: a personal value in it is gone"]
     problems = audited([records[0], without_secrets(records[1]), records[2]], count)
     assert problems == ["acme, batch 2: a personal value in it was erased, and no erasure is booked"]
+
+
+def test_that_all_secrets_are_gone_is_named():
+    """A storage that knows none of them leaves records as they are, and so they must be asked for all the same."""
+    records, count = personal()
+    bare = [record._replace(secrets=NO_SECRETS) for record in records]
+    assert audited(bare, 0)[:count] == [
+        f"acme, batch {number}: a personal value in it is gone" for number in [1] * (count - 1) + [2]
+    ]
 
 
 def test_a_secret_that_nobody_holds_is_named():

@@ -121,6 +121,20 @@ def test_record_never_refuses_and_says_what_is_unpaid(ent):
     assert [cap.used for cap in decision.budgets] == [100]
 
 
+def test_priced_holds_promise_no_more_than_the_floor(ent, changed):
+    """10 is the floor, and a use of 1 costs 2: 5 uses are all there is, held, charged or recorded."""
+    floored = {"ai": {"scale": 2}, "soft": {"depletion": "soft", "floor": 10}}
+    soft = changed(rates={"chat": {"credit": "soft", "price": "2"}}, credits=floored)
+    hold = soft.reserve("acme", "chat", 3, key="h")
+    assert soft.balance("acme", "soft").promised == 6
+    assert soft.reserve("acme", "chat", 3, key="h2").decision.code == "insufficient_credits"
+    assert soft.consume("acme", "chat", 3, key="k").code == "insufficient_credits"
+    assert soft.check("acme", "chat", requested=3).code == "insufficient_credits"
+    assert soft.record("acme", "chat", 3, key="r").receipt.unpaid == 2
+    assert soft.settle("acme", hold.id, 3)
+    assert (soft.balance("acme", "soft").debt, soft.balance("acme", "soft").promised) == (10, 0)
+
+
 def test_credits_that_are_soft_go_into_debt(ent, changed):
     soft = changed(rates={"chat": {"credit": "soft", "price": "2"}})
     assert soft.consume("acme", "chat", 3, key="k").receipt.unpaid == 0

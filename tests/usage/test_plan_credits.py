@@ -1,7 +1,10 @@
 """Plan credits: one grant for each period, whoever comes first and however late, and what a change of plan does."""
 
+import csv
+import io
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import attrs
 import pytest
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 
 from entitlements import Catalog, Entitlements
 from entitlements.errors import CatalogError
+from entitlements.reports.flows import adds_up
 from entitlements.testing import FrozenClock
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -202,10 +206,72 @@ def test_the_cost_moves_with_what_rolls_over_and_adds_up(ent, clock):
     during = {"start": START - DAY, "end": START + 28 * DAY + timedelta(seconds=1)}
     rows = {row.block: row.deferred for row in ent.revenue(**during).rows}
     first, rolled = rows["$plan:pro/ai@1769860800000000"], rows["$plan:pro/ai@1769860800000000+1772280000000000"]
-    assert (first.recognised, first.voided, first.breakage, first.closing) == (
-        Decimal("3.36"), Decimal("3.32"), Decimal("3.32"), 0)  # fmt: skip
-    assert (rolled.sold, rolled.closing) == (first.voided, first.voided)
+    assert (first.recognised, first.moved, first.breakage, first.closing) == (
+        Decimal("3.36"), Decimal("-3.32"), Decimal("3.32"), 0)  # fmt: skip
+    assert (rolled.moved, rolled.closing) == (-first.moved, -first.moved)
+    assert (first.sold, rolled.sold, first.voided, rolled.voided) == (10, 0, 0, 0)
     assert "every part adds up" in str(ent.statement("acme", "ai", **during))
+
+
+@pytest.mark.parametrize("unused", ["keep", "convert"])
+def test_what_lives_on_in_another_block_is_neither_sold_again_nor_voided(ent, clock, unused):
+    ent = ent(pro=plan(100, cost_basis="9.00", unused=unused, rollover={"max": 30, "fraction": "0.5", "times": 2}), small={})
+    ent.subscribe("acme", "pro")
+    ent.consume_credits("acme", "ai", 60, key="k")
+    months = [START.replace(day=1), *(datetime(2026, month, 1, tzinfo=UTC) for month in range(2, 7))]
+    reports = []
+    for month in months[1:]:
+        clock.set(month + DAY)
+        if month.month == 5:
+            ent.change_plan("acme", "small")
+        reports.append(ent.revenue(start=months[len(reports)], end=month))
+    for report, following in zip(reports, [*reports[1:], None], strict=True):
+        for flow in (*(row.deferred for row in report.rows), *(row.credits for row in report.rows)):
+            assert adds_up(flow)
+        (whole,) = report.totals
+        assert (whole.deferred.moved, whole.credits.moved, whole.deferred.voided) == (0, 0, 0)
+        assert adds_up(whole.deferred)
+        assert following is None or whole.deferred.closing == following.totals[0].deferred.opening
+    assert [report.totals[0].deferred.sold for report in reports] == [9, 9, 9, 9, 0]
+    ent.sweep("acme")
+    assert [ent.revenue(start=start, end=end) for start, end in pairwise(months)] == reports
+    stated = ent.statement("acme", "ai", start=months[0], end=months[-1])
+    assert (stated.paid.deferred.sold, stated.paid.credits.granted, stated.paid.credits.moved) == (36, 400, 0)
+    assert stated.adds_up
+    said = "rolled over from plan pro, paid, until 2026-03-31" if unused == "keep" else "converted from plan pro, paid"
+    assert any(line.what.startswith(said) for line in stated.lines)
+
+
+def test_what_moved_between_blocks_is_shown_where_something_did(ent, clock):
+    ent = ent(pro=plan(100, cost_basis="9.00", rollover={"max": 30}))
+    ent.subscribe("acme", "pro")
+    before = ent.revenue(start=START, end=START + DAY)
+    assert ("MOVED" in str(before), "moved" in before.to_csv(), "moved" in before.to_dict()["rows"][0]["credits"]) == (
+        False, True, True)  # fmt: skip
+    clock.advance(28 * DAY)
+    after = ent.revenue(start=START + DAY, end=START + 29 * DAY)
+    heads, out, into = map(str.split, str(after).splitlines()[2:5])
+    assert heads[-8:] == ["OPENING", "SOLD", "RECOGNISED", "BREAKAGE", "VOIDED", "REFUNDED", "MOVED", "CLOSING"]
+    assert out[-8:] == ["9.00", "0.00", "0.00", "6.30", "0.00", "0.00", "-2.70", "0.00"]
+    assert into[-8:] == ["0.00", "0.00", "0.00", "0.00", "0.00", "0.00", "2.70", "2.70"]
+    rows = list(csv.DictReader(io.StringIO(after.to_csv())))
+    assert [(row["credits_moved"], row["deferred_moved"]) for row in rows] == [
+        ("-30.00", "-2.70"), ("30.00", "2.70"), ("0.00", "0.00")]  # fmt: skip
+
+
+def test_a_closed_month_is_told_in_the_same_order_before_and_after_it_is_booked(ent, clock):
+    ent = ent(pro=plan(100, cost_basis="9.00", rollover={"max": 30}))
+    ent.subscribe("acme", "pro")
+    ent.grant_credits("acme", "ai", 5, key="z", cost_basis="1.00")
+    ent.grant_credits("acme", "ai", 5, key="a", cost_basis="1.00")
+    clock.advance(70 * DAY)
+    closed = {"start": START, "end": START + 60 * DAY}
+    before = ent.revenue(**closed)
+    assert [row.block.partition("@")[0] for row in before.rows] == ["$plan:pro/ai", "z", "a", *["$plan:pro/ai"] * 4]
+    ent.sweep("acme")
+    ent.grant_credits("acme", "ai", 5, key="b", cost_basis="1.00")
+    after = ent.revenue(**closed)
+    assert (after.rows, after.to_csv(), str(after)) == (before.rows, before.to_csv(), str(before))
 
 
 # --- changes of plan
@@ -247,9 +313,132 @@ def test_who_comes_back_is_granted_again_when_the_period_paid_for_is_over(ent, c
     ent.cancel("acme")
     ent.subscribe("acme", "pro")
     clock.set(datetime(2026, 2, 28, 12, tzinfo=UTC))
-    assert blocks(ent) == [("plan:pro", 500, "02-28", "03-20")]
+    assert blocks(ent) == [("plan:pro", 357, "02-28", "03-20")]
+    assert left(ent) == Decimal("357.14")  # 20 of 28 days, rounded down
     clock.set(datetime(2026, 3, 20, 12, tzinfo=UTC))
     assert blocks(ent) == [("plan:pro", 500, "03-20", "04-20")]
+
+
+def test_coming_back_again_and_again_wins_nothing_and_loses_nothing(ent, clock):
+    ent = ent(pro=plan(100))
+    ent.subscribe("acme", "pro")
+    for day in range(1, 121):
+        clock.advance(DAY)
+        if day in {2, 32, 62, 92}:
+            ent.cancel("acme")
+            ent.subscribe("acme", "pro")
+    ent.sweep("acme")
+    amounts = [entry.data["block"].amount for entry in ent.entries("acme") if entry.kind == "granted"]
+    assert [str(amount) for amount in amounts] == ["100.00", "7.14", "100.00", "6.45", "96.66", "100.00"]
+    assert granted(ent)[1:3] == [("plan:pro", "02-28"), ("plan:pro", "03-02")]
+
+
+def test_a_part_that_comes_to_nothing_is_passed_over(opened, clock):
+    whole = catalog(pro=plan(1))
+    whole["credits"]["ai"]["scale"] = 0
+    ent = opened(whole)
+    ent.subscribe("acme", "pro")
+    clock.advance(20 * DAY)
+    ent.cancel("acme")
+    ent.subscribe("acme", "pro")
+    clock.set(datetime(2026, 2, 28, 12, tzinfo=UTC))
+    assert blocks(ent) == []
+    clock.set(datetime(2026, 3, 20, 12, tzinfo=UTC))
+    assert blocks(ent) == [("plan:pro", 1, "03-20", "04-20")]
+
+
+def test_of_several_trials_in_a_period_the_first_alone_grants(ent, clock):
+    ent = ent(pro=plan())
+    for _ in range(3):
+        ent.start_trial("acme", "pro", days=1)
+        clock.advance(2 * DAY)
+    assert granted(ent) == [("plan:pro", "01-31")]
+    clock.set(datetime(2026, 2, 28, 12, tzinfo=UTC))
+    ent.start_trial("acme", "pro", days=1)
+    assert granted(ent) == [("plan:pro", "01-31"), ("plan:pro", "02-28")]
+
+
+def test_a_trial_grants_nothing_for_a_period_of_a_plan_that_was_bought(ent, clock):
+    ent = ent(pro=plan())
+    ent.subscribe("acme", "pro")
+    ent.cancel("acme")
+    ent.start_trial("acme", "pro", days=90)
+    assert granted(ent) == [("plan:pro", "01-31")]
+    clock.set(datetime(2026, 2, 28, 12, tzinfo=UTC))
+    assert blocks(ent) == [("plan:pro", 500, "02-28", "03-31")]
+
+
+def test_a_plan_bought_in_its_trial_grants_at_once_and_the_next_trial_waits_for_what_both_gave(ent, clock):
+    ent = ent(pro=plan())
+    ent.start_trial("acme", "pro", days=14)
+    ent.subscribe("acme", "pro")
+    assert [found[1:] for found in blocks(ent)] == [(500, "01-31", "02-14"), (500, "01-31", "02-28")]
+    ent.cancel("acme")
+    clock.set(datetime(2026, 2, 28, 12, tzinfo=UTC))
+    ent.start_trial("acme", "pro", days=90)
+    clock.set(datetime(2026, 3, 27, 12, tzinfo=UTC))
+    assert left(ent) == 0
+    clock.set(datetime(2026, 3, 28, 12, tzinfo=UTC))
+    assert left(ent) == 500
+    assert ent.verify("acme") == ()
+
+
+def test_a_plan_and_its_trial_that_begin_together_grant_once(ent, clock):
+    ent = ent(pro=plan())
+    ent.override("acme", "chat", 1)
+    ent.start_trial("acme", "pro", days=14, at=START + DAY)
+    ent.subscribe("acme", "pro", at=START + DAY)
+    clock.advance(DAY)
+    assert blocks(ent) == [("plan:pro", 500, "02-01", "03-01")]
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_whatever_is_taken_and_given_up_no_span_of_time_is_granted_more_than_its_periods(data):  # noqa: C901
+    """The law of ledger/README.md: of a span, less than its periods and two more, and one more after a trial."""
+    every, count = data.draw(st.sampled_from([("day", 1), ("week", 1), ("month", 1)]))
+    period = timedelta(days=28) if every == "month" else count * {"day": DAY, "week": 7 * DAY}[every]
+    whole = 700
+    clock = FrozenClock(START)
+    ent = Entitlements(
+        catalog(pro=plan(7, every=every, count=count), none={}),
+        storage="memory:", clock=clock,
+    )  # fmt: skip
+    held = None
+    hour = timedelta(hours=1)
+    steps = st.one_of(st.sampled_from([timedelta(0), hour, DAY + hour, DAY + hour, period, period + hour]),
+                      st.integers(0, int(2 * period / hour)).map(lambda n: n * hour))  # fmt: skip
+    verbs = st.sampled_from(["take", "take", "take again", "take again", "take again", "give up", "give up", "change", "trial", "trial", "trial", "pause", "go on"])
+    for _ in range(data.draw(st.integers(2, 14))):
+        clock.advance(data.draw(steps))
+        verb = data.draw(verbs)
+        if verb == "take again" and held is not None:
+            ent.cancel("acme")
+            ent.subscribe("acme", "pro")
+            held = "pro"
+        elif verb in {"take", "take again"} and held is None:
+            held = data.draw(st.sampled_from(["pro", "pro", "none"]))
+            ent.subscribe("acme", held)
+        elif verb == "trial":
+            ent.start_trial("acme", "pro", days=data.draw(st.sampled_from([1, 3, 40])))
+        elif held is not None and verb == "give up":
+            ent.cancel("acme")
+            held = None
+        elif held is not None and verb == "change":
+            held = "pro" if held == "none" else "none"
+            ent.change_plan("acme", held)
+        elif held is not None and verb in {"pause", "go on"}:
+            ent.set_status("acme", "paused" if verb == "pause" else "active")
+    clock.advance(3 * period)
+    ent.consume_credits("acme", "ai", 0, key=None)
+    grants = [(entry.at, entry.amount, entry.block.startswith("$plan:trial:")) for entry in ent.entries("acme", limit=10**6) if entry.kind == "granted"]
+    for lent, most in ((False, 2), (True, 2), (None, 3)):
+        mine = [(at, units) for at, units, is_lent in grants if lent in {None, is_lent}]
+        for first, (begins, _) in enumerate(mine):
+            for last in range(first, len(mine)):
+                units = sum(units for _, units in mine[first : last + 1])
+                assert units < whole * ((mine[last][0] - begins) / period + most), (lent, mine[first : last + 1])
+    assert ent.verify() == ()
 
 
 @pytest.mark.parametrize(
