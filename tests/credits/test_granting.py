@@ -231,7 +231,7 @@ def test_total_is_available_and_held_together_and_debt_stands_apart(ent):
     balance = ent.balance("acme", "plain")
     assert (balance.available, balance.held, balance.total, balance.debt) == (6, 4, 10, 0)
     assert balance.to_dict() == {
-        "customer": "acme", "credit": "plain", "available": "6", "held": "4", "total": "10", "debt": "0",
+        "customer": "acme", "credit": "plain", "available": "6", "held": "4", "total": "10", "debt": "0", "promised": "0",
         "blocks": [{
             "id": "g", "credit": "plain", "amount": "10", "remaining": "6", "held": "4", "category": "paid",
             "priority": 50, "cost_basis": None, "effective_at": "2026-03-10T12:00:00+00:00", "expires_at": None,
