@@ -54,7 +54,7 @@ def sealed_text(value: Any, salt: str, secrets: dict[str, Secret], number: int =
     Most of what is personal is a field of the value itself; only where its names stand deeper, too, is all
     of the value looked through.
     """
-    own = value.keys() & PERSONAL if type(value) is dict or isinstance(value, Mapping) else ()
+    own = _personal(value) if isinstance(value, Mapping) else []
     text = to_text(_with_sealed(value, own, salt, secrets, number) if own else value)
     for name, written in _NAMES:
         if written in text and text.count(written) > (name in own):
@@ -97,19 +97,21 @@ def _sealed(value: Any, salt: str, secrets: dict[str, Secret], number: int) -> A
     """Return a value that is no leaf with what is personal in it sealed."""
     if isinstance(value, Mapping):
         return _sealed_fields(value, salt, secrets, number)
-    if isinstance(value, list | tuple):
-        if _LEAVES.issuperset(map(type, value)):
-            return value
-        return [inner if type(inner) in _LEAVES else _sealed(inner, salt, secrets, number) for inner in value]
-    return value
+    if not isinstance(value, list | tuple) or _LEAVES.issuperset(map(type, value)):
+        return value
+    return [inner if type(inner) in _LEAVES else _sealed(inner, salt, secrets, number) for inner in value]
 
 
 def _sealed_fields(value: Mapping[str, Any], salt: str, secrets: dict[str, Secret], number: int) -> dict[str, Any]:
-    fields = _with_sealed(value, value.keys() & PERSONAL, salt, secrets, number)
+    fields = _with_sealed(value, _personal(value), salt, secrets, number)
     for name, inner in value.items():
         if type(inner) not in _LEAVES and fields[name] is inner:
             fields[name] = _sealed(inner, salt, secrets, number)
     return fields
+
+
+def _personal(value: Mapping[str, Any]) -> list[str]:
+    return [name for name in value if name in PERSONAL]
 
 
 def _with_sealed(

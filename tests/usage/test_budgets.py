@@ -39,6 +39,15 @@ def test_a_budget_counts_every_charge_whose_scope_contains_its_own(ent, scope, c
     assert used(ent, "user:ann") == [2 * counts]
 
 
+def test_which_budgets_cap_a_use_is_remembered_for_so_many_uses_and_no_more(ent, monkeypatch):
+    monkeypatch.setattr("entitlements.budgeting.USES_KNOWN", 2)
+    ent.set_budget("acme", "user:u1", feature="seats", limit=1, every="none")
+    counted = [len(use(ent, 1, f"user:u{number % 4}", feature="chat").budgets) for number in range(8)]
+    assert counted == [0] * 8
+    ent.set_budget("acme", "user:u1", feature="chat", limit=9, every="none")
+    assert [len(use(ent, 1, f"user:u{number % 4}", feature="chat").budgets) for number in range(8)] == [0, 1, 0, 0] * 2
+
+
 def test_a_budget_of_several_kinds_needs_them_all(ent):
     ent.set_budget("acme", ANN, feature="seats", limit=5, every="none")
     for scope in ("team:x", "user:ann", "team:y/user:ann"):
