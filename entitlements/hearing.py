@@ -21,6 +21,7 @@ from .ledger.chain import chain
 from .ledger.entries import Batch, CounterKey, Entry, Verdict, numbered
 from .ledger.facts import Facts, Subscription, Trial
 from .ledger.state import NO_COUNTERS, Head, State
+from .ledger.trail import Trail
 from .offering import fixed_by
 from .requests import Request
 from .resolution import Entitlements
@@ -87,13 +88,14 @@ class Hearing:
         sold: Mapping[str, Catalog],
         fixed: Mapping[str, Mapping[str, Any]],
         found: Mapping[str, Batch] = EMPTY,
+        trail: Trail | None = None,
     ) -> None:
         self.request, self.key, self.catalog = request, key, catalog
         self.ahead = timedelta(0)
         self.wrote = False
         self.crossed: list[Entry] = []
         self._now, self._throttle_within, self._sold, self._fixed = now, throttle_within, sold, fixed
-        self._found, self._salt = found, ""
+        self._found, self._salt, self._trail = found, "", trail
 
     def open(self, head: Head, at: datetime | None = None, entitlements: Entitlements | None = None) -> Case:
         """Return the case at an instant, by default the ledger's time; raises Unsold, Outdated."""
@@ -107,7 +109,7 @@ class Hearing:
             if fact.version is not None and fact.version not in self._sold:
                 raise Unsold(fact.version)
         terms = (self._sold, self._throttle_within, self._found, self._salt)
-        case = Case(self.request, self.key, self.catalog, at, head, NO_COUNTERS, *terms)
+        case = Case(self.request, self.key, self.catalog, at, head, NO_COUNTERS, *terms, trail=self._trail)
         if entitlements is not None:
             case.__dict__["entitlements"] = entitlements
         self.case = case
