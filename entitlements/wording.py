@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from .amounts import Unlimited
+from .decisions import EXACT
 
 if TYPE_CHECKING:
     from .decisions import Decision, Quantity
@@ -118,8 +119,20 @@ def _unknown_customer(decision: Decision) -> str:
 
 
 def _insufficient_credits(decision: Decision) -> str:
-    credit = (decision.source or "").removeprefix("credit:")
-    return f"{number(decision.requested)} {credit} asked for, {number(decision.remaining)} left"
+    credit, receipt = (decision.source or "").removeprefix("credit:"), decision.receipt
+    if receipt is None:
+        return f"{number(decision.requested)} {credit} asked for, {number(decision.remaining)} left"
+    if receipt.price is not None:
+        paid = _less(receipt.price, receipt.unpaid)
+        costs = f"{number(decision.requested)} of {decision.feature} cost {number(receipt.price)}"
+        return f"{costs}, {number(paid)} booked, {number(receipt.unpaid)} short"
+    short = _less(decision.requested, receipt.booked)
+    return f"{number(decision.requested)} {credit} asked for, {number(receipt.booked)} booked, {number(short)} short"
+
+
+def _less(whole: int | Decimal, part: int | Decimal) -> Decimal:
+    """Return what is left of an amount exactly, whatever the host's decimal context."""
+    return EXACT.subtract(Decimal(whole), Decimal(part))
 
 
 def _budget_exceeded(decision: Decision) -> str:
