@@ -22,6 +22,7 @@ from .ledger.facts import Facts
 from .ledger.plan_grants import Grants
 from .ledger.records import Record
 from .ledger.state import EMPTY_HEAD, FACT_KINDS, LIMITING, NO_COUNTERS, Head, books_of, counted, facts_after
+from .ledger.trail import Trail
 from .metering import Meter, meters
 from .periods import Window
 from .plan_credits import grant_entries
@@ -40,7 +41,8 @@ class Case:
     """A request, the customer's state, the catalog, and the instant `at` at which it is decided.
 
     `key` is the key the batch will have. `sold` holds older catalog versions by version, `found` the
-    batches of this customer that the request names. `salt` seals what is personal where the log has none.
+    batches of this customer that the request names. `trail` says who repaid what, where that was asked
+    for. `salt` seals what is personal where the log has none.
     A case that `looks_back` is about the past, of which the present catalog says nothing.
     """
 
@@ -55,6 +57,7 @@ class Case:
     found: Mapping[str, Batch] = EMPTY
     salt: str = ""
     looks_back: bool = False
+    trail: Trail | None = None
 
     @property
     def customer(self) -> str:

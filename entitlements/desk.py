@@ -29,8 +29,10 @@ from .hearing import Hearing, Outdated, Stopped, Unfixed, Unsold, stopping
 from .judging import without_storage
 from .ledger.entries import Batch, CounterKey
 from .ledger.state import Head
-from .locating import batches_of, past_state
+from .ledger.trail import Trail
+from .locating import batches_of, past_state, traced
 from .offering import Offering
+from .refunding import Untraced
 from .requests import Request, aware, count, seconds
 from .resolved import Resolved, still_holds
 from .snapshots import Snapshot
@@ -141,10 +143,10 @@ class Desk:
         return uuid.uuid4().hex
 
     def _written(self, request: Request, key: str) -> Steps[tuple[Any, Hearing]]:
-        found = yield from self._found(request)
+        found, trail = (yield from self._found(request)), None
         unknown = 0
         while True:
-            hearing = self._hearing(request, key, found)
+            hearing = self._hearing(request, key, found, trail)
             try:
                 result = yield from steps.transact(request.customer, key, hearing.reads, hearing.decide)
             except Unsold as missing:
@@ -152,7 +154,9 @@ class Desk:
             except Unfixed as first:
                 yield from self.versions.keep(hearing.catalog, first)
             except Outdated:
-                found = yield from self._found(request)
+                found, trail = (yield from self._found(request)), None
+            except Untraced as debt:
+                trail = yield from traced(request.customer, debt.credit, trail)
             except StorageError as fault:
                 unknown = _doubts(fault, unknown, key)
             else:
@@ -310,8 +314,10 @@ class Desk:
             return hearing.case.looking_back().counting(state.counters)
         return hearing.case.counting(state.counters)
 
-    def _hearing(self, request: Request, key: str, found: Mapping[str, Batch] = EMPTY) -> Hearing:
-        terms = (self.throttle_within, self.versions.sold, self.versions.fixed, found, self.resolved)
+    def _hearing(
+        self, request: Request, key: str, found: Mapping[str, Batch] = EMPTY, trail: Trail | None = None
+    ) -> Hearing:
+        terms = (self.throttle_within, self.versions.sold, self.versions.fixed, found, self.resolved, trail)
         return Hearing(request, key, self.offering.catalog, self.now, *terms)
 
     def _fallback(self, customer: str, feature: str, fault: StorageUnavailable, *, plain: bool = True) -> Decision:

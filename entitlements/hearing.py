@@ -21,6 +21,7 @@ from .ledger.chain import chain
 from .ledger.entries import Batch, CounterKey, Entry, Verdict, numbered
 from .ledger.facts import Facts, Subscription, Trial
 from .ledger.state import NO_COUNTERS, Head, State
+from .ledger.trail import Trail
 from .offering import fixed_by
 from .requests import Request
 from .resolution import Entitlements
@@ -89,13 +90,14 @@ class Hearing:
         fixed: Mapping[str, Mapping[str, Any]],
         found: Mapping[str, Batch] = EMPTY,
         resolved: Resolved | None = None,
+        trail: Trail | None = None,
     ) -> None:
         self.request, self.key, self.catalog = request, key, catalog
         self.ahead = timedelta(0)
         self.wrote = False
         self.crossed: list[Entry] = []
         self._now, self._throttle_within, self._sold, self._fixed = now, throttle_within, sold, fixed
-        self._found, self._salt, self._resolved = found, "", resolved
+        self._found, self._salt, self._resolved, self._trail = found, "", resolved, trail
 
     def open(self, head: Head, at: datetime | None = None, entitlements: Entitlements | None = None) -> Case:
         """Return the case at an instant, by default the ledger's time; raises Unsold, Outdated."""
@@ -109,7 +111,7 @@ class Hearing:
             if fact.version is not None and fact.version not in self._sold:
                 raise Unsold(fact.version)
         terms = (self._sold, self._throttle_within, self._found, self._salt)
-        case = Case(self.request, self.key, self.catalog, at, head, NO_COUNTERS, *terms)
+        case = Case(self.request, self.key, self.catalog, at, head, NO_COUNTERS, *terms, trail=self._trail)
         if entitlements is None and self._resolved is not None:
             entitlements = self._resolved.get(case.customer, self.catalog, head.facts, at)
         if entitlements is not None:

@@ -52,6 +52,7 @@ from .spending import (
 )
 from .upgrades import with_upgrade
 from .using import asked, standing_after
+from .wording import instant
 
 CLOSED = {"settle": "settled", "release": "released"}
 
@@ -167,13 +168,14 @@ def release(case: Case) -> Verdict[Decision]:
     """Give back all that a hold pins; one that lapsed has given it back already, and is closed to late settling."""
     books = case.books()
     hold = books.holds.get(case.value("hold"))
+    lapsed = hold is None
     if hold is None:
         hold = _lapsed(case)
         entries = [Entry("nothing", case.at, hold.subject, data={"hold": hold.id, "state": "released"})]
     else:
         entries = [*give_back(books, hold, case.at, why="released")]
         entries += freed(books, tuple(block for block, _ in hold.slices), case.at)
-    decision = attrs.evolve(_released(case, hold), receipt=Receipt(case.key, seq_after(case, entries)))
+    decision = attrs.evolve(_released(case, hold, lapsed=lapsed), receipt=Receipt(case.key, seq_after(case, entries)))
     return verdict(case, entries, decision, remembered(decision))
 
 
@@ -365,7 +367,10 @@ def _flagged(
     return verdict(case, entries, flagged, remembered(flagged))
 
 
-def _released(case: Case, hold: OpenHold) -> Decision:
+def _released(case: Case, hold: OpenHold, *, lapsed: bool) -> Decision:
     version = case.catalog.version
     subject = hold.purpose.feature or hold.subject
-    return Decision(True, "ok", case.customer, subject, requested=0, catalog_version=version, at=case.at)
+    said = f"hold {hold.id!r} is released, and gave back what it held"
+    if lapsed:
+        said = f"hold {hold.id!r} ended on {instant(cast('datetime', hold.ends_at))}, and gave back what it held then"
+    return Decision(True, "ok", case.customer, subject, requested=0, catalog_version=version, at=case.at, said=said)

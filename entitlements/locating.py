@@ -10,6 +10,7 @@ from .ledger.entries import Batch, CounterKey
 from .ledger.instants import to_instant
 from .ledger.plan_grants import begins_of
 from .ledger.state import Head, State, fold
+from .ledger.trail import Trail
 from .steps import Steps
 
 
@@ -21,6 +22,15 @@ def batches_of(customer: str, keys: Iterable[str]) -> Steps[dict[str, Batch]]:
         if batch is not None:
             found[key] = batch
     return found
+
+
+def traced(customer: str, credit: str, trail: Trail | None) -> Steps[Trail]:
+    """Return who repaid what in a credit, up to the last batch; what a trail tells already is not read again."""
+    followed = Trail(credit) if trail is None else trail
+    while page := (yield from steps.batches(customer, after=followed.number, limit=1000)):
+        for batch in page:
+            followed.follow(batch)
+    return followed
 
 
 def past_state(customer: str, as_of: int | None, needed: Callable[[Head], Sequence[CounterKey]]) -> Steps[State]:

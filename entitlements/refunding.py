@@ -13,11 +13,21 @@ from .decisions import Decision, Receipt
 from .errors import AmountError, shown
 from .granting import check_bound, freed, reopened
 from .judging import unknown_feature
-from .ledger.blocks import Block, Purpose
+from .ledger.blocks import Block, Purpose, over
 from .ledger.crediting import Books
 from .ledger.due import lose
 from .ledger.entries import EPOCH, Batch, CounterKey, Entry, Verdict
+from .ledger.trail import joined
 from .spending import Charge, available, post, remembered, seq_after, unknown_credit
+
+
+class Untraced(Exception):
+    """A refund must know who repaid a debt in `credit`, and no trail up to the last batch is at hand."""
+
+    def __init__(self, credit: str) -> None:
+        self.credit = credit
+        super().__init__(credit)
+
 
 TAKEN = frozenset({"burned", "settled", "overdrawn"})
 USED = frozenset({"used", "recorded"})
@@ -145,7 +155,7 @@ def _refund_credits(case: Case, taking: Taking, credit: Credit) -> Verdict[Decis
     entries = [Entry("refund", case.at, credit.key, *taking.counter, units, data={"of": taking.key})]
     back: dict[str, int] = {}
     for line, amount in _parts(taking.credits, before, units):
-        returned = list(_give_back(case, books, line, amount))
+        returned = list(_give_back(case, books, taking.key, line, amount))
         entries += returned
         for entry in returned:
             if entry.kind in {"refunded", "granted"}:
@@ -217,29 +227,56 @@ def _parts(lines: Sequence[Entry], skip: int, units: int) -> Iterator[tuple[Entr
             yield line, part
 
 
-def _give_back(case: Case, books: Books, line: Entry, units: int) -> Iterator[Entry]:
+def _give_back(case: Case, books: Books, taken_by: str, line: Entry, units: int) -> Iterator[Entry]:
     if line.kind == "overdrawn":
-        yield from _forgive(case, books, line, units)
+        yield from _forgive(case, books, taken_by, line, units)
         return
     yield from reopened(case, books, line.block)
     yield post(books, Entry("refunded", case.at, line.subject, amount=units, block=line.block))
     yield from lose(books, line.block, units, case.at)
 
 
-def _forgive(case: Case, books: Books, line: Entry, units: int) -> Iterator[Entry]:
-    """Forgive debt that is still owed; what was repaid since comes back as a promotional block of its own."""
+def _forgive(case: Case, books: Books, taken_by: str, line: Entry, units: int) -> Iterator[Entry]:
+    """Forgive debt that is still owed; what was repaid since comes back as a promotional block of its own.
+
+    That block may pay for no more, and for no longer, than the blocks that repaid: what those that are
+    over repaid is lost at once.
+    """
     purpose: Purpose = line.data["purpose"]
     debt = books.debts.get((line.subject, purpose))
     owed = min(units, debt.units if debt is not None else 0)
     if owed:
         yield post(books, Entry("forgiven", case.at, line.subject, amount=owed, data={"purpose": purpose}))
-    if units > owed:
-        block = _returned(case, line.subject, units - owed)
-        granted = Entry("granted", case.at, line.subject, amount=block.units, block=block.id, data={"block": block})
-        yield post(books, granted)
+    if units == owed:
+        return
+    parts = list(_repaid_by(case, books, taken_by, line, owed, units - owed))
+    block = _returned(case, line.subject, parts)
+    granted = Entry("granted", case.at, line.subject, amount=block.units, block=block.id, data={"block": block})
+    yield post(books, granted)
+    lost = sum(part for repaid, part in parts if over(repaid, case.at))
+    if lost:
+        yield post(books, Entry("expired", case.at, line.subject, amount=lost, block=block.id))
 
 
-def _returned(case: Case, credit: str, units: int) -> Block:
+def _repaid_by(
+    case: Case, books: Books, taken_by: str, line: Entry, forgiven: int, units: int
+) -> Iterator[tuple[Block, int]]:
+    """Yield the blocks that repaid the debt of a charge and how much each, the last first; raises Untraced."""
+    trail = case.trail
+    if trail is None or trail.number != case.head.batches:
+        raise Untraced(line.subject)
+    account = trail.account(line.data["purpose"], case.due)
+    account.forgive(taken_by, forgiven)
+    for block, part in account.give_back(taken_by, units):
+        yield books.blocks.get(block) or trail.blocks[block], part
+
+
+def _returned(case: Case, credit: str, parts: Sequence[tuple[Block, int]]) -> Block:
+    """Return the block in which repaid debt comes back, under the terms of all that repaid it and are not over."""
+    repaid = [block for block, _ in parts]
+    bound = [block for block in repaid if not over(block, case.at)] or repaid
+    features, scope = joined(bound)
+    units = sum(part for _, part in parts)
     return Block(
         case.key,
         credit,
@@ -251,7 +288,9 @@ def _returned(case: Case, credit: str, units: int) -> Block:
         50,
         None,
         case.at,
-        None,
+        min((block.expires_at for block in bound if block.expires_at is not None), default=None),
+        features,
+        scope,
         source="refund",
         number=case.head.batches + 1,
     )

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from .amounts import Unlimited
-from .decisions import left_of
+from .decisions import EXACT, left_of
 from .errors import shown
 
 if TYPE_CHECKING:
@@ -156,12 +156,24 @@ def _unknown_customer(decision: Decision) -> str:
 
 
 def _insufficient_credits(decision: Decision) -> str:
+    credit, receipt = (decision.source or "").removeprefix("credit:"), decision.receipt
+    if receipt is not None and receipt.price is not None:
+        paid = _less(receipt.price, receipt.unpaid)
+        costs = f"{number(decision.requested)} of {decision.feature} cost {number(receipt.price)}"
+        return f"{costs}, {number(paid)} booked, {number(receipt.unpaid)} short"
+    if receipt is not None:
+        short = number(_less(decision.requested, receipt.booked))
+        return f"{number(decision.requested)} {credit} asked for, {number(receipt.booked)} booked, {short} short"
     if decision._needed is None:
-        credit = (decision.source or "").removeprefix("credit:")
         return f"{number(decision.requested)} {credit} asked for, {number(decision.remaining)} left"
     paying = decision.allowances[-1]
     needed = f"{number(decision._needed)} {paying.source.removeprefix('credit:')} needed"
     return f"{needed} for {number(decision.requested)} of {decision.feature}, {number(paying.remaining)} left"
+
+
+def _less(whole: int | Decimal, part: int | Decimal) -> Decimal:
+    """Return what is left of an amount exactly, whatever the host's decimal context."""
+    return EXACT.subtract(Decimal(whole), Decimal(part))
 
 
 def _budget_exceeded(decision: Decision) -> str:

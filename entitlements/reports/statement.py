@@ -188,7 +188,7 @@ class Statement:
 
     def _check(self) -> str:
         moved = sum_exact(self.closing.balance, self.opening.balance.copy_negate())
-        said = f"opening {number(self.opening.balance)} {_signed(moved)} = closing {number(self.closing.balance)}"
+        said = f"opening {number(self.opening.balance)} {moved:+,f} = closing {number(self.closing.balance)}"
         return f"{said}, and every part adds up" if self.adds_up else f"{said}: IT DOES NOT ADD UP"
 
 

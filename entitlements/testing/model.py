@@ -97,7 +97,7 @@ class Model(Rules):
             charge = self._charge(state, at, credit, units, feature, depletion or self.kinds[credit].depletion)
             if not charge.passes:
                 return insufficient(units, charge.before)
-            self._pay(state, at, charge)
+            self._pay(state, at, key, charge)
             return self._paid(state, at, key, charge)
 
         return self.write(customer, key, request, decide)
@@ -179,7 +179,7 @@ class Model(Rules):
         hold.open = False  # what it promised is its own to owe
         charge = self._charge(state, at, hold.credit, left, hold.feature, self.kinds[hold.credit].depletion)
         charge = attrs.evolve(charge, before=before, units=units, used=used)
-        self._pay(state, at, charge)
+        self._pay(state, at, ("close", hold.id), charge)
         self._repay(state, [state.blocks[block] for block, _ in rest], at)
         return self._paid(state, at, ("close", hold.id), charge, late=late)
 
@@ -203,7 +203,7 @@ class Model(Rules):
             if not 0 < asked <= left:
                 raise Refused("AmountError")
             state.refunded[of] = before + asked
-            back = self._return(state, at, key, lines, before, asked)
+            back = self._return(state, at, key, of, lines, before, asked)
             self._bounded(state, credit)
             self._repay(state, [state.blocks[block] for block in back], at)
             burned = {block: -part for block, part in back.items()}
@@ -211,7 +211,9 @@ class Model(Rules):
 
         return self.write(customer, key, {"verb": "refund", "batch_key": named, "amount": units}, decide)
 
-    def _return(self, state: Customer, at: int, key: str, lines: list[Line], skip: int, left: int) -> dict[str, int]:
+    def _return(
+        self, state: Customer, at: int, key: str, of: object, lines: list[Line], skip: int, left: int
+    ) -> dict[str, int]:
         back: dict[str, int] = {}
         for where, units, credit, feature in reversed(lines):
             skipped = min(skip, units)
@@ -225,14 +227,32 @@ class Model(Rules):
                 if owed:
                     self._move(state, at, "forgiven", credit, owed)
                     self._owe(state, credit, feature, -owed)
+                    for other, less in self._less_owing(state, credit, feature, owed, first=of):
+                        stood_in = self._unpaid(state, of, less) if other != of else []
+                        state.repaid.setdefault(other, []).extend(stood_in)
                 if part > owed:
-                    fresh, number = part - owed, state.batches + 1
-                    block = Block(key, credit, fresh, accounts(fresh), False, 50, Fraction(0), at, FOREVER, None, True,
-                                  number)  # fmt: skip
-                    state.blocks[key] = block
-                    back[key] = fresh
-                    self._move(state, at, "granted", credit, fresh, block)
+                    back[key] = part - owed
+                    self._again(state, at, key, credit, self._unpaid(state, of, part - owed))
         return back
+
+    def _again(self, state: Customer, at: int, key: str, credit: str, repaid: list[tuple[str, int]]) -> None:
+        """Open a block for what blocks had repaid, for no more and no longer than any of them that is not over."""
+        units = sum(part for _, part in repaid)
+        over = [block for block, _ in repaid if state.blocks[block].void or state.blocks[block].ends <= at]
+        bound = [state.blocks[block] for block, _ in repaid if block not in over] or [
+            state.blocks[block] for block in over
+        ]
+        limits = [set(block.features) for block in bound if block.features is not None]
+        features = tuple(set.intersection(*limits)) if limits else None
+        ends = min(block.ends for block in bound)
+        block = Block(
+            key, credit, units, accounts(units), False, 50, Fraction(0), at, ends, features, True, state.batches + 1
+        )
+        state.blocks[key] = block
+        self._move(state, at, "granted", credit, units, block)
+        lost = sum(part for name, part in repaid if name in over)
+        if lost:
+            self._move(state, at, "expired", credit, lost, block)
 
     def void(self, customer: str, block_id: str) -> Answer:
         """Take back what is free of a block, and whatever would come back to it."""

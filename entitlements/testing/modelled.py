@@ -86,13 +86,19 @@ class Hold:
 
 @attrs.define
 class Customer:
-    """All that is known about one customer; nothing is ever thrown away."""
+    """All that is known about one customer; nothing is ever thrown away.
+
+    Of each purpose `owing` says which charges owe how much, the oldest first; `repaid` says of each
+    charge which blocks paid off how much of its debt.
+    """
 
     last: int = -FOREVER
     batches: int = 0
     blocks: dict[str, Block] = attrs.Factory(dict)
     holds: dict[str, Hold] = attrs.Factory(dict)
     debts: dict[tuple[str, str | None], int] = attrs.Factory(dict)
+    owing: dict[tuple[str, str | None], list[tuple[Any, int]]] = attrs.Factory(dict)
+    repaid: dict[Any, list[tuple[str, int]]] = attrs.Factory(dict)
     answers: dict[Any, tuple[Answer, Answer]] = attrs.Factory(dict)
     taken: dict[Any, list[Line]] = attrs.Factory(dict)
     refunded: dict[Any, int] = attrs.Factory(dict)

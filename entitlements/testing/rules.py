@@ -118,12 +118,43 @@ class Rules:
                     paid = min(owed, block.free)
                     self._move(state, at, "repaid", credit, paid, block)
                     self._owe(state, credit, feature, -paid)
+                    for key, part in self._less_owing(state, credit, feature, paid):
+                        state.repaid.setdefault(key, []).append((block.id, part))
 
     def _owe(self, state: Customer, credit: str, feature: str | None, units: int) -> None:
         left = state.debts.get((credit, feature), 0) + units
         state.debts[credit, feature] = left
         if not left:
             del state.debts[credit, feature]
+
+    def _less_owing(
+        self, state: Customer, credit: str, feature: str | None, units: int, first: object = None
+    ) -> list[tuple[object, int]]:
+        """Take units off what charges owe, of one of them `first`, then of the oldest; return whose and how much."""
+        less, left = list[tuple[object, int]](), list[tuple[object, int]]()
+        charges = state.owing.get((credit, feature), [])
+        for key, owed in sorted(charges, key=lambda charge: charge[0] != first):
+            part = min(owed, units)
+            units -= part
+            less += [(key, part)] if part else []
+            left += [(key, owed - part)] if owed > part else []
+        keys = [key for key, _ in charges]
+        state.owing[credit, feature] = sorted(left, key=lambda charge: keys.index(charge[0]))
+        return less
+
+    def _unpaid(self, state: Customer, key: object, units: int) -> list[tuple[str, int]]:
+        """Take units out of what blocks paid off a charge, the last first; return which and how much."""
+        out: list[tuple[str, int]] = []
+        for block, paid in reversed(state.repaid.get(key, [])):
+            out += [(block, min(paid, units))] if units else []
+            units -= min(paid, units)
+        kept = sum(paid for _, paid in state.repaid.get(key, [])) - sum(part for _, part in out)
+        parts = state.repaid.pop(key, [])
+        for block, paid in parts:
+            part = min(paid, kept)
+            state.repaid.setdefault(key, []).extend([(block, part)] if part else [])
+            kept -= part
+        return out
 
     # Charges
 
@@ -156,12 +187,13 @@ class Rules:
         before = sum(block.free for block in blocks)
         return Charge(credit, units, feature, slices, owed, left - owed, before, passes, depletion)
 
-    def _pay(self, state: Customer, at: int, charge: Charge) -> None:
+    def _pay(self, state: Customer, at: int, key: object, charge: Charge) -> None:
         for block, part in charge.slices:
             self._move(state, at, "burned", charge.credit, part, state.blocks[block])
         if charge.owed:
             self._move(state, at, "overdrawn", charge.credit, charge.owed)
             self._owe(state, charge.credit, charge.feature, charge.owed)
+            state.owing.setdefault((charge.credit, charge.feature), []).append((key, charge.owed))
 
     def _paid(self, state: Customer, at: int, key: object, charge: Charge, *, late: bool = False) -> Answer:
         parts = [*charge.used.items(), *charge.slices]

@@ -808,3 +808,32 @@ def test_held_usage_carries_scope_and_dimensions(ent):
     ent.reserve("acme", "seats", 1, key="h", scope="team:a", dimensions={"model": "large"})
     held = ent.entries("acme")[-1]
     assert (held.kind, held.data) == ("usage_held", {"scope": {"team": "a"}, "dimensions": {"model": "large"}})
+
+
+# --- what is said of it
+
+
+def test_releasing_says_what_became_of_the_hold_now_and_when_asked_again(ent, clock):
+    grant(ent, 10)
+    hold = reserve(ent, 4, ttl=60)
+    said = "allowed: hold 'h' is released, and gave back what it held"
+    assert [str(ent.release("acme", hold.id)) for _ in range(2)] == [said, said]
+    usage = ent.reserve("acme", "chat", 2, key="u", ttl=60)
+    clock.advance(61 * SECOND)
+    said = "allowed: hold 'u' ended on 2026-03-10 12:01 UTC, and gave back what it held then"
+    assert [str(ent.release("acme", usage.id)) for _ in range(2)] == [said, said]
+
+
+@pytest.mark.parametrize(
+    ("credit", "said"),
+    [
+        ("ai", "25.00 ai asked for, 10.00 booked, 15.00 short"),
+        ("floored", "25 floored asked for, 20 booked, 5 short"),
+    ],
+)
+def test_settling_more_than_there_is_says_what_was_booked_and_what_is_short(ent, credit, said):
+    grant(ent, 10, credit)
+    hold = reserve(ent, 4, credit)
+    decision = hold.settle(25)
+    assert (decision.allowed, str(decision.receipt.booked)) == (False, said.split()[4])
+    assert decision.reason == f"{said}; grant more credits, or wait for the next grant"

@@ -4,12 +4,14 @@ from decimal import Decimal
 
 import pytest
 
-from entitlements import Catalog
+from entitlements import Catalog, Entitlements
 from entitlements.amounts import MAX_UNITS
 from entitlements.errors import AmountError
+from entitlements.storage.memory import MemoryStorage
+from entitlements.testing import FrozenClock
 from entitlements.testing.proving import together
 
-from .conftest import CATALOG
+from .conftest import CATALOG, DOCUMENT
 from .reading import DAY, HOUR, SECOND, START, consume, grant, left, moves, refund, reserve, size, standing
 
 # --- credits
@@ -169,6 +171,155 @@ def test_debt_that_was_repaid_since_comes_back_as_a_promotional_block(ent):
     assert (decision.receipt.booked, decision.receipt.burned, decision.receipt.balance_after) == (8, {"r": -5}, 5)
     (block,) = ent.balance("acme", "soft").blocks
     assert (block.id, block.amount, block.category, block.source) == ("r", 5, "promotional", "refund")
+
+
+def returned(ent, key="r", **more):
+    """The block in which a refund gave back what had repaid debt: what is left of it, and its terms."""
+    (block,) = [block for block in ent.balance("acme", "soft", **more).blocks if block.id == key]
+    return int(block.remaining), block.features, block.scope, block.expires_at
+
+
+def test_repaid_debt_comes_back_under_the_terms_of_the_block_that_repaid_it(ent, clock):
+    """Who repays with credits of a team, for one feature and an hour, does not get credits for everybody for good."""
+    consume(ent, 10, "soft", scope="team:r", feature="chat")
+    grant(ent, 10, "soft", scope="team:r", features=["chat", "images"], expires_in=HOUR)
+    refund(ent)
+    assert returned(ent) == (10, ("chat", "images"), (("team", "r"),), START + HOUR)
+    assert left(ent, "soft", scope="team:other", feature="chat") == 0
+    assert left(ent, "soft", scope="team:r", feature="seats") == 0
+    assert left(ent, "soft", scope="team:r", feature="images") == 10
+    clock.advance(HOUR)
+    assert left(ent, "soft", scope="team:r", feature="chat") == 0
+    assert ent.verify("acme") == ()
+
+
+def test_what_several_blocks_repaid_comes_back_for_what_all_of_them_could_pay(ent):
+    consume(ent, 12, "soft", scope="team:r/user:ann", feature="chat")
+    grant(ent, 3, "soft", key="g1")
+    grant(ent, 4, "soft", key="g2", scope="team:r", features=["chat", "seats"], expires_in=DAY)
+    grant(ent, 5, "soft", key="g3", scope="user:ann", features=["images", "chat"], expires_in=HOUR)
+    refund(ent, amount=5, key="r1")
+    assert returned(ent, "r1") == (5, ("chat", "images"), (("user", "ann"),), START + HOUR)
+    refund(ent, amount=2, key="r2")
+    assert returned(ent, "r2") == (2, ("chat", "seats"), (("team", "r"),), START + DAY)
+    refund(ent, key="r3")
+    assert returned(ent, "r3") == (5, ("chat", "seats"), (("team", "r"),), START + DAY)
+    consume(ent, 9, "soft", key="again", scope="team:r/user:ann", feature="chat")
+    assert left(ent, "soft", scope="team:r/user:ann", feature="chat") == 3
+
+
+def test_the_terms_of_blocks_that_repaid_meet(ent):
+    consume(ent, 7, "soft", scope="team:r/user:ann", feature="chat")
+    grant(ent, 3, "soft", key="g1", scope="team:r", features=["seats", "chat"], expires_in=DAY)
+    grant(ent, 4, "soft", key="g2", scope="user:ann", features=["chat", "images"], expires_in=HOUR)
+    refund(ent)
+    assert returned(ent) == (7, ("chat",), (("user", "ann"), ("team", "r")), START + HOUR)
+
+
+@pytest.mark.parametrize("way", ["ended", "voided"])
+def test_what_a_block_repaid_that_is_over_is_lost_with_it(ent, clock, way):
+    consume(ent, 10, "soft")
+    grant(ent, 6, "soft", key="g1", expires_in=HOUR if way == "ended" else None)
+    grant(ent, 4, "soft", key="g2", expires_in=DAY)
+    if way == "voided":
+        ent.void_block("acme", "g1")
+    clock.advance(HOUR)
+    before = size(ent)
+    decision = refund(ent)
+    assert moves(ent, before) == [("granted", 10, "r"), ("expired", 6, "r")]
+    assert (decision.receipt.burned, decision.receipt.balance_after) == ({"r": -10}, 4)
+    assert returned(ent) == (4, None, None, START + DAY)
+    assert ent.sweep("acme") == 0
+    assert ent.verify("acme") == ()
+
+
+def test_where_all_that_repaid_is_over_all_is_lost(ent, clock):
+    consume(ent, 10, "soft")
+    grant(ent, 10, "soft", expires_in=HOUR)
+    clock.advance(HOUR)
+    assert refund(ent).receipt.balance_after == 0
+    assert moves(ent)[-2:] == [("granted", 10, "r"), ("expired", 10, "r")]
+    assert ent.sweep("acme") == 0
+    statement = ent.statement("acme", "soft", start=START, end=START + DAY)
+    assert (statement.closing.balance, statement.adds_up) == (0, True)
+
+
+def test_debt_is_repaid_in_the_order_it_was_made_and_comes_back_from_those_who_repaid_it(ent):
+    consume(ent, 5, "soft", key="c1")
+    consume(ent, 5, "soft", key="c2")
+    grant(ent, 5, "soft", key="g1", expires_in=DAY)
+    grant(ent, 5, "soft", key="g2", expires_in=HOUR)
+    refund(ent, "c1", key="r1")
+    refund(ent, "c2", key="r2")
+    assert (returned(ent, "r1")[3], returned(ent, "r2")[3]) == (START + DAY, START + HOUR)
+
+
+def test_a_refund_that_forgives_what_another_charge_owes_stands_in_for_it(ent):
+    consume(ent, 10, "soft", key="c1")
+    grant(ent, 10, "soft", key="g1", expires_in=HOUR)
+    consume(ent, 10, "soft", key="c2")
+    refund(ent, "c1", key="r1")
+    assert moves(ent)[-1] == ("forgiven", 10, "")
+    refund(ent, "c2", key="r2")
+    assert returned(ent, "r2") == (10, None, None, START + HOUR)
+
+
+def test_repayments_that_fell_due_and_are_not_booked_are_known(ent, clock):
+    consume(ent, 10, "soft", key="c")
+    grant(ent, 1, key="ends", expires_in=HOUR)
+    grant(ent, 10, "soft", effective_at=START + HOUR, expires_in=DAY)
+    clock.advance(2 * HOUR)
+    refund(ent)
+    assert [kind for kind, *_ in moves(ent)[-2:]] == ["repaid", "granted"]
+    assert returned(ent) == (10, None, None, START + DAY + HOUR)
+
+
+def test_a_refund_is_given_back_by_a_plans_block_under_its_terms(opened, clock):
+    plans = {"pro": {"credits": {"soft": {"grant": 30, "every": "month"}}}}
+    ent = opened(Catalog.load({**DOCUMENT, "plans": {**DOCUMENT["plans"], **plans}}))
+    consume(ent, 10, "soft")
+    ent.subscribe("acme", "pro")
+    refund(ent)
+    month = START.replace(month=4)
+    assert returned(ent) == (10, None, None, month)
+
+
+def test_an_erasure_hides_nothing_that_a_refund_must_know(ent):
+    consume(ent, 10, "soft", scope="user:ann")
+    grant(ent, 10, "soft", scope="user:ann", expires_in=HOUR)
+    ent.erase("acme")
+    refund(ent)
+    ((units, features, ((name, _),), ends),) = [returned(ent)]
+    assert (units, features, name, ends) == (10, None, "$sealed", START + HOUR)
+    assert left(ent, "soft", scope="user:ann") == left(ent, "soft") == 0
+    assert ent.verify("acme") == ()
+
+
+def test_a_refund_that_somebody_writes_before_reads_on_from_where_it_was():
+    """Between reading who repaid and the lock another write came: what it told is read, and nothing else again."""
+    read, tried = [], []
+
+    class Busy(MemoryStorage):
+        def batches(self, customer, *, after=0, limit=1000):
+            read.append(after)
+            return super().batches(customer, after=after, limit=limit)
+
+        def transact(self, customer, key, reads, decide):
+            tried.append(key)
+            if key == "r" and tried.count("r") == 2:
+                consume(ent, 5, "soft", key="c2")
+                grant(ent, 5, "soft", key="g2", expires_in=HOUR)
+            return super().transact(customer, key, reads, decide)
+
+    ent = Entitlements(CATALOG, storage=Busy(), clock=FrozenClock(START))
+    consume(ent, 10, "soft")
+    grant(ent, 10, "soft", expires_in=DAY)
+    assert refund(ent).receipt.burned == {"r": -10}
+    assert returned(ent)[3] == START + DAY
+    assert read == [0, 2, 2, 4]
+    assert tried.count("r") == 3
+    refund(ent, "c2", key="r2")
+    assert returned(ent, "r2")[3] == START + HOUR
 
 
 def test_a_block_that_comes_back_repays_other_debt(ent):

@@ -214,3 +214,10 @@ class TestOutput:
         with decimal.localcontext(decimal.Context(prec=1, Emax=1, Emin=-1, traps=[decimal.Inexact, decimal.Rounded])):
             bent: Any = month(ent, JANUARY, FEBRUARY, "fine")
             assert (str(bent), bent.to_csv(), bent.to_dict()) == (str(plainly), plainly.to_csv(), plainly.to_dict())
+
+
+def test_a_period_in_which_nothing_changed_says_so(ent: Entitlements) -> None:
+    ent.grant_credits("acme", "ai", 3, key="g")
+    ent.void_block("acme", "g")
+    said = str(ent.statement("acme", "ai", start=NOON - timedelta(days=1), end=NOON + timedelta(days=1)))
+    assert said.splitlines()[-1] == "  opening 0.00 +0.00 = closing 0.00, and every part adds up"

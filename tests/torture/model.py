@@ -60,7 +60,10 @@ class Hold:
 
 @dataclass
 class State:
-    """One customer. `blocks` and `holds` are those something is left in; the others stand in `spent` and `closed`."""
+    """One customer. `blocks` and `holds` are those something is left in; the others stand in `spent` and `closed`.
+
+    `notes` says of each credit whose debt was how much, and which block repaid it ("": nobody yet), oldest first.
+    """
 
     last: int = 0
     number: int = 0
@@ -69,6 +72,7 @@ class State:
     holds: dict = field(default_factory=dict)
     closed: dict = field(default_factory=dict)
     debts: dict = field(default_factory=dict)
+    notes: dict = field(default_factory=dict)
     counters: dict = field(default_factory=dict)
     taken: dict = field(default_factory=dict)
     refunded: dict = field(default_factory=dict)
@@ -81,7 +85,7 @@ class State:
         """A copy that may be moved on without this one noticing."""
         blocks = {name: block.twin() for name, block in self.blocks.items()}
         shared = {name: ChainMap({}, getattr(self, name)) for name in ("spent", "closed", "counters", "taken", "refunded")}
-        return replace(self, blocks=blocks, holds=dict(self.holds), debts=dict(self.debts), overrides=dict(self.overrides),
+        return replace(self, blocks=blocks, holds=dict(self.holds), debts=dict(self.debts), notes=dict(self.notes), overrides=dict(self.overrides),
                        moves=[], **shared)  # fmt: skip
 
     def edges(self, after, until):
@@ -154,9 +158,40 @@ class State:
                 paid = min(owed, block.free)
                 self.take(block, at, "repaid", paid)
                 self.owe(block.credit, -paid)
+                self.note(block.credit, lambda note: note[1] == "", [(block.id, paid)])
 
     def owe(self, credit, units):
         self.debts[credit] = self.debts.get(credit, 0) + units
+
+    def note(self, credit, chosen, payers):
+        """Write into notes who repaid them, None for notes that are torn up; the oldest of the chosen first."""
+        notes, payers = [], list(payers)
+        for key, by, units in self.notes.get(credit, []):
+            while payers and units and chosen((key, by)):
+                payer, most = payers.pop(0)
+                part = min(most, units)
+                units -= part
+                if payer is not None:
+                    notes.append((key, payer, part))
+                if most > part:
+                    payers.insert(0, (payer, most - part))
+            notes += [(key, by, units)] if units else []
+        self.notes[credit] = notes
+
+    def unrepaid(self, credit, of, units):
+        """Tear up what was repaid of a charge, the last first, and return who had repaid it."""
+        notes, back = self.notes.get(credit, []), []
+        for at in reversed(range(len(notes))):
+            key, by, whole = notes[at]
+            part = min(whole, units) if key == of and by else 0
+            units -= part
+            back += [(by, part)] if part else []
+            notes = [*notes[:at], *([(key, by, whole - part)] if whole > part else []), *notes[at + 1 :]]
+        self.notes[credit] = notes
+        return back
+
+    def unpaid(self, credit, of):
+        return sum(units for key, by, units in self.notes.get(credit, []) if key == of and not by)
 
     def count(self, at, kind, counter, units):
         name, window = counter

@@ -41,7 +41,7 @@ def consume_credits(state, call, at):
     slices, short = burn(state, credit, units, at)
     if short and not may_pass(credit, slices):
         return insufficient(state, credit, at)
-    state.taken[call["key"]] = lines = pay(state, credit, slices, short, at)
+    state.taken[call["key"]] = lines = pay(state, call["key"], credit, slices, short, at)
     return paid(state, credit, lines, short, at)
 
 
@@ -76,7 +76,7 @@ def settle(state, call, at):
     if not late:
         state.let_go(hold, rest, 0, at)
     slices, short = burn(state, hold.subject, left, at)
-    lines += pay(state, hold.subject, slices, short, at)
+    lines += pay(state, f"$close:{hold.id}", hold.subject, slices, short, at)
     state.repay([state.block(name) for name, _ in rest], at)
     state.taken[f"$close:{hold.id}"] = [(name, part, hold.subject) for name, part, *_ in lines]
     answer = paid(state, hold.subject, state.taken[f"$close:{hold.id}"], short, at)
@@ -129,23 +129,40 @@ def refund(state, call, at):
             back[name] = back.get(name, 0) + part
             state.come_back(state.block(name), at, "refunded", part, held=False)
         else:
-            forgive(state, call["key"], subject, part, at, back)
+            forgive(state, call["key"], of, subject, part, at, back)
     state.repay([state.block(name) for name in back], at)
     burned = {name: -part for name, part in back.items()}
     return {"allowed": True, "code": "ok", "booked": units, "burned": burned, "after": state.available(subject, at)}
 
 
-def forgive(state, key, credit, part, at, back):
-    """What is still owed is forgiven; what was repaid meanwhile comes back as a block of its own."""
+def forgive(state, key, of, credit, part, at, back):
+    """What is still owed is forgiven; what was repaid meanwhile comes back as a block of its own.
+
+    Whoever is forgiven what others owe has these repaid by the blocks that repaid their own.
+    """
     owed = min(part, state.debts.get(credit, 0))
     if owed:
         state.owe(credit, -owed)
         state.move(at, "forgiven", credit, owed)
+        own = min(owed, state.unpaid(credit, of))
+        state.note(credit, lambda note: note == (of, ""), [(None, own)] if own else [])
+        state.note(credit, lambda note: note[1] == "", state.unrepaid(credit, of, owed - own))
     if part > owed:
-        block = Block(key, credit, part - owed, 50, False, at, NEVER, state.number + 1, part - owed)
-        state.blocks[key] = block
         back[key] = part - owed
-        state.move(at, "granted", credit, part - owed, key)
+        again(state, key, credit, state.unrepaid(credit, of, part - owed), at)
+
+
+def again(state, key, credit, repaid, at):
+    """A block for what blocks repaid, until the first of them ends; what those that are over repaid is lost at once."""
+    known = {name: state.blocks.get(name) or state.spent[name] for name, _ in repaid}
+    over = {name for name, block in known.items() if block.void or block.ends <= at}
+    ends = min(block.ends for name, block in known.items() if name not in over or over == set(known))
+    units = sum(part for _, part in repaid)
+    state.blocks[key] = block = Block(key, credit, units, 50, False, at, ends, state.number + 1, units)
+    state.move(at, "granted", credit, units, key)
+    lost = sum(part for name, part in repaid if name in over)
+    if lost:
+        state.take(block, at, "expired", lost)
 
 
 def void_block(state, call, at):
@@ -175,12 +192,13 @@ def may_pass(credit, slices):
     return CREDITS[credit] == "soft" or (CREDITS[credit] == "partial" and bool(slices))
 
 
-def pay(state, credit, slices, short, at):
+def pay(state, key, credit, slices, short, at):
     for name, part in slices:
         state.take(state.blocks[name], at, "burned", part)
     lines = [(name, part, credit) for name, part in slices]
     if short and CREDITS[credit] == "soft":
         state.owe(credit, short)
+        state.notes[credit] = [*state.notes.get(credit, []), (key, "", short)]
         state.move(at, "overdrawn", credit, short)
         lines.append(("", short, credit))
     return lines

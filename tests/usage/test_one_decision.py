@@ -278,3 +278,11 @@ def test_a_refund_of_a_settled_hold_undoes_what_the_hold_had_counted(ent):
     ent.refund("acme", "h", key="r")
     assert (left(ent), ent.check("acme", "chat").used) == (100, 0)
     assert ent.usage_tree("acme")["team:x"].budgets[0].used == 0
+
+
+def test_settling_a_priced_use_beyond_the_credits_says_what_was_booked_and_what_is_short(ent):
+    hold = ent.reserve("acme", "chat", 3, key="h")
+    decision = ent.settle("acme", hold.id, 80)
+    assert decision.reason == (
+        "80 of chat cost 120.00, 100.00 booked, 20.00 short; grant more credits, or wait for the next grant"
+    )
