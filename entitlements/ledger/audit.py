@@ -16,7 +16,7 @@ from ..errors import LogCorrupt
 from .chain import chained
 from .entries import NOTHING, Batch, CounterKey
 from .instants import to_instant
-from .records import NO_SECRETS, Kept, Record, digests_of, entries_in
+from .records import Kept, Record, digests_of, entries_in
 from .sealing import digest_of, salt_of
 from .state import Fold, Head, add
 
@@ -89,8 +89,7 @@ class _Walk:
         """Look at one more batch."""
         self._check_order(record)
         self._check_hash(record)
-        if self._kept.secrets is not None or record.secrets is not NO_SECRETS:
-            self._check_secrets(record)
+        self._check_secrets(record)
         if self.folds:
             self._refold(record)
         for line in record.lines:

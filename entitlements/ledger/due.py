@@ -13,6 +13,7 @@ from typing import Final
 
 import attrs
 
+from ..catalog.model import Rollover
 from .blocks import Block, OpenHold, live, over, pays
 from .burn import burn_order
 from .crediting import Books
@@ -43,8 +44,6 @@ def due(books: Books, at: datetime) -> list[Entry]:
         posted += _at(books, instant)
         if any(entry.kind in _MAKES_MORE for entry in posted[begun:]):
             instants = _instants(books, at, after=instant)
-        while instants and instants[0] == instant:
-            heappop(instants)
     return posted
 
 
@@ -99,7 +98,7 @@ def _instants(books: Books, at: datetime, after: datetime | None = None) -> list
     found = {block.expires_at for block in books.blocks.values()}
     found |= {hold.ends_at for hold in books.holds.values()}
     found |= {block.effective_at for block in books.blocks.values() if _owes(books, block)}
-    instants = [instant for instant in (*found, *_of_grants(books)) if instant is not None and instant <= at]
+    instants = [instant for instant in found.union(_of_grants(books)) if instant is not None and instant <= at]
     if after is not None:
         instants = [instant for instant in instants if instant > after]
     heapify(instants)
@@ -178,7 +177,7 @@ def _owes(books: Books, block: Block) -> bool:
 def _expire(books: Books, block_id: str, at: datetime) -> Iterator[Entry]:
     block = books.blocks[block_id]
     if block.rollover is not None:
-        into = _rolled(books, block, at)
+        into = _rolled(books, block, block.rollover, at)
         if into is not None:
             yield from _move(books, block, into, at)
             block = books.blocks[block_id]
@@ -186,11 +185,11 @@ def _expire(books: Books, block_id: str, at: datetime) -> Iterator[Entry]:
         yield _posted(books, Entry("expired", at, block.credit, amount=block.free_units, block=block_id))
 
 
-def _rolled(books: Books, block: Block, at: datetime) -> Block | None:
+def _rolled(books: Books, block: Block, rollover: Rollover, at: datetime) -> Block | None:
     """Return the block in which what is left of one lives on, None where nothing grants its credit any more."""
     plan = block.source.partition(":")[2]
     rows = sorted(in_force(books.grants.values(), block.credit, at), key=lambda row: (row.plan != plan, row.key))
-    return rolled(block, rows[0], at, books.number) if rows else None
+    return rolled(block, rollover, rows[0], at, books.number) if rows else None
 
 
 def _posted(books: Books, entry: Entry) -> Entry:

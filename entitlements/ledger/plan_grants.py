@@ -122,11 +122,8 @@ def count_granted(granted: MutableMapping[str, datetime], block: Block, lent_unt
         granted[lent] = ends + min(both, _LAST - ends)
 
 
-def rolled(block: Block, grant: PlanGrant, at: datetime, number: int) -> Block | None:
+def rolled(block: Block, rollover: Rollover, grant: PlanGrant, at: datetime, number: int) -> Block | None:
     """Return the block in which what is left of one lives on past its end, None where nothing does."""
-    rollover = block.rollover
-    if rollover is None or not block.free_units:
-        return None
     part = Fraction(block.free_units) * Fraction(rollover.fraction)
     units = part.numerator // part.denominator
     units = units if rollover.max is None else min(units, rollover.max)

@@ -202,7 +202,7 @@ def test_settling_more_than_credits_can_pay_books_all_there_is(ent):
     assert (settled.receipt.price, settled.receipt.unpaid, left(ent)) == (120, 20, 0)
     mine, credit = settled.allowances
     assert (settled.limit, mine.limit, mine.used, credit.limit, credit.used) == (100, 100, 80, 100, 100)
-    assert settled.reason.startswith("120.00 ai needed for 80 of chat, 0.00 left; ")
+    assert settled.reason.startswith("80 of chat cost 120.00, 100.00 booked, 20.00 short; ")
     again = ent.settle("acme", "h", 80)
     assert {**again.to_dict(), "receipt": None} == {**settled.to_dict(), "receipt": None}
 

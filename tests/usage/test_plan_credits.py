@@ -461,6 +461,15 @@ def test_what_the_rest_of_the_period_gives_on_a_change(ent, clock, terms, now, t
     assert left(ent, "other") == 1000
 
 
+def test_a_part_of_a_grant_bears_its_part_of_the_cost(ent, clock):
+    ent = ent(pro={}, top=plan(1000, allowance="prorate", cost_basis="9.00"))
+    ent.subscribe("acme", "pro")
+    clock.advance(10 * DAY)
+    ent.change_plan("acme", "top")
+    (block,) = ent.balance("acme", "ai").blocks
+    assert (block.amount, block.cost_basis) == (Decimal("642.86"), Decimal("5.78"))
+
+
 @pytest.mark.parametrize("when", ["at once", "later"])
 @pytest.mark.parametrize(
     ("unused", "kept"),
