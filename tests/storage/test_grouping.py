@@ -448,6 +448,7 @@ def test_an_interrupt_at_any_point_of_closing_leaves_a_storage_that_can_be_close
             return
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # an interrupt within a callback of Python's
 def test_ctrl_c_in_the_main_thread_touches_nobody_else(storage: Storage) -> None:
     """Real signals at any moment, while four threads write to the same customer."""
     done, interrupts = threading.Event(), 0
