@@ -298,17 +298,17 @@ class Entitlements(CreditVerbs, UsageVerbs, AuditVerbs):
         plain = value is None and scope is None and dimensions is None and at is None and as_of is None
         if plain and requested is _ONE:
             try:
-                known = self._warm.get(customer)
-                decision = known.decisions.get(feature) if known is not None else None
-            except TypeError:  # unhashable: the request says what it should be
-                decision = None
-            fresh = self._fresh
-            if decision is not None and monotonic() < fresh.until:
-                until = decision.valid_until
-                if fresh.is_steady and (until is None or until > fresh.steady_until):
-                    return decision
-                if stands(decision, self._now()):
-                    return decision
+                decision = self._warm[customer].decisions[feature]
+            except (KeyError, TypeError):  # not remembered; or unhashable: the request says what it should be
+                pass
+            else:
+                fresh = self._fresh
+                if monotonic() < fresh.until:
+                    until = decision.valid_until
+                    if fresh.is_steady and (until is None or until > fresh.steady_until):
+                        return decision
+                    if stands(decision, self._now()):
+                        return decision
             return self._run(self._desk.learn(request("check", customer, None, feature=feature)))
         told = {"value": value, "scope": scope, "dimensions": dimensions, "at": at}
         asked = request("check", customer, None, feature=feature, requested=requested, **told)
