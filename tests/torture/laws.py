@@ -136,7 +136,7 @@ class Books:
         if name in self.blocks:
             raise Broken("credits", f"block {name} is granted twice")
         mine = name == call.get("key")
-        scope = call.get("scope", {}) if mine and call["f"] == "grant" else {}
+        scope = call.get("scope", {}) if mine and call["f"] == "grant" else None if mine and call["f"] == "refund" else {}
         ends = NEVER if line["ends"] is None else line["ends"]
         self.blocks[name] = Block(line["subject"], at, ends, scope)
         if not mine and "+" not in name:
@@ -185,8 +185,9 @@ class Books:
         }  # fmt: skip
 
     def left_for(self, credit, call, at):
-        """What is left that a charge could burn."""
-        return sum(block.free for block in self.blocks.values() if self.may_pay(block, credit, call, at))
+        """What is left that a charge surely could burn."""
+        sure = [block for block in self.blocks.values() if block.scope is not None]
+        return sum(block.free for block in sure if self.may_pay(block, credit, call, at))
 
     def allocated(self, credit, call, at):
         """What is left of allocations that a charge could burn; they burn before the shared blocks."""
@@ -194,7 +195,7 @@ class Books:
 
     def may_pay(self, block, credit, call, at):
         live = block.begins <= at < block.ends
-        return block.credit == credit and live and within(block.scope, call["scope"])
+        return block.credit == credit and live and within(block.scope or {}, call["scope"])
 
     def held_at(self, where):
         """What open holds have set aside in a counter."""
@@ -214,7 +215,7 @@ class Books:
                 block = self.blocks.get(line["block"])
                 if line["kind"] == "burned" and not self.may_pay(block, credit, use, doing.at):
                     raise Broken("prices", f"block {line['block']} pays what it may not")
-        if any(name and not self.blocks[name].scope for name in burned) and self.allocated(credit, use, doing.at):
+        if any(name and self.blocks[name].scope == {} for name in burned) and self.allocated(credit, use, doing.at):
             raise Broken("allocations", "a shared block pays while something is left of an allocation")
         short = price - sum(paid.values())
         if short < 0 or (short and (whole or credit in SOFT or self.left_for(credit, use, doing.at))):

@@ -17,12 +17,12 @@ SOFT = {"fuel"}
 
 @dataclass
 class Block:
-    """What is free and held of a grant."""
+    """What is free and held of a grant; without a `scope` nobody says for whom: debt that was repaid and comes back."""
 
     credit: str
     begins: int
     ends: int
-    scope: dict
+    scope: dict | None
     free: int = 0
     held: int = 0
 
