@@ -99,9 +99,14 @@ def perform_joined(ent, host, call, *, commits):
             transaction.end(commits=commits)
     except HostFailed as failed:
         return {"ended": "unknown" if failed.at_commit else "failed", "why": f"the host: {failed}"}
-    if not commits and end["ended"] == "answer" and call["f"] not in READS and end["answer"].get("allowed", True):
+    if not commits and end["ended"] == "answer" and call["f"] not in READS and may_write(call, end["answer"]):
         return {"ended": "failed", "why": "rolled back"}
     return {**end, "ended": "failed"} if end["ended"] == "unknown" else end
+
+
+def may_write(call, answer):
+    """Whether an answer stands for something that was booked: a settle books what it can, also where it is denied."""
+    return answer.get("allowed", True) or call["f"] == "settle"
 
 
 def grant(ent, call):
