@@ -113,7 +113,8 @@ class Entitlements(CreditVerbs, UsageVerbs, AuditVerbs):
 
         A connection of sqlite3 (begun IMMEDIATE, on the file of this engine) or psycopg (READ COMMITTED), a
         session of SQLAlchemy or Django's connection. What is written there is committed by the host, and
-        undone by the host. Raises ValueError outside a transaction.
+        undone by the host. Raises ValueError outside a transaction, StorageUnavailable
+        where the connection is lost.
         """
         from .joined import Joined  # noqa: PLC0415
 

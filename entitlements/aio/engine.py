@@ -115,7 +115,8 @@ class AsyncEntitlements(AsyncCreditVerbs, AsyncUsageVerbs, AsyncAuditVerbs):
 
         An AsyncConnection of psycopg (READ COMMITTED), an AsyncSession of SQLAlchemy on one, or a connection of
         sqlite3 (begun IMMEDIATE, on the file of this engine), which is used in place. What is written there is
-        committed by the host, and undone by the host. Raises ValueError outside a transaction.
+        committed by the host, and undone by the host. Raises ValueError outside a transaction,
+        StorageUnavailable where the connection is lost.
         """
         from .joined import AsyncJoined, driver_inside  # noqa: PLC0415
 

@@ -97,6 +97,8 @@ def perform_joined(ent, host, call, *, commits):
         with host() as transaction:
             end = perform(transaction.joined(ent), call)
             transaction.end(commits=commits)
+    except StorageUnavailable as error:  # the host's connection was lost before there was anything to join
+        return {"ended": "failed", "why": str(error)}
     except HostFailed as failed:
         return {"ended": "unknown" if failed.at_commit else "failed", "why": f"the host: {failed}"}
     if not commits and end["ended"] == "answer" and call["f"] not in READS and may_write(call, end["answer"]):
