@@ -34,7 +34,7 @@ class File:
     def __init__(self, place):
         self.place, self.disk = Path(place), None
         (self.place / "disk").mkdir()
-        tried = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "torture", str(self.place / "disk")], check=False,
+        tried = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "torture", str(self.place / "disk")], check=False,
                                stderr=subprocess.DEVNULL)  # fmt: skip
         if tried.returncode == 0:
             self.disk = self.place / "disk"
