@@ -15,7 +15,6 @@ from typing import Protocol, Self
 
 from .amounts import Amount, Number, to_units
 from .decisions import Decision
-from .errors import EntitlementsError
 
 
 class Settles(Protocol):
@@ -58,7 +57,7 @@ class HeldWork:
             return self._reported
         return None if failed else _whole(self.decision)
 
-    def _note(self, error: BaseException, fault: EntitlementsError) -> None:
+    def _note(self, error: BaseException, fault: Exception) -> None:
         """Say with the error that ended the work that the hold was not closed either."""
         error.add_note(f"hold {self.id!r} was not closed either: {fault}")
 
@@ -94,7 +93,7 @@ class Hold(HeldWork):
             return
         try:
             self._close(failed=error is not None)
-        except EntitlementsError as fault:
+        except Exception as fault:
             if error is None:
                 raise
             self._note(error, fault)

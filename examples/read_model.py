@@ -21,8 +21,8 @@ ADD = """
 INSERT INTO daily VALUES (?, ?, ?, ?)
 ON CONFLICT (customer, day, subject) DO UPDATE SET amount = daily.amount + excluded.amount"""
 MOVE = "INSERT INTO place VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET cursor = excluded.cursor"
-USED = {"used", "recorded", "freed", "usage_held", "usage_released", "usage_refunded", "burned", "settled"}
-GIVEN_BACK = {"refunded"}
+USED = {"used", "recorded", "freed", "usage_held", "usage_released", "usage_refunded", "burned", "settled", "overdrawn"}
+GIVEN_BACK = {"refunded", "forgiven"}
 
 
 def counted(entry: Entry) -> int:
@@ -44,6 +44,7 @@ def follow(ent: Entitlements, reports: sqlite3.Connection, *, limit: int = 500) 
     taken = 0
     while True:
         with reports:
+            reports.execute("BEGIN IMMEDIATE")  # so that two that follow come one after the other
             row = reports.execute("SELECT cursor FROM place").fetchone()
             page = ent.feed(after=row[0] if row else None, limit=limit)
             for batch in page.batches:

@@ -151,8 +151,10 @@ def test_a_read_model_counts_each_batch_once_however_often_it_is_killed(file, tm
         ent.grant_credits("c1", "ai", 9, key="g")
         ent.consume_credits("c1", "ai", 4, key="b")
         ent.refund("c1", "b", 1, key="r")
+        ent.consume_credits("c2", "ai", 7, key="owed", depletion="soft")
+        ent.refund("c2", "owed", 2, key="forgiven")
         subprocess.run([*command, "--once"], capture_output=True, check=True)
     reports = sqlite3.connect(path)
     rows = reports.execute("SELECT customer, subject, sum(amount) FROM daily GROUP BY 1, 2 ORDER BY 1, 2").fetchall()
     reports.close()
-    assert rows == [("c0", "calls", 70), ("c1", "ai", 3), ("c1", "calls", 10), ("c2", "calls", 10)]
+    assert rows == [("c0", "calls", 70), ("c1", "ai", 3), ("c1", "calls", 10), ("c2", "ai", 5), ("c2", "calls", 10)]

@@ -180,3 +180,17 @@ def test_an_awaited_engine_tells_of_time_and_errors_on_its_loop():
     assert [each.decision.code for each in checked] == ["ok"]
     assert checked[0].seconds > 0
     assert [str(fault) for fault in faults] == ["it is away"]
+
+
+def test_credits_are_counted_that_a_price_or_a_debt_takes():
+    registry = CollectorRegistry()
+    priced = {**CATALOG, "rates": {"chat": {"credit": "ai", "price": "1.5"}}}
+    with Entitlements(priced, storage="memory:") as ent:
+        prometheus.observe(ent, registry=registry)
+        ent.subscribe("acme-1", "pro")
+        ent.grant_credits("acme-1", "ai", 4, key="invoice")
+        ent.consume("acme-1", "chat", 2)
+        ent.consume_credits("acme-1", "ai", 5, key="owed", depletion="soft")
+        ent.record("acme-1", "chat", 1)
+    assert registry.get_sample_value("entitlements_consumed_total", {"feature": "chat"}) == 3
+    assert registry.get_sample_value("entitlements_credits_consumed_total", {"credit": "ai"}) == 3 + 5

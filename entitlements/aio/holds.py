@@ -16,7 +16,6 @@ from typing import Any, Protocol, Self
 
 from ..amounts import Amount
 from ..decisions import Decision
-from ..errors import EntitlementsError
 from ..holds import HeldWork
 from ..storage.threads import seen_through
 
@@ -67,7 +66,7 @@ class AsyncHold(HeldWork):
             return
         try:
             await seen_through(asyncio.ensure_future(self._close(failed=error is not None)))
-        except EntitlementsError as fault:
+        except Exception as fault:
             if error is None:
                 raise
             self._note(error, fault)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from collections.abc import Iterator
+from typing import Final, Literal, TypeAlias
 
 from ..catalog.model import Catalog
 from ..decisions import Decision
 
 UNKNOWN: Final = "(unknown)"
+Taken: TypeAlias = tuple[Literal["credit", "feature"], str, float]
+"""Of which credit or feature, and how much."""
 
 
 def name_of(catalog: Catalog, decision: Decision) -> str:
@@ -16,18 +19,25 @@ def name_of(catalog: Catalog, decision: Decision) -> str:
     return name if name in catalog.features or name in catalog.credits else UNKNOWN
 
 
-def taken(catalog: Catalog, decision: Decision) -> tuple[Literal["credit", "feature"], str, float] | None:
-    """Return what a decision took: of which credit, or else of which feature, and how much; None for nothing.
+def taken(catalog: Catalog, decision: Decision) -> Iterator[Taken]:
+    """Yield what a decision took: of a credit, of a feature, or of both where the use has a price.
 
     For decisions of the event "consumed", which what is only set aside is not: it counts when it is settled.
     """
     receipt = decision.receipt
     if receipt is None or receipt.replayed:
-        return None
+        return
     credit = (decision.source or "").removeprefix("credit:")
-    if credit in catalog.credits:
-        burned = float(sum(receipt.burned.values()))
-        return ("credit", credit, burned) if burned > 0 else None
-    if decision.feature in catalog.features and receipt.booked:
-        return "feature", decision.feature, float(receipt.booked)
-    return None
+    if receipt.price is not None and decision.feature in catalog.rates:
+        paid = float(receipt.price) - float(receipt.unpaid)
+        yield from _some("credit", catalog.rates[decision.feature].credit, paid)
+    elif credit in catalog.credits:
+        yield from _some("credit", credit, float(receipt.booked))
+        return
+    if decision.feature in catalog.features:
+        yield from _some("feature", decision.feature, float(receipt.booked))
+
+
+def _some(kind: Literal["credit", "feature"], name: str, amount: float) -> Iterator[Taken]:
+    if amount > 0:
+        yield kind, name, amount

@@ -54,11 +54,12 @@ def observe(
             )
 
     def count(decision: Decision) -> None:
-        match taken(ent.catalog, decision):
-            case ("credit", credit, amount):
-                burned.add(amount, {"credit": credit})
-            case ("feature", feature, amount):
-                consumed.add(amount, {"feature": feature})
+        for took in taken(ent.catalog, decision):
+            match took:
+                case ("credit", credit, amount):
+                    burned.add(amount, {"credit": credit})
+                case ("feature", feature, amount):
+                    consumed.add(amount, {"feature": feature})
 
     ent.on("decision", tell)
     ent.on("consumed", count)

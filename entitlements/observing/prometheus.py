@@ -42,11 +42,12 @@ def observe(ent: Entitlements | AsyncEntitlements, *, registry: CollectorRegistr
         child(name_of(ent.catalog, decision), str(decision.allowed).lower(), decision.code).inc()
 
     def count(decision: Decision) -> None:
-        match taken(ent.catalog, decision):
-            case ("credit", credit, amount):
-                burned.labels(credit).inc(amount)
-            case ("feature", feature, amount):
-                consumed.labels(feature).inc(amount)
+        for took in taken(ent.catalog, decision):
+            match took:
+                case ("credit", credit, amount):
+                    burned.labels(credit).inc(amount)
+                case ("feature", feature, amount):
+                    consumed.labels(feature).inc(amount)
 
     ent.on("decision", tell)
     ent.on("consumed", count)

@@ -178,6 +178,8 @@ class AsyncPostgresStorage:
     async def _connection(self, deadline: float) -> AsyncIterator[Connection]:
         self._check_usable()
         pool = await self._opened()
+        task = asyncio.current_task()
+        asked_to_stop = 0 if task is None else task.cancelling()
         try:
             connection = await pool.getconn(timeout=max(0.001, deadline - time.monotonic()))
         except PoolTimeout as error:
@@ -185,6 +187,8 @@ class AsyncPostgresStorage:
         except PoolClosed as error:
             raise StorageUnavailable(f"{self.where} is closed") from error
         try:
+            if task is not None and task.cancelling() > asked_to_stop:
+                raise asyncio.CancelledError  # the pool may have taken a connection and not the cancellation
             yield connection
         finally:
             await seen_through(_given_back(pool, connection))

@@ -18,8 +18,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from fastapi import Depends, Request
+from fastapi import Depends
 from fastapi.openapi.utils import validation_error_definition, validation_error_response_definition
+from fastapi.requests import HTTPConnection
 
 from ..aio.gating import awaited_engine
 from ..amounts import Amount
@@ -71,13 +72,13 @@ RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 def Requires(feature: str, **asked: Any) -> Any:  # noqa: N802  (it stands where a class would)
     """Return a dependency that lets a request through where the customer may have the feature.
 
-    It gives the Decision. Arguments are those of `requires_feature`; a callable takes the request.
+    It gives the Decision. Arguments are those of `requires_feature`; a callable takes the request, or the WebSocket.
     """
     check_feature(feature)
     customer = asked.pop("customer", None)
     gate = Gate("check", feature, customer, terms=asked)
 
-    async def required(request: Request) -> Decision:
+    async def required(request: HTTPConnection) -> Decision:
         named, terms = gate.question((request,), {})
         decision = await awaited_engine().check(named, feature, **terms)
         return decision.raise_if_denied()
@@ -105,7 +106,7 @@ def Consumes(  # noqa: N802  (it stands where a class would)
     terms = {"amount": amount, "ttl": ttl, "scope": scope, "dimensions": dimensions, "late": late}
     gate = Gate("consume", feature, customer, key, terms)
 
-    async def consumed(request: Request) -> AsyncIterator[HeldWork]:
+    async def consumed(request: HTTPConnection) -> AsyncIterator[HeldWork]:
         async with reserved_awaited(gate.reservation((request,), {}), awaited_engine()) as hold:
             yield hold
 

@@ -107,3 +107,28 @@ def test_what_is_awaited_may_gate_a_plain_function_where_nothing_has_to_be(tmp_p
             assert (await ent.check("acme", "chat")).used == 2
 
     asyncio.run(main())
+
+
+def test_what_the_host_raised_is_not_hidden_by_the_transaction_it_ended(pair):
+    ent, app = pair
+    error, statement = psycopg.errors.DivisionByZero, "SELECT 1 / 0"
+    if isinstance(app, sqlite3.Connection):
+        app.execute("CREATE TABLE once (id int PRIMARY KEY)")
+        error, statement = sqlite3.IntegrityError, "INSERT OR ROLLBACK INTO once VALUES (1), (1)"
+
+    async def awaited():
+        async with ent.joined(app).reserve("acme", "chat", 2, key="h"):
+            app.execute(statement)
+
+    def blocking():
+        with ent.joined(app).reserve("acme", "chat", 2, key="h"):
+            app.execute(statement)
+
+    for work in (blocking, lambda: asyncio.run(awaited())):
+        app.execute("BEGIN")
+        with pytest.raises(error) as raised:
+            work()
+        assert any("hold 'h' was not closed either" in note for note in raised.value.__notes__)
+        if isinstance(app, psycopg.Connection):
+            app.execute("ROLLBACK")
+    assert ent.check("acme", "chat", requested=0).used == 0

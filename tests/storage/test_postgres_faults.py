@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -459,6 +459,34 @@ async def _cancelling(url: str) -> None:
     state = await storage.state("a", reads_of(entries))
     assert (state.head, dict(state.counters)) == fold(batches)
     await storage.close()
+
+
+def test_a_cancellation_that_the_pool_swallows_is_not_lost(postgres_url: str, plain: psycopg.Connection) -> None:
+    """As the pool does where a connection comes free in the very turn of the loop that cancels."""
+
+    async def swallowed() -> None:
+        storage = AsyncPostgresStorage(postgres_url, schema=fresh(), connections=1)
+        await storage.state("a", lambda _: ())
+        pool = storage._pool
+        assert pool is not None
+        getconn = pool.getconn
+
+        async def late(**bound: Any) -> Any:
+            connection = await getconn(**bound)
+            asyncio.current_task().cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+            return connection
+
+        pool.getconn = late
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.create_task(storage.state("a", lambda _: ()))
+        pool.getconn = getconn
+        assert (await storage.state("a", lambda _: ())).head.batches == 0
+        await storage.close()
+
+    asyncio.run(swallowed())
+    assert backends(plain, "state LIKE 'idle in transaction%'") == []
 
 
 def test_a_cancelled_caller_takes_nobody_with_it(postgres_url: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import attrs
 import pytest
-from fastapi import FastAPI, WebSocket
+from fastapi import APIRouter, FastAPI, WebSocket
 from fastapi.responses import StreamingResponse
 from fastapi.testclient import TestClient
 from starlette.applications import Starlette
@@ -389,6 +389,25 @@ def test_a_connection_that_stays_open_acts_for_its_customer_too(ent):
             with client.websocket_connect("/talk", headers={"x-account": account}) as talking:
                 assert talking.receive_json() == [account, {"team": "x"}]
                 assert talking.receive()["code"] == code
+
+
+def test_a_router_with_gates_has_websockets_too(ent):
+    app = FastAPI()
+    install(app, ent, customer=asker)
+    router = APIRouter(dependencies=[Requires("exports"), Consumes("chat")])
+
+    @router.websocket("/talk")
+    async def talk(socket: WebSocket):
+        await socket.accept()
+        await socket.send_text("hello")
+        await socket.close()
+
+    app.include_router(router)
+    with TestClient(app) as client:
+        with client.websocket_connect("/talk", headers={"x-account": "acme"}) as talking:
+            assert talking.receive_text() == "hello"
+        with pytest.raises(WebSocketDisconnect), client.websocket_connect("/talk", headers={"x-account": "other"}):
+            raise AssertionError("it was let in")
 
 
 @pytest.mark.parametrize(
