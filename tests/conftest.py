@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import settings
 
 from entitlements import Entitlements
 from entitlements.storage.memory import MemoryStorage
@@ -24,6 +25,9 @@ from entitlements.testing.serving import postgres_server
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+settings.register_profile("entitlements", settings.get_profile(settings.get_current_profile_name()), deadline=None)
+settings.load_profile("entitlements")  # how long an example takes says more of the machine than of the code
 
 START = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
