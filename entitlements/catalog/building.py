@@ -6,7 +6,7 @@ built and says why in the findings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from types import MappingProxyType
@@ -14,8 +14,9 @@ from typing import Any, Final, Literal, TypeVar
 
 import attrs
 
+from ..amounts import MAX_SCALE
 from .entitling import Section, converted, entitled, units
-from .findings import Finding, Findings, Path, unknown
+from .findings import Finding, Findings, Path, agreed, unknown
 from .model import (
     NO_PERIOD,
     AddOn,
@@ -32,6 +33,7 @@ from .model import (
     RateCase,
     Rollover,
 )
+from .omitting import fields_wrong
 from .words import Surprise, misfit
 from .written import (
     Absent,
@@ -55,6 +57,8 @@ W = TypeVar("W")
 _DESCRIBED: Final = ("title", "description", "metadata")
 _METERED_ONLY: Final = ("reset", "aggregate", "scale", "backdate", "alerts")
 _CONFIG_ONLY: Final = ("value", "prefer")
+_EXTREMES: Final = (0, MAX_SCALE)
+"""What is wrong at the least and at the most decimal places is wrong at any."""
 
 
 def built(catalog: WrittenCatalog, findings: Findings, notes: Iterable[str] = ()) -> Catalog:
@@ -119,9 +123,11 @@ class _Maker:
 
     def _entitlements(self, section: Section, entries: Mapping[str, Entry], path: Path) -> Mapping[str, Entitlement]:
         def one(key: str, entry: Entry, at: Path, findings: Findings) -> Entitlement | None:
-            feature, unclear = self.features.get(key), findings.unclear("features", key)
-            if feature is not None and not unclear:
-                return entitled(feature, entry, section, at, findings)
+            unclear, misshapen = findings.unclear("features", key), at in findings.units
+            readings = self._readings(key, unclear=unclear)
+            if readings:
+                made = agreed(readings, lambda reading, found: entitled(reading, entry, section, at, found), findings)
+                return None if unclear or misshapen else made
             if not unclear:
                 findings.add(Finding(at, unknown("feature", key, self.features), at_key=True))
             elif isinstance(entry, Shorthand) and isinstance(entry.value, Surprise):
@@ -130,23 +136,24 @@ class _Maker:
 
         return _each("entitlements", entries, one, self.findings, path)
 
-    def _plan_credit(self, key: str, written: WrittenPlanCredit, path: Path, findings: Findings) -> PlanCredit | None:
-        credit, unclear = self.credits.get(key), findings.unclear("credits", key)
-        if credit is None or unclear:
-            if not unclear:
-                findings.add(Finding(path, unknown("credit", key, self.credits), at_key=True))
-            return None
-        return PlanCredit(
-            grant=units(written.grant, credit.scale, "grant", path, findings),
-            every=written.every,
-            count=written.count,
-            category=written.category,
-            priority=written.priority,
-            cost_basis=written.cost_basis,
-            rollover=_rollover(written.rollover, credit.scale, (*path, "rollover"), findings),
-            allowance=written.allowance,
-            unused=written.unused,
-        )
+    def _readings(self, key: str, *, unclear: bool) -> Sequence[Feature]:
+        """Return what a feature may mean for its entitlements; nothing where that is too much to judge by."""
+        feature = self.features.get(key)
+        if feature is None or not unclear:
+            return () if feature is None else (feature,)
+        wrong = fields_wrong(self.findings, "features", key)
+        foreign = (*_METERED_ONLY * (feature.type != "metered"), *_CONFIG_ONLY * (feature.type != "config"))
+        if wrong.intersection(("type", *foreign)) or (feature.type == "config" and "value" in wrong):
+            return ()
+        if "scale" in wrong:
+            return tuple(attrs.evolve(feature, scale=scale) for scale in _EXTREMES)
+        return (feature,)
+
+    def _plan_credit(self, key: str, written: WrittenPlanCredit, path: Path, findings: Findings) -> PlanCredit:
+        credit, unclear = self.credits.get(key), self.findings.unclear("credits", key)
+        doubtful = credit is None or (unclear and "scale" in fields_wrong(self.findings, "credits", key))
+        scales = _EXTREMES if credit is None or doubtful else (credit.scale,)
+        return agreed(scales, lambda scale, found: _plan_credit(written, scale, path, found), findings)
 
 
 def _each(
@@ -156,28 +163,20 @@ def _each(
     findings: Findings,
     above: Path = (),
 ) -> Mapping[str, T]:
-    done = {}
-    for key, entry in entries.items():
-        before = len(findings.found)
-        made = make(key, entry, (*above, section, key), findings)
-        if made is not None and (not above or len(findings.found) == before):
-            done[key] = made
-    return MappingProxyType(done)
+    made = {key: make(key, entry, (*above, section, key), findings) for key, entry in entries.items()}
+    return MappingProxyType({key: each for key, each in made.items() if each is not None})
 
 
 def _described(written: Any) -> dict[str, Any]:
     return {name: getattr(written, name) for name in _DESCRIBED}
 
 
-def _feature(key: str, written: WrittenFeature, path: Path, findings: Findings) -> Feature | None:
-    before = len(findings.found)
+def _feature(key: str, written: WrittenFeature, path: Path, findings: Findings) -> Feature:
     for name in (*_METERED_ONLY * (written.type != "metered"), *_CONFIG_ONLY * (written.type != "config")):
         if is_given(getattr(written, name)):
             findings.add(Finding((*path, name), f"says nothing on a {written.type} feature; leave it out"))
     value = written.value or "text"
     prefer = _prefer(written, value, (*path, "prefer"), findings)
-    if len(findings.found) > before:
-        return None
     return Feature(
         key,
         written.type,
@@ -236,6 +235,20 @@ def _credit(key: str, written: WrittenCredit, path: Path, findings: Findings) ->
         alerts=tuple(units(left, written.scale, "alerts", path, findings) for left in written.alerts),
         expiring=written.expiring,
         **_described(written),
+    )
+
+
+def _plan_credit(written: WrittenPlanCredit, scale: int, path: Path, findings: Findings) -> PlanCredit:
+    return PlanCredit(
+        grant=units(written.grant, scale, "grant", path, findings),
+        every=written.every,
+        count=written.count,
+        category=written.category,
+        priority=written.priority,
+        cost_basis=written.cost_basis,
+        rollover=_rollover(written.rollover, scale, (*path, "rollover"), findings),
+        allowance=written.allowance,
+        unused=written.unused,
     )
 
 

@@ -34,7 +34,7 @@ def rate_findings(rate: Rate) -> Iterator[Finding]:
     """Yield what is wrong with a rate by itself."""
     path: Path = ("rates", rate.feature)
     if rate.price is None and not rate.when:
-        yield Finding(path, "needs a price, or cases under when")
+        yield Finding((*path, "price"), "needs a price, or cases under when")
     if rate.per <= 0:
         yield Finding((*path, "per"), f"is {rate.per}; write how many units the price is for, more than zero")
     for at, case in enumerate(rate.when):

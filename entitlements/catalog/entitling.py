@@ -40,23 +40,26 @@ _CONVERSIONS: Final[Mapping[ConfigType, Callable[[Any], ConfigValue]]] = {
 
 
 def entitled(feature: Feature, entry: Entry, section: Section, path: Path, findings: Findings) -> Entitlement | None:
-    """Return what an entry says about a feature, or None with the reasons in the findings."""
+    """Return what an entry says about a feature; where it says nothing, None with the reasons in the findings.
+
+    What is wrong in it is in the findings too, with something in its place, so that the rest can be looked at.
+    """
     mode = _mode(feature, entry, section, path, findings)
     if feature.type == "metered":
         limits = _limits(feature, entry, path, findings)
-        return None if mode is None or limits is None else Entitlement(feature.key, mode, limits=limits)
+        return None if limits is None else Entitlement(feature.key, mode, limits=limits)
     value = _value(feature, entry, path, findings)
-    return None if mode is None or value is None else Entitlement(feature.key, mode, value=value)
+    return None if value is None else Entitlement(feature.key, mode, value=value)
 
 
-def _mode(feature: Feature, entry: Entry, section: Section, path: Path, findings: Findings) -> Mode | None:
+def _mode(feature: Feature, entry: Entry, section: Section, path: Path, findings: Findings) -> Mode:
     mode = entry.mode if isinstance(entry, WrittenEntitlement) else None
     if mode is None:
         return "add" if section == "addons" and feature.type == "metered" else "grant"
     if mode not in MODES[section]:
         allowed = " or ".join(MODES[section])
         findings.add(Finding((*path, "mode"), f"{mode!r} is not for {section}; write {allowed}, or leave it out"))
-        return None
+        return "grant"
     return mode
 
 
@@ -68,7 +71,7 @@ def _value(feature: Feature, entry: Entry, path: Path, findings: Findings) -> Co
         findings.add(Finding((*path, name), f"is for metered features; {feature.key} is {feature.type}, write value"))
     if isinstance(entry.value, Absent):
         if not wrong:
-            findings.add(Finding(path, "needs the key 'value'"))
+            findings.add(Finding((*path, "value"), "needs the key 'value'"))
         return None
     return converted(entry.value, _value_type(feature), (*path, "value"), findings)
 
@@ -87,19 +90,16 @@ def converted(value: object, kind: ConfigType, path: Path, findings: Findings) -
 
 
 def _limits(feature: Feature, entry: Entry, path: Path, findings: Findings) -> tuple[Limit, ...] | None:
-    before = len(findings.found)
     if isinstance(entry, Shorthand):
-        limits = [Limit(_bound(entry.value, feature, path, findings), feature.reset)]
-    elif entry.limits is not None:
+        return (Limit(_bound(entry.value, feature, path, findings), feature.reset),)
+    if entry.limits is not None:
         _refuse_beside_limits(entry, path, findings)
         places = (((*path, "limits", at), each) for at, each in enumerate(entry.limits))
-        limits = [_limit(each, feature, place, findings) for place, each in places]
-    elif isinstance(entry.limit, Absent):
+        return tuple(_limit(each, feature, place, findings) for place, each in places)
+    if isinstance(entry.limit, Absent):
         _refuse_without_limit(feature, entry, path, findings)
         return None
-    else:
-        limits = [_limit(entry, feature, path, findings)]
-    return tuple(limits) if len(findings.found) == before else None
+    return (_limit(entry, feature, path, findings),)
 
 
 def _refuse_beside_limits(entry: WrittenEntitlement, path: Path, findings: Findings) -> None:
@@ -110,7 +110,7 @@ def _refuse_beside_limits(entry: WrittenEntitlement, path: Path, findings: Findi
 
 def _refuse_without_limit(feature: Feature, entry: WrittenEntitlement, path: Path, findings: Findings) -> None:
     if isinstance(entry.value, Absent):
-        findings.add(Finding(path, "needs the key 'limit': a number or unlimited"))
+        findings.add(Finding((*path, "limit"), "needs the key 'limit': a number or unlimited"))
     else:
         findings.add(Finding((*path, "value"), f"is for config features; {feature.key} is metered, write limit"))
 

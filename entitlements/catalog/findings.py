@@ -8,9 +8,9 @@ one mistake is reported once.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import attrs
 
@@ -18,6 +18,8 @@ from ..errors import CatalogError, did_you_mean, shown
 from .problems import Problem
 
 Path: TypeAlias = tuple[str | int, ...]
+T = TypeVar("T")
+R = TypeVar("R")
 MOST_FINDINGS: Final = 100
 _PLAIN = re.compile(r"[\w-]{1,80}")
 _WHOLE = frozenset({"features", "credits", "products", "rates"})
@@ -120,9 +122,12 @@ class Findings:
     found: dict[Finding, None] = attrs.field(factory=dict)
     units: set[Path] = attrs.field(factory=set)
     misspelled: set[Path] = attrs.field(factory=set)
+    stood_in: set[Path] = attrs.field(factory=set)
 
     def add(self, finding: Finding) -> None:
-        """Keep a finding, unless its key was told of before; raises CatalogError when there are too many."""
+        """Keep a finding, unless it follows from another; raises CatalogError when there are too many."""
+        if self.stood_in and self._follows(finding):
+            return
         if finding.kept and finding.at_key:
             self.misspelled.add(finding.path)
         if not finding.kept:
@@ -136,6 +141,12 @@ class Findings:
         """Keep several."""
         for finding in findings:
             self.add(finding)
+
+    def _follows(self, finding: Finding) -> bool:
+        """Tell whether this is about a part that something stands in for; a name is judged apart from its value."""
+        path = finding.path if finding.at_key else written(finding.path, self.document)
+        within = any(path[:length] in self.stood_in for length in range(1, len(path) + (not finding.at_key)))
+        return within or (not finding.at_key and finding.path in self.stood_in)
 
     def unclear(self, *path: str) -> bool:
         """Return whether this part, or all of its section, is left out for a mistake of its own."""
@@ -162,6 +173,16 @@ class Findings:
             line, column = finding.place or self.places(path, key=finding.at_key) or (None, None)
             order = _order(path, self.document) if line is None or column is None else (line, column)
             yield order, Problem(dotted(path), finding.message, self.file, line, column)
+
+
+def agreed(readings: Sequence[T], make: Callable[[T, Findings], R], findings: Findings) -> R:
+    """Return what the first reading makes; only what is wrong by every reading is wrong."""
+    if len(readings) == 1:
+        return make(readings[0], findings)
+    scratches = [Findings() for _ in readings]
+    made = [make(reading, scratch) for reading, scratch in zip(readings, scratches, strict=True)]
+    findings.extend(finding for finding in scratches[0].found if all(finding in each.found for each in scratches))
+    return made[0]
 
 
 def _key(part: str) -> str:

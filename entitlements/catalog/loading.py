@@ -18,10 +18,10 @@ from .checking_values import check_entitlement, contradictions
 from .entitling import entitled
 from .findings import Finding, Findings, Path, Places, Unreadable, nowhere
 from .model import Catalog, Entitlement, Feature, Mode
-from .omitting import mark_sections_meant, names_left_out, readable, with_text_keys
+from .omitting import mark_sections_meant, readable, settle, with_text_keys
 from .problems import Problem
 from .reading import FORMATS, LARGEST, read
-from .structuring import findings_of, structured
+from .structuring import findings_of, structured, structured_in_part
 from .words import Misfit
 from .writing import document as document_of
 from .writing import version_of
@@ -60,7 +60,7 @@ def parse(
     findings = Findings(origin or "the catalog", origin, document, places)
     findings.extend(found)
     catalog = built(_written(document, findings), findings, notes)
-    findings.extend(names_left_out(catalog, findings))
+    settle(findings)
     findings.extend(check(catalog, findings.unclear))
     findings.raise_if_any()
     canonical = document_of(catalog)
@@ -83,6 +83,7 @@ def entitlement(feature: Feature, value: object, *, mode: Mode) -> Entitlement:
     else:
         made = entitled(feature, _entry(value, mode, path, findings), "overrides", path, findings)
     if made is not None:
+        settle(findings)
         made = attrs.evolve(made, mode=mode)
         findings.extend(check_entitlement(feature, made, path))
         findings.extend(contradictions(feature, made, path))
@@ -143,6 +144,7 @@ def _written(document: Mapping[str, Any], findings: Findings) -> WrittenCatalog:
     findings.document = with_text_keys(document)
     mark_sections_meant(findings)
     try:
-        return structured(readable(findings.document, faults), WrittenCatalog)
+        settle(findings)
+        return structured_in_part(readable(findings.document, faults), WrittenCatalog)
     except (BaseValidationError, Misfit):
         raise findings.error() from None

@@ -13,16 +13,14 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
-import attrs
-
 from ..errors import shown
-from .findings import MOST_FINDINGS, Finding, Path, Reading, Unreadable, nowhere
+from .findings import MOST_FINDINGS, Finding, Path, Reading, Unreadable
+from .scanning import ScannedPlaces, place_of, scanned_json, scanned_toml
 from .words import Surprise, float_message
 from .yaml_reading import DEEPEST, read_yaml
 
 LARGEST: Final = 4 * 2**20
 _TOO_DEEP: Final = f"this is nested more than {DEEPEST} deep; flatten it"
-_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 _TOML_LINE: Final = re.compile(r"\s*\(at line (\d+), column (\d+)\)$")
 _TOML_DEEP: Final = re.compile(rf"(?<![\w\"'-])(?:[\w\"'-]++[ \t]*+\.[ \t]*+){{{DEEPEST}}}")
 
@@ -41,7 +39,7 @@ def _decoded(data: bytes) -> str:
         place = (data.count(b"\n", 0, error.start) + 1, error.start - data.rfind(b"\n", 0, error.start))
         raise Unreadable(f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8", place) from None
     if "\0" in text:
-        raise Unreadable("there is a NUL character here; take it out", _place(text, text.index("\0")))
+        raise Unreadable("there is a NUL character here; take it out", place_of(text, text.index("\0")))
     return text
 
 
@@ -63,8 +61,8 @@ def _read_json(text: str) -> Reading:
         raise Unreadable(f"this is not JSON: {error.msg}", (error.lineno, error.colno)) from None
     except RecursionError:
         raise Unreadable(_TOO_DEEP) from None
-    places = _JsonPlaces(text)
-    return Reading(document, places, tuple(islice(places.duplicates(), MOST_FINDINGS + 1)) if twice else ())
+    duplicates = tuple(islice(_duplicates(text), MOST_FINDINGS + 1)) if twice else ()
+    return Reading(document, ScannedPlaces(text, scanned_json), duplicates)
 
 
 def _float(literal: str) -> Surprise:
@@ -84,7 +82,7 @@ def _constant(literal: str) -> Surprise:
 def _read_toml(text: str) -> Reading:
     deep = _TOML_DEEP.search(text)
     if deep is not None:
-        raise Unreadable(_TOO_DEEP, _place(text, deep.start()))
+        raise Unreadable(_TOO_DEEP, place_of(text, deep.start()))
     try:
         document = tomllib.loads(text, parse_float=_float)
     except tomllib.TOMLDecodeError as error:
@@ -95,7 +93,7 @@ def _read_toml(text: str) -> Reading:
         raise Unreadable(_TOO_DEEP) from None
     except ValueError:
         raise Unreadable("a number in this file has too many digits; write one of at most 19") from None
-    return Reading(document, nowhere)
+    return Reading(document, ScannedPlaces(text, scanned_toml))
 
 
 FORMATS: Final[Mapping[str, Callable[[str], Reading]]] = {
@@ -106,54 +104,16 @@ FORMATS: Final[Mapping[str, Callable[[str], Reading]]] = {
 }
 
 
-@attrs.define
-class _JsonPlaces:
-    """Where the parts of a valid JSON text stand; the text is scanned when somebody asks."""
-
-    text: str
-    offsets: dict[Path, tuple[int, int]] = attrs.field(factory=dict)
-
-    def __call__(self, path: Path, *, key: bool = False) -> tuple[int, int] | None:
-        """Return line and column of the value at `path`, or of its key."""
-        if not self.offsets:
-            for found, at_key, at in _scanned(self.text):
-                self.offsets.setdefault(found, (at_key, at))
-        while path not in self.offsets:
-            path = path[:-1]
-        return _place(self.text, self.offsets[path][0 if key else 1])
-
-    def duplicates(self) -> Iterator[Finding]:
-        """Yield a finding for every key that stands twice in its object."""
-        first: dict[Path, int] = {}
-        twice: Path | None = None
-        for path, at_key, _ in _scanned(self.text):
-            if twice is not None and path[: len(twice)] == twice and len(path) > len(twice):
-                continue
-            twice = path if path in first else None
-            if path in first:
-                line = self.text.count("\n", 0, first[path]) + 1
-                message = f"duplicate key {shown(str(path[-1]))} (first at line {line}); keep one of them"
-                yield Finding(path, message, at_key=True, place=_place(self.text, at_key))
-            first.setdefault(path, at_key)
-
-
-def _scanned(text: str) -> Iterator[tuple[Path, int, int]]:
-    """Yield path, offset of the key and offset of the value for every value, in order."""
-    path: list[Any] = []
-    at_key = 0
-    for token in _TOKEN.finditer(text):
-        sign, at = token[0], token.start()
-        if sign in "]}":
-            path.pop()
-        elif sign == ",":
-            path[-1] = path[-1] + 1 if isinstance(path[-1], int) else None
-        elif path and path[-1] is None and sign != ":":
-            path[-1], at_key = json.loads(sign), at
-        elif sign != ":":
-            yield tuple(path), at_key if path and isinstance(path[-1], str) else at, at
-            if sign in "[{":
-                path.append(0 if sign == "[" else None)
-
-
-def _place(text: str, at: int) -> tuple[int, int]:
-    return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+def _duplicates(text: str) -> Iterator[Finding]:
+    """Yield a finding for every key that stands twice in its object of a JSON text."""
+    first: dict[Path, int] = {}
+    twice: Path | None = None
+    for path, at_key, _ in scanned_json(text):
+        if twice is not None and path[: len(twice)] == twice and len(path) > len(twice):
+            continue
+        twice = path if path in first else None
+        if path in first:
+            line = text.count("\n", 0, first[path]) + 1
+            message = f"duplicate key {shown(str(path[-1]))} (first at line {line}); keep one of them"
+            yield Finding(path, message, at_key=True, place=place_of(text, at_key))
+        first.setdefault(path, at_key)

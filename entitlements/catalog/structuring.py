@@ -9,8 +9,9 @@ from collections import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from decimal import Decimal
+from functools import cache
 from types import MappingProxyType, NoneType
-from typing import Any, Final, Literal, TypeVar, cast, get_args, get_origin
+from typing import Any, Final, Literal, TypeAlias, TypeVar, cast, get_args, get_origin
 
 import attrs
 from cattrs import (
@@ -37,10 +38,12 @@ from .model import (
     OnUnavailable,
     Period,
     Rounding,
+    TrialTerms,
     Unused,
 )
 from .words import Misfit, misfit
 from .written import (
+    ABSENT,
     Align,
     BurnOrder,
     CreditEvery,
@@ -56,10 +59,15 @@ from .written import (
     Shorthand,
     WrittenCase,
     WrittenEntitlement,
+    WrittenLimit,
+    WrittenPeriod,
+    WrittenPlanCredit,
+    WrittenRate,
 )
 
 T = TypeVar("T")
 Hook = Callable[[Any, Any], Any]
+StandIns: TypeAlias = Mapping[Any, Mapping[str, Any]]
 
 _NOUNS: Final[Mapping[Any, str]] = {
     FeatureType: "a feature type",
@@ -83,6 +91,11 @@ _RESET: Final = "a period such as month, or {every: month, count: 1, align: cale
 def structured(value: object, kind: type[T]) -> T:
     """Return plain data as a `written` value; raises cattrs' BaseValidationError or Misfit."""
     return _CONVERTER.structure(value, kind)
+
+
+def structured_in_part(value: object, kind: type[T]) -> T:
+    """Return what `structured` does, where something stands in for each key that must be there and is not."""
+    return _in_part().structure(value, kind)
 
 
 def findings_of(error: BaseException, path: Path = ()) -> Iterator[Finding]:
@@ -120,7 +133,7 @@ def _entry_findings(error: ClassValidationError, path: Path) -> Iterator[Finding
         if not isinstance(inner, KeyError):
             yield from findings_of(inner, (*path, note.name))
         elif near(note.name, [note.name]) not in meant:
-            yield Finding(path, f"needs the key {note.name!r}{_choices(note.type)}")
+            yield Finding((*path, note.name), f"needs the key {note.name!r}{_choices(note.type)}")
 
 
 def _unknown_key(extra: object, known: list[str], path: Path) -> tuple[Finding, str]:
@@ -178,10 +191,12 @@ def _list(value: object, convert: Hook, kind: Any, wanted: str = "a list") -> tu
     return _listed(words.listed(value, wanted), lambda item: convert(item, kind), kind)
 
 
-def _entry(converter: Converter, kind: type[Any]) -> Hook:
+def _entry(converter: Converter, kind: type[Any], stand_ins: StandIns) -> Hook:
     generated = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True)
     wanted = f"a mapping with keys such as {', '.join(field.name for field in attrs.fields(kind)[:3])}"
-    return lambda value, _: generated(words.mapped(value, wanted), kind)
+    if kind not in stand_ins:
+        return lambda value, _: generated(words.mapped(value, wanted), kind)
+    return lambda value, _: generated({**stand_ins[kind], **words.mapped(value, wanted)}, kind)
 
 
 def _optional(converter: Converter, kind: Any) -> Hook:
@@ -226,14 +241,13 @@ def _burn_order(value: object, _: Any = None) -> BurnOrder:
     return words.text(value) if isinstance(value, str) else _list(value, _text, str, "an order or a list of keys")
 
 
-def _period(converter: Converter) -> Hook:
-    generated = _entry(converter, Period)
+def _period(converter: Converter, stand_ins: StandIns) -> Hook:
+    generated = _entry(converter, WrittenPeriod, stand_ins)
 
     def hook(value: object, _: Any = None) -> Period:
         if isinstance(value, Mapping):
-            if "every" not in value:
-                raise Misfit(f"needs the key 'every': {words.one_of(get_args(Every))}")
-            return cast("Period", generated(value, Period))
+            written = generated(value, WrittenPeriod)
+            return Period(written.every, written.count, written.align)
         if not isinstance(value, str):
             raise misfit(value, _RESET)
         return Period(words.word(value, _NOUNS[Every], get_args(Every)))  # type: ignore[arg-type]
@@ -242,7 +256,7 @@ def _period(converter: Converter) -> Hook:
 
 
 def _entries(converter: Converter) -> Hook:
-    generated = _entry(converter, WrittenEntitlement)
+    generated = _entry(converter, WrittenEntitlement, {})
 
     def one(value: object, kind: Any) -> Entry:
         return cast("WrittenEntitlement", generated(value, kind)) if isinstance(value, Mapping) else Shorthand(value)
@@ -250,13 +264,14 @@ def _entries(converter: Converter) -> Hook:
     return lambda value, _: _mapping(value, one, WrittenEntitlement, "a mapping from features to entitlements")
 
 
-def _case(value: object, _: Any = None) -> WrittenCase:
+def _case(value: object, absent: object = ABSENT) -> WrittenCase:
     def part(key: str, item: object) -> Any:
+        if item is ABSENT:
+            raise Misfit("needs the key 'price'")
         return words.price_number(item) if key == "price" else words.text(item)
 
-    parts = _keyed(words.mapped(value, "a mapping such as {model: large, price: 4}"), part, WrittenCase)
-    if "price" not in parts:
-        raise Misfit("needs the key 'price'")
+    written = {"price": absent, **words.mapped(value, "a mapping such as {model: large, price: 4}")}
+    parts = _keyed(written, part, WrittenCase)
     price = parts.pop("price")
     return WrittenCase(MappingProxyType(parts), price)
 
@@ -269,7 +284,7 @@ def _generic(origin: type[Any]) -> Callable[[Any], bool]:
     return is_one
 
 
-def _converter() -> Converter:
+def _converter(stand_ins: StandIns) -> Converter:
     converter = Converter(forbid_extra_keys=True, detailed_validation=True)
     register = converter.register_structure_hook
     for kind, convert in _SCALARS.items():
@@ -277,14 +292,14 @@ def _converter() -> Converter:
     for kind, hook in _SHAPES.items():
         register(kind, hook)
     register_factory = converter.register_structure_hook_factory
-    register_factory(attrs.has, lambda kind: _entry(converter, kind))
+    register_factory(attrs.has, lambda kind: _entry(converter, kind, stand_ins))
     register_factory(_generic(abc.Mapping), lambda kind: _section(converter, kind))
     register_factory(_generic(tuple), lambda kind: _tuple(converter, kind))
     register_factory(lambda kind: kind in _NOUNS, _word)
     register_factory(lambda kind: NoneType in get_args(kind), lambda kind: _optional(converter, kind))
     converter.register_structure_hook_func(lambda kind: kind == BurnOrder, _burn_order)
-    register(WrittenCase, _case)
-    register(Period, _period(converter))
+    register(WrittenCase, lambda value, _: _case(value, **stand_ins.get(WrittenCase, {})))
+    register(Period, _period(converter, stand_ins))
     register(Entries, _entries(converter))
     return converter
 
@@ -300,4 +315,18 @@ _SCALARS: Final[Mapping[Any, Callable[[object], Any]]] = {
     Metadata: words.metadata,
 }
 _SHAPES: Final[Mapping[Any, Hook]] = {Keys: _keys, OneOrMore: _one_or_more}
-_CONVERTER: Final = _converter()
+_STAND_INS: Final[StandIns] = {
+    TrialTerms: {"days": 1},
+    WrittenCase: {"absent": 0},
+    WrittenLimit: {"limit": "unlimited"},
+    WrittenPeriod: {"every": "hour"},
+    WrittenPlanCredit: {"grant": 1, "every": "day"},
+    WrittenRate: {"credit": ""},
+}
+"""For each key that must be there a value that nothing beside it is wrong for: the periods of the largest counts."""
+_CONVERTER: Final = _converter({})
+
+
+@cache
+def _in_part() -> Converter:
+    return _converter(_STAND_INS)

@@ -56,6 +56,15 @@ def is_given(value: object) -> bool:
 
 
 @attrs.frozen
+class WrittenPeriod:
+    """The long form of a `reset`."""
+
+    every: Every
+    count: int = 1
+    align: Align = "anniversary"
+
+
+@attrs.frozen
 class WrittenFeature:
     """An entry of `features`."""
 

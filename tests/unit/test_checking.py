@@ -110,7 +110,7 @@ def test_a_catalog_made_by_hand_is_checked_as_well():
         "plans.p.credits.lost.grant: is 0; write more, or leave the credit out",
         "rates.lost: unknown feature 'lost'",
         "rates.lost.credit: unknown credit 'lost'",
-        "rates.lost: needs a price, or cases under when",
+        "rates.lost.price: needs a price, or cases under when",
         "plans.p.entitlements.lost: unknown feature 'lost'",
         "plans.p.entitlements.on.value: is not of type boolean, which feature 'on' has",
         "plans.p.entitlements.n.limits: is empty; write at least one limit",

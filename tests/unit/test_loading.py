@@ -494,7 +494,7 @@ def test_a_text_that_cannot_be_read_at_all(tmp_path):
     assert problem == "catalog.toml:1:5 this is not TOML: Invalid value"
 
 
-def test_toml_has_paths_without_places(tmp_path):
+def test_toml_has_line_and_column(tmp_path):
     text = """\
     [plans.pro]
     extends = "fre"
@@ -503,9 +503,9 @@ def test_toml_has_paths_without_places(tmp_path):
     scale = 2.5
     """
     assert file_problems(tmp_path, text, "catalog.toml") == [
-        "catalog.toml plans.pro.extends: unknown plan 'fre'",
-        "catalog.toml features.b.type: 'metred' is not a feature type; did you mean 'metered'?",
-        'catalog.toml features.b.scale: 2.5 is a float, and floats are not exact; write "2.5" in quotes',
+        "catalog.toml:2:11 plans.pro.extends: unknown plan 'fre'",
+        "catalog.toml:4:8 features.b.type: 'metred' is not a feature type; did you mean 'metered'?",
+        'catalog.toml:5:9 features.b.scale: 2.5 is a float, and floats are not exact; write "2.5" in quotes',
     ]
 
 
@@ -674,6 +674,7 @@ def test_names_in_what_was_left_out_are_looked_up():
         "rates.chta: unknown feature 'chta'; did you mean 'chat'?",
         "rates.chta.credit: unknown credit 'aii'; did you mean 'ai'?",
         "rates.chta.prise: unknown key 'prise'; did you mean 'price'?",
+        "rates.chat: needs a price, or cases under when",
         "rates.chat.credit: 5 is a number; write text, in quotes",
     ]
 
@@ -786,7 +787,8 @@ def test_strict_amounts(value, message):
         ({}, ["calls: needs the key 'limit': a number or unlimited"]),
         ({"mode": "set"}, ["calls: needs the key 'limit': a number or unlimited"]),
         ({"value": 5}, ["calls.value: is for config features; calls is metered, write limit"]),
-        ({"limit": 1, "limits": []}, ["calls.limit: stands beside limits; write it in each of them, or leave it out"]),
+        ({"limit": 1, "limits": [{"limit": 2}]}, ["calls.limit: stands beside limits; write it in each of them, or leave it out"]),
+        ({"limits": []}, ["calls.limits: is empty; write at least one limit"]),
         ({"limit": 1, "mode": "add"}, ["calls.mode: 'add' is not for plans; write grant or set, or leave it out"]),
         ({"limit": 1, "mode": "deny"}, ["calls.mode: 'deny' is not for plans; write grant or set, or leave it out"]),
         ({"limit": 1, "mode": "sett"}, ["calls.mode: 'sett' is not a mode; did you mean 'set'?"]),
