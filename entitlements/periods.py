@@ -26,6 +26,7 @@ EVERY: Final[tuple[str, ...]] = get_args(Every)
 
 _DAY: Final = 86_400
 _SECONDS: Final = {"hour": 3_600, "day": _DAY, "week": 7 * _DAY}
+_UNITS: Final = ((_DAY, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 _MONTHS: Final = {"month": 1, "quarter": 3, "year": 12}
 
 _MIN: Final = datetime.min.replace(tzinfo=UTC)
@@ -272,3 +273,10 @@ def _estimate(origin: datetime, every: str, count: int, wall: datetime) -> int:
         return (passed.days * _DAY + passed.seconds) // (count * _SECONDS[every])
     months = 12 * (wall.year - origin.year) + wall.month - origin.month - (wall.day < origin.day)
     return months // (count * _MONTHS[every])
+
+
+def duration_text(span: timedelta) -> str:
+    """Return a span of whole seconds as a catalog says it, 7d or 90m: in days, or in the largest exact unit below."""
+    seconds = span.days * 86_400 + span.seconds
+    size, unit = next((size, unit) for size, unit in _UNITS if seconds % size == 0)
+    return f"{seconds // size}{unit}"

@@ -22,6 +22,7 @@ from .judging import Question, after_aggregate, judge, unknown_feature
 from .ledger.entries import CounterKey, Entry, Verdict
 from .ledger.state import USAGE_KINDS, counted
 from .metering import Meter, is_stale, meters, sampled
+from .periods import duration_text
 from .thresholds import limit_crossings
 from .upgrades import with_upgrade
 
@@ -194,9 +195,9 @@ def _occurred_at(case: Case, feature: Feature) -> datetime | None:
     if case.request.verb in _ANY_WINDOW:
         return occurred_at
     if case.at - occurred_at > feature.backdate:
+        late = f"usage up to {duration_text(feature.backdate)} late" if feature.backdate else "no late usage"
         raise ValueError(
-            f"occurred_at is {occurred_at.isoformat()}; feature {feature.key!r} takes usage up to "
-            f"{feature.backdate} late (backdate in the catalog)"
+            f"occurred_at is {occurred_at.isoformat()}; feature {feature.key!r} takes {late} (backdate in the catalog)"
         )
     return occurred_at
 

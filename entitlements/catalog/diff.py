@@ -12,6 +12,7 @@ from typing import Final, Literal, TypeAlias, TypeVar
 import attrs
 
 from ..amounts import MAX_SCALE, Bound, Number, Unlimited, bound_number, canonical, from_units
+from ..periods import duration_text
 from .model import (
     Catalog,
     ConfigValue,
@@ -24,7 +25,6 @@ from .model import (
     Rollover,
 )
 from .standing import Share, Source, Standing, at_least, flatten, join, standing_of
-from .words import duration_text
 
 T = TypeVar("T")
 Change: TypeAlias = Literal["gains", "loses", "changes"]

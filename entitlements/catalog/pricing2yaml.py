@@ -23,6 +23,7 @@ from ..errors import shown
 from .findings import Finding, Findings, Path, Unreadable, unknown
 from .loading import parse
 from .model import Catalog
+from .pricing_addons import leading_back, shutting_out
 from .pricing_features import Declared, Setting, allotted, declared_features, declared_limits, is_on, larger, plus
 from .pricing_reading import LARGEST, Part, Remarks, Value, key_from, read, spelled
 
@@ -175,26 +176,22 @@ def _pricing(root: Part) -> Pricing:
 
 
 def _straightened(addons: Mapping[str, Offer], remarks: Remarks) -> dict[str, Offer]:
-    """Return add-ons that require each other in no circle: in one, none could be the first."""
-    done: set[str] = set()
-    back: dict[str, set[str]] = {name: set() for name in addons}
-    for start in addons:
-        trail: dict[str, None] = {}
-        branches = [iter((start,))]
-        while branches:
-            name = next(branches[-1], None)
-            if name is None:
-                branches.pop()
-                done.update(trail.popitem()[:1] if trail else ())
-            elif name in trail:
-                last = next(reversed(trail))
-                back[last].add(name)
-                remarks.note((*addons[last].path, "dependsOn"), f"{shown(name)} leads back here; it is not required")
-            elif name in addons and name not in done:
-                trail[name] = None
-                branches.append(iter(addons[name].requires))
-    kept = {name: tuple(each for each in addon.requires if each not in back[name]) for name, addon in addons.items()}
-    return {name: attrs.evolve(addon, requires=kept[name]) for name, addon in addons.items()}
+    """Return add-ons that require each other in no circle and exclude nothing they require: each can be held."""
+    back = set(leading_back({name: addon.requires for name, addon in addons.items()}))
+    requires = {name: [each for each in addon.requires if (name, each) not in back] for name, addon in addons.items()}
+    shut = set(shutting_out(requires, {name: addon.excludes for name, addon in addons.items()}))
+    for name, other in sorted(back):
+        remarks.note((*addons[name].path, "dependsOn"), f"{shown(other)} leads back here; it is not required")
+    for name, other in sorted(shut):
+        remarks.note((*addons[name].path, "excludes"), f"{shown(other)} is required here; it is not excluded")
+    return {
+        name: attrs.evolve(
+            addon,
+            requires=tuple(requires[name]),
+            excludes=tuple(each for each in addon.excludes if (name, each) not in shut),
+        )
+        for name, addon in addons.items()
+    }
 
 
 def _ground(root: Part, name: str) -> dict[str, Offer]:

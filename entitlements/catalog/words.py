@@ -153,13 +153,6 @@ def duration(value: object) -> timedelta:
     return timedelta(seconds=seconds)
 
 
-def duration_text(span: timedelta) -> str:
-    """Return a timedelta as `duration` reads it, in the largest unit that holds it exactly; weeks are days."""
-    seconds = span.days * 86_400 + span.seconds
-    unit = next(unit for unit in "dhms" if seconds % _SECONDS[unit] == 0)
-    return f"{seconds // _SECONDS[unit]}{unit}"
-
-
 def word(value: object, noun: str, choices: Sequence[str]) -> str:
     """Return one of the choices."""
     if isinstance(value, str) and value in choices:

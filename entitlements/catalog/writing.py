@@ -12,6 +12,7 @@ from typing import Any, Final
 import yaml
 
 from ..amounts import Bound, Unlimited, bound_number, canonical, exact, from_units
+from ..periods import duration_text
 from .building import default_preference
 from .model import (
     DEFAULT_PRODUCT,
@@ -31,7 +32,6 @@ from .model import (
     Rate,
     Rollover,
 )
-from .words import duration_text
 from .yaml_reading import plain
 
 Document = dict[str, Any]

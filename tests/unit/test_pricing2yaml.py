@@ -946,6 +946,16 @@ def test_addons_that_require_each_other_require_in_one_direction() -> None:
     )
 
 
+def test_an_addon_that_excludes_what_it_requires_requires_it() -> None:
+    wanted = {"x": {}, "y": {"dependsOn": ["x"]}, "z": {"dependsOn": ["y"], "excludes": ["w", "x", "y"]}, "w": {}}
+    catalog = made(features={"a": ON}, addOns={name: {**terms, "features": {"a": {}}} for name, terms in wanted.items()})
+    assert (catalog.addons["z"].requires, catalog.addons["z"].excludes) == (("y",), ("w",))
+    assert catalog.notes == (
+        "addOns.z.excludes: 'x' is required here; it is not excluded",
+        "addOns.z.excludes: 'y' is required here; it is not excluded",
+    )
+
+
 def test_addons_without_plans_stand_on_a_plan_of_defaults() -> None:
     catalog = made(
         saasName="Identity",
