@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import attrs
@@ -19,6 +19,10 @@ A = TypeVar("A")
 
 def _never() -> None:
     return None
+
+
+def _known(until: datetime | None) -> datetime | None:
+    return until
 
 
 class Answers(Mapping[str, A]):
@@ -75,6 +79,11 @@ class Snapshot:
         shown = {name: value for name, value in self._shown().items() if name != "at"}
         canonical = json.dumps(shown, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode("utf-8", "backslashreplace")).hexdigest()[:32]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what a copy or a pickle is made of: every answer, made by now, without the state behind them."""
+        answers = dict(self.features), dict(self.credits), partial(_known, self._credits_until())
+        return Snapshot, (self.customer, self.at, self.catalog_version, *answers)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the snapshot as JSON values."""

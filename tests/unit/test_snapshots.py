@@ -1,6 +1,8 @@
 """Snapshots: the decisions of one customer at one instant, as a front end reads them."""
 
+import copy
 import json
+import pickle
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -136,3 +138,12 @@ def test_answers_about_nothing_known_are_a_key_error():
     with pytest.raises(KeyError, match="b"):
         answers["b"]
     assert repr(answers).startswith("{'a': Decision(allowed=True")
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda taken: pickle.loads(pickle.dumps(taken))])
+def test_a_copy_and_a_pickle_of_a_snapshot_say_the_same(again):
+    taken = snapshot(case(used={"calls/month": 10}, facts=Facts(subscriptions=(attrs.evolve(HELD, until=day(20)),))))
+    copied = again(taken)
+    assert copied == taken
+    assert (copied.etag, copied.valid_until, copied.to_dict()) == (taken.etag, taken.valid_until, taken.to_dict())
+    assert copied.valid_until == day(20)
