@@ -36,8 +36,15 @@ if TYPE_CHECKING:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the known word nearest to `word`, or nothing."""
-    near = difflib.get_close_matches(word[:80], list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    near = nearest(word, known)
+    return "" if near is None else f"; did you mean {near!r}?"
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word nearest to `word`, in whatever case, if one is near."""
+    folded = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(word[:80].casefold(), folded, n=1)
+    return folded[near[0]] if near else None
 
 
 def shown(word: str) -> str:

@@ -6,7 +6,7 @@ built and says why in the findings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from types import MappingProxyType
@@ -17,6 +17,7 @@ import attrs
 from ..amounts import MAX_SCALE
 from .entitling import Section, converted, entitled, units
 from .findings import Finding, Findings, Path, agreed, unknown
+from .meaning import unclear
 from .model import (
     NO_PERIOD,
     AddOn,
@@ -33,7 +34,6 @@ from .model import (
     RateCase,
     Rollover,
 )
-from .omitting import fields_wrong
 from .words import Surprise, misfit
 from .written import (
     Absent,
@@ -57,8 +57,6 @@ W = TypeVar("W")
 _DESCRIBED: Final = ("title", "description", "metadata")
 _METERED_ONLY: Final = ("reset", "aggregate", "scale", "backdate", "alerts")
 _CONFIG_ONLY: Final = ("value", "prefer")
-_EXTREMES: Final = (0, MAX_SCALE)
-"""What is wrong at the least and at the most decimal places is wrong at any."""
 
 
 def built(catalog: WrittenCatalog, findings: Findings, notes: Iterable[str] = ()) -> Catalog:
@@ -123,36 +121,20 @@ class _Maker:
 
     def _entitlements(self, section: Section, entries: Mapping[str, Entry], path: Path) -> Mapping[str, Entitlement]:
         def one(key: str, entry: Entry, at: Path, findings: Findings) -> Entitlement | None:
-            unclear, misshapen = findings.unclear("features", key), at in findings.units
-            readings = self._readings(key, unclear=unclear)
-            if readings:
-                made = agreed(readings, lambda reading, found: entitled(reading, entry, section, at, found), findings)
-                return None if unclear or misshapen else made
-            if not unclear:
+            feature = self.features.get(key)
+            if feature is not None:
+                return entitled(feature, entry, section, at, findings)
+            if not unclear(findings, "features", key):
                 findings.add(Finding(at, unknown("feature", key, self.features), at_key=True))
-            elif isinstance(entry, Shorthand) and isinstance(entry.value, Surprise):
+            if isinstance(entry, Shorthand) and isinstance(entry.value, Surprise):
                 findings.add(Finding(at, entry.value.message))
             return None
 
         return _each("entitlements", entries, one, self.findings, path)
 
-    def _readings(self, key: str, *, unclear: bool) -> Sequence[Feature]:
-        """Return what a feature may mean for its entitlements; nothing where that is too much to judge by."""
-        feature = self.features.get(key)
-        if feature is None or not unclear:
-            return () if feature is None else (feature,)
-        wrong = fields_wrong(self.findings, "features", key)
-        foreign = (*_METERED_ONLY * (feature.type != "metered"), *_CONFIG_ONLY * (feature.type != "config"))
-        if wrong.intersection(("type", *foreign)) or (feature.type == "config" and "value" in wrong):
-            return ()
-        if "scale" in wrong:
-            return tuple(attrs.evolve(feature, scale=scale) for scale in _EXTREMES)
-        return (feature,)
-
     def _plan_credit(self, key: str, written: WrittenPlanCredit, path: Path, findings: Findings) -> PlanCredit:
-        credit, unclear = self.credits.get(key), self.findings.unclear("credits", key)
-        doubtful = credit is None or (unclear and "scale" in fields_wrong(self.findings, "credits", key))
-        scales = _EXTREMES if credit is None or doubtful else (credit.scale,)
+        credit = self.credits.get(key)
+        scales = (MAX_SCALE, 0) if credit is None else (credit.scale,)
         return agreed(scales, lambda scale, found: _plan_credit(written, scale, path, found), findings)
 
 
@@ -203,7 +185,8 @@ def _prefer(written: WrittenFeature, value: ConfigType, path: Path, findings: Fi
     if not isinstance(written.prefer, list | tuple):
         findings.add(Finding(path, str(misfit(written.prefer, "max, min, or a list with the best value first"))))
         return None
-    return tuple(converted(item, value, (*path, at), findings) for at, item in enumerate(written.prefer))
+    items = tuple(converted(item, value, (*path, at), findings) for at, item in enumerate(written.prefer))
+    return None if None in items else items
 
 
 def default_preference(value: ConfigType) -> Literal["max"] | None:

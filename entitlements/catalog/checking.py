@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from ..errors import shown
-from .checking_graphs import Graph, graph_findings, reachable
+from .checking_graphs import Graph, circle_findings, exclusion_findings, graph_findings
 from .checking_rates import rate_findings
 from .checking_values import (
     check_entitlement,
@@ -72,15 +72,16 @@ class _Checker:
             yield from credit_findings(credit)
         yield from self._entries()
         yield from graph_findings("plans", "extends", {key: plan.extends for key, plan in catalog.plans.items()})
-        yield from graph_findings("addons", "requires", self._requires())
+        yield from circle_findings("addons", "requires", self._requires())
         yield from self._entitlements()
 
     def _entries(self) -> Iterator[Finding]:
         for plan in self.catalog.plans.values():
             yield from self._plan(plan)
         requires = self._requires()
+        excludes = {key: addon.excludes for key, addon in self.catalog.addons.items()}
         for addon in self.catalog.addons.values():
-            yield from self._addon(addon, requires)
+            yield from self._addon(addon, requires, excludes)
         for promotion in self.catalog.promotions.values():
             yield from count_findings(promotion.days, LONGEST_DAYS, ("promotions", promotion.key, "days"))
         for rate in self.catalog.rates.values():
@@ -100,21 +101,17 @@ class _Checker:
     def _requires(self) -> Graph:
         return {key: addon.requires for key, addon in self.catalog.addons.items()}
 
-    def _addon(self, addon: AddOn, requires: Graph) -> Iterator[Finding]:
+    def _addon(self, addon: AddOn, requires: Graph, excludes: Graph) -> Iterator[Finding]:
         path: Path = ("addons", addon.key)
         yield from self._refer_each("plans", addon.plans, (*path, "plans"))
         yield from self._refer_each("addons", addon.requires, (*path, "requires"))
         yield from self._refer_each("addons", addon.excludes, (*path, "excludes"))
-        needed = reachable(requires, addon.key) if addon.excludes else {}
-        for at, key in enumerate(addon.excludes):
-            if key == addon.key:
-                yield Finding((*path, "excludes", at), "excludes itself; take it out")
-            elif key in needed:
-                yield Finding((*path, "excludes", at), f"excludes {shown(key)}, which it requires; drop one")
+        yield from exclusion_findings(addon.key, requires, excludes)
 
     def _rate(self, rate: Rate) -> Iterator[Finding]:
         path: Path = ("rates", rate.feature)
-        yield from self._refer("features", rate.feature, path, at_key=True)
+        if not key_fault(rate.feature):
+            yield from self._refer("features", rate.feature, path, at_key=True)
         yield from self._refer("credits", rate.credit, (*path, "credit"))
         feature = self.catalog.features.get(rate.feature)
         if feature is not None and feature.type != "metered":

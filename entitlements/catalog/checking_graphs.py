@@ -16,9 +16,9 @@ Graph: TypeAlias = Mapping[str, Sequence[str]]
 
 def graph_findings(section: str, verb: str, graph: Graph) -> Iterator[Finding]:
     """Yield what is wrong with who extends or requires whom; names outside the graph lead nowhere."""
-    order, circles = _walked({key: [name for name in graph[key] if name in graph] for key in graph})
+    order, circles = _walked(graph)
     if circles:
-        yield from (Finding((section, circle[0], verb), _circle_message(circle)) for circle in circles)
+        yield from _told(section, verb, circles)
         return
     depth: dict[str, int] = {}
     ways: dict[str, int] = {}
@@ -32,6 +32,11 @@ def graph_findings(section: str, verb: str, graph: Graph) -> Iterator[Finding]:
             yield Finding((section, key, verb), f"leads up on more than {MOST_WAYS} ways; name fewer")
 
 
+def circle_findings(section: str, verb: str, graph: Graph) -> Iterator[Finding]:
+    """Yield the circles alone, where nothing climbs up the graph."""
+    yield from _told(section, verb, _walked(graph)[1])
+
+
 def reachable(graph: Graph, start: str) -> dict[str, None]:
     """Return what `start` leads to, nearest first, and no more of it than a sound catalog has."""
     seen: dict[str, None] = {}
@@ -43,6 +48,28 @@ def reachable(graph: Graph, start: str) -> dict[str, None]:
     return seen
 
 
+def exclusion_findings(key: str, requires: Graph, excludes: Graph) -> Iterator[Finding]:
+    """Yield what an add-on excludes although one of the two requires the other, or requires although those exclude."""
+    needed = reachable(requires, key) if excludes[key] or requires[key] else {}
+    for at, other in enumerate(excludes[key]):
+        if other == key:
+            yield Finding(("addons", key, "excludes", at), "excludes itself; take it out")
+        elif other in needed:
+            yield Finding(("addons", key, "excludes", at), f"excludes {shown(other)}, which it requires; drop one")
+        elif key in reachable(requires, other):
+            yield Finding(("addons", key, "excludes", at), f"excludes {shown(other)}, which requires it; drop one")
+    for one in needed:
+        for other in excludes.get(one, ()):
+            if other in needed and other not in reachable(requires, one) and one not in reachable(requires, other):
+                first, second = sorted((one, other))
+                message = f"comes to {shown(first)} and {shown(second)}, which exclude each other; drop one"
+                yield Finding(("addons", key, "requires"), message)
+
+
+def _told(section: str, verb: str, circles: Sequence[Sequence[str]]) -> Iterator[Finding]:
+    return (Finding((section, circle[0], verb), _circle_message(circle)) for circle in circles)
+
+
 def _circle_message(circle: Sequence[str]) -> str:
     names = [*circle, circle[0]] if len(circle) <= SHOWN else [*circle[: SHOWN - 1], "...", circle[-1], circle[0]]
     return f"goes in a circle: {' -> '.join(shown(key)[1:-1] for key in names)}; take one step out"
@@ -50,6 +77,7 @@ def _circle_message(circle: Sequence[str]) -> str:
 
 def _walked(graph: Graph) -> tuple[list[str], list[list[str]]]:
     """Return the names, each after all it leads to, and the circles; walks without recursion."""
+    graph = {key: [name for name in graph[key] if name in graph] for key in graph}
     order: dict[str, None] = {}
     circles: list[list[str]] = []
     for start in graph:

@@ -11,6 +11,7 @@ import attrs
 from ..errors import shown
 from .findings import Finding, Path
 from .model import Rate, RateCase
+from .words import key_fault
 
 MOST_SHAPES: Final = 20
 Dimensions: TypeAlias = frozenset[str]
@@ -38,6 +39,10 @@ def rate_findings(rate: Rate) -> Iterator[Finding]:
     if rate.per <= 0:
         yield Finding((*path, "per"), f"is {rate.per}; write how many units the price is for, more than zero")
     for at, case in enumerate(rate.when):
+        for name in case.match:
+            fault = key_fault(name)
+            if fault:
+                yield Finding((*path, "when", at, name), fault, at_key=True)
         if not case.match:
             yield Finding((*path, "when", at), "names no dimension; write one, or make this the price of the rate")
     yield from _ties(rate, path)

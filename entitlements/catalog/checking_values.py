@@ -70,6 +70,7 @@ def contradictions(feature: Feature, entitlement: Entitlement, path: Path) -> It
                 (*path, "limits", at, "reset"),
                 f"is {limit.period} here and {feature.reset} on feature {shown(feature.key)}; "
                 "usage resets in all periods of a feature or in none, so write a period in both",
+                beside=("features", feature.key, "reset", "every"),
             )
 
 
@@ -117,7 +118,8 @@ def _limits(feature: Feature, limits: Sequence[Limit], path: Path) -> Iterator[F
         place = (*path, "limits", at)
         before = first.setdefault(limit.period, at)
         if before != at:
-            yield Finding(place, f"has the same period as limits[{before}], {limit.period}; keep one of them")
+            message = f"has the same period as limits[{before}], {limit.period}; keep one of them"
+            yield Finding((*place, "reset"), message, beside=(*path, "limits", before, "reset"))
         yield from _ceiling(limit, (*place, "ceiling"))
         if limit.period != feature.reset:
             yield from _period(limit.period, (*place, "reset"))
@@ -150,7 +152,7 @@ def _value(feature: Feature, entitlement: Entitlement, path: Path) -> Iterator[F
         yield Finding((*path, "value"), f"is not of type {kind}, which feature {shown(feature.key)} has")
     elif isinstance(value, tuple):
         yield from _twice(value, (*path, "value"))
-    elif isinstance(feature.prefer, tuple) and value not in feature.prefer:
+    elif isinstance(feature.prefer, tuple) and feature.prefer and value not in feature.prefer:
         known = [str(each) for each in feature.prefer]
         options = near(str(value), known) or f"; write one of {', '.join(known)[:200]}"
         message = f"{shown(str(value))} is not a value of feature {shown(feature.key)}{options}"

@@ -13,7 +13,7 @@ from ..errors import AmountError
 from . import words
 from .findings import Finding, Findings, Path
 from .model import ConfigType, ConfigValue, Entitlement, Feature, Limit, Mode
-from .words import Misfit, Surprise, misfit
+from .words import Misfit, Surprise, in_digits, misfit, pointed, whole
 from .written import Absent, Entry, Shorthand, WrittenEntitlement, WrittenLimit, is_given
 
 Section = Literal["plans", "addons", "promotions", "overrides"]
@@ -35,7 +35,7 @@ _CONVERSIONS: Final[Mapping[ConfigType, Callable[[Any], ConfigValue]]] = {
     "decimal": words.exact_number,
     "text": words.text,
     "boolean": words.boolean,
-    "list": lambda value: tuple(words.text(item) for item in words.listed(value, "a list of texts")),
+    "list": lambda value: tuple(words.listed(value, "a list of texts")),
 }
 
 
@@ -81,7 +81,10 @@ def _value_type(feature: Feature) -> ConfigType:
 
 
 def converted(value: object, kind: ConfigType, path: Path, findings: Findings) -> ConfigValue | None:
-    """Return a config value of the declared type, or None with the reason in the findings."""
+    """Return a config value of the declared type, or None with the reasons in the findings."""
+    if kind == "list" and isinstance(value, list | tuple):
+        items = [converted(item, "text", (*path, at), findings) for at, item in enumerate(value)]
+        return None if None in items else tuple(str(item) for item in items)
     try:
         return _CONVERSIONS[kind](value)
     except Misfit as error:
@@ -141,7 +144,7 @@ def _amount(value: object, scale: int, what: str, path: Path, findings: Findings
     if type(value) is int and scale == 0 and 0 <= value <= MAX_UNITS:
         return value
     if isinstance(value, Surprise) or value is None or isinstance(value, list | tuple | Mapping):
-        findings.add(Finding(path, str(misfit(value, "a number or unlimited" if what == "limit" else "a number"))))
+        findings.add(Finding(path, str(_no_amount(value, scale, what))))
         return 0
     try:
         return to_units(value, scale, what=what)
@@ -149,6 +152,14 @@ def _amount(value: object, scale: int, what: str, path: Path, findings: Findings
         endless = what == "limit" and _is_endless(value)
         findings.add(Finding(path, f"{error}; for no limit write unlimited" if endless else str(error), amount=True))
         return 0
+
+
+def _no_amount(value: object, scale: int, what: str) -> Misfit:
+    literal = pointed(value)
+    if literal is None or scale > 0:
+        return misfit(value, "a number or unlimited" if what == "limit" else "a number", exact=True)
+    instead = whole(literal) or f"a whole number, or {in_digits(literal)} and a scale"
+    return Misfit(f"{literal[:60]} is a float, and floats are not exact; write {instead}")
 
 
 def _is_endless(value: object) -> bool:

@@ -8,7 +8,8 @@ one mistake is reported once.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
@@ -22,8 +23,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 MOST_FINDINGS: Final = 100
 _PLAIN = re.compile(r"[\w-]{1,80}")
-_WHOLE = frozenset({"features", "credits", "products", "rates"})
-_NESTED = frozenset({"entitlements", "credits"})
 
 
 class Places(Protocol):
@@ -40,7 +39,7 @@ def nowhere(path: Path, *, key: bool = False) -> tuple[int, int] | None:  # noqa
 
 @attrs.frozen
 class Finding:
-    """One thing that is wrong at `path`.
+    """One thing that is wrong at `path`, or does not go with what stands at `beside`.
 
     `at_key` where it is the key that is wrong and not its value, `amount` where it is a bad amount,
     `kept` where what is wrong is read on all the same; `place` where line and column are known already.
@@ -52,6 +51,12 @@ class Finding:
     amount: bool = False
     place: tuple[int, int] | None = None
     kept: bool = False
+    beside: Path = ()
+
+    @property
+    def what(self) -> tuple[Path, str]:
+        """Where it is wrong and how, without what to write instead, which stands behind a semicolon."""
+        return self.path, self.message.partition("; ")[0]
 
 
 @attrs.frozen
@@ -84,21 +89,14 @@ def written(path: Path, document: object) -> Path:
     while rest:
         if rest[:2] == ["limits", 0] and not _has(document, "limits"):
             rest = rest[2:]
+        elif rest[0] == "value" and isinstance(document, list | tuple):
+            rest = rest[1:]
         elif _has(document, rest[0]):
             found.append(rest[0])
             document = document[rest.pop(0)]  # type: ignore[index]
         else:
             break
     return tuple(found)
-
-
-def unit_of(path: Path) -> Path:
-    """Return the smallest part of a catalog that can be left out when `path` is wrong."""
-    if not path or path[0] in _WHOLE:
-        return path[:2]
-    if path[0] not in {"plans", "addons", "promotions"}:
-        return path[:1]
-    return path[: 4 if len(path) > 3 and path[2] in _NESTED else 3]
 
 
 def unknown(noun: str, word: str, known: Iterable[str]) -> str:
@@ -113,44 +111,69 @@ def near(word: str, known: Iterable[str]) -> str:
 
 @attrs.define
 class Findings:
-    """What was found so far; after 100 the catalog is refused without looking further."""
+    """What was found so far; after `most` the catalog is refused without looking further."""
 
     origin: str = "the catalog"
     file: str | None = None
     document: Mapping[str, Any] = attrs.field(factory=dict)
     places: Places = nowhere
+    most: int = MOST_FINDINGS
     found: dict[Finding, None] = attrs.field(factory=dict)
-    units: set[Path] = attrs.field(factory=set)
+    sections: set[str] = attrs.field(factory=set)
     misspelled: set[Path] = attrs.field(factory=set)
     stood_in: set[Path] = attrs.field(factory=set)
+    around: set[Path] = attrs.field(factory=set)
 
     def add(self, finding: Finding) -> None:
         """Keep a finding, unless it follows from another; raises CatalogError when there are too many."""
         if self.stood_in and self._follows(finding):
             return
-        if finding.kept and finding.at_key:
-            self.misspelled.add(finding.path)
-        if not finding.kept:
-            self.units.add(unit_of(finding.path))
+        if not finding.kept and len(finding.path) == 1:
+            self.sections.add(str(finding.path[0]))
         if finding.kept or not finding.at_key or finding.path not in self.misspelled:
             self.found[finding] = None
-        if len(self.found) > MOST_FINDINGS:
+        if finding.kept and finding.at_key:
+            self.misspelled.add(finding.path)
+        if len(self.found) > self.most:
             raise self.error()
+
+    def apart(self) -> Findings:
+        """Return findings of the same text, without those so far and without bound."""
+        return attrs.evolve(
+            self,
+            most=sys.maxsize,
+            found={},
+            sections=set(self.sections),
+            misspelled=set(self.misspelled),
+            stood_in=set(self.stood_in),
+            around=set(self.around),
+        )
 
     def extend(self, findings: Iterable[Finding]) -> None:
         """Keep several."""
         for finding in findings:
             self.add(finding)
 
-    def _follows(self, finding: Finding) -> bool:
-        """Tell whether this is about a part that something stands in for; a name is judged apart from its value."""
-        path = finding.path if finding.at_key else written(finding.path, self.document)
-        within = any(path[:length] in self.stood_in for length in range(1, len(path) + (not finding.at_key)))
-        return within or (not finding.at_key and finding.path in self.stood_in)
+    def stand_in(self, path: Path) -> None:
+        """Note that what stands at `path` from here on is not what was written."""
+        self.stood_in.add(path)
+        self.around.update(path[:length] for length in range(2, len(path)))
 
-    def unclear(self, *path: str) -> bool:
-        """Return whether this part, or all of its section, is left out for a mistake of its own."""
-        return path in self.units or path[:1] in self.units
+    def _follows(self, finding: Finding) -> bool:
+        """Tell whether this is about something that was not written; a name is judged apart from its value."""
+        if finding.at_key:
+            return self._within(finding.path[:-1])
+        path = written(finding.path, self.document)
+        is_there = path[-1:] == finding.path[-1:]
+        judged = (finding.path, *((path,) if is_there else ()))
+        return (
+            self._within(path)
+            or self._within(finding.beside)
+            or any(each in self.stood_in or each in self.around for each in judged)
+        )
+
+    def _within(self, path: Path) -> bool:
+        return any(path[:length] in self.stood_in for length in range(1, len(path) + 1))
 
     def raise_if_any(self) -> None:
         """Raise CatalogError with everything that was found, in file order."""
@@ -175,14 +198,19 @@ class Findings:
             yield order, Problem(dotted(path), finding.message, self.file, line, column)
 
 
-def agreed(readings: Sequence[T], make: Callable[[T, Findings], R], findings: Findings) -> R:
-    """Return what the first reading makes; only what is wrong by every reading is wrong."""
+def agreed(readings: Iterable[T], make: Callable[[T, Findings], R], findings: Findings) -> R:
+    """Return what is made of the first reading; only what is wrong by every reading is wrong.
+
+    Two readings agree on what is wrong; what to write instead may depend on the reading.
+    """
+    readings = list(readings)
     if len(readings) == 1:
         return make(readings[0], findings)
-    scratches = [Findings() for _ in readings]
-    made = [make(reading, scratch) for reading, scratch in zip(readings, scratches, strict=True)]
-    findings.extend(finding for finding in scratches[0].found if all(finding in each.found for each in scratches))
-    return made[0]
+    made = [(scratch := findings.apart(), make(reading, scratch)) for reading in readings]
+    (first, result), *others = made
+    told = [{each.what for each in other.found} for other, _ in others]
+    findings.extend(finding for finding in first.found if all(finding.what in each for each in told))
+    return result
 
 
 def _key(part: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path as FilePath
 from types import MappingProxyType
 from typing import Any
@@ -16,9 +17,9 @@ from .building import built
 from .checking import check
 from .checking_values import check_entitlement, contradictions
 from .entitling import entitled
-from .findings import Finding, Findings, Path, Places, Unreadable, nowhere
+from .findings import Finding, Findings, Path, Places, Unreadable, agreed, nowhere
+from .meaning import doubts_of, mark_sections_meant, readings, settle, unclear, with_text_keys
 from .model import Catalog, Entitlement, Feature, Mode
-from .omitting import mark_sections_meant, readable, settle, with_text_keys
 from .problems import Problem
 from .reading import FORMATS, LARGEST, read
 from .structuring import findings_of, structured, structured_in_part
@@ -59,9 +60,7 @@ def parse(
     """
     findings = Findings(origin or "the catalog", origin, document, places)
     findings.extend(found)
-    catalog = built(_written(document, findings), findings, notes)
-    settle(findings)
-    findings.extend(check(catalog, findings.unclear))
+    catalog = agreed(_written(document, findings), partial(_checked, notes), findings)
     findings.raise_if_any()
     canonical = document_of(catalog)
     return attrs.evolve(catalog, document=MappingProxyType(canonical), version=version_of(canonical))
@@ -132,19 +131,30 @@ def _bytes(path: str) -> bytes:
         raise Unreadable("this is no path; it has a character that no file name has") from None
 
 
-def _written(document: Mapping[str, Any], findings: Findings) -> WrittenCatalog:
+def _written(document: Mapping[str, Any], findings: Findings) -> Sequence[WrittenCatalog]:
+    """Return what a document says; where it has the wrong shape, all that it may have been meant to say."""
     if document is None:
         findings.add(Finding((), "there is nothing here; write features, plans and whatever else is sold"))
         raise findings.error()
     try:
-        return structured(document, WrittenCatalog)
+        return (structured(document, WrittenCatalog),)
     except (BaseValidationError, Misfit) as error:
         faults = tuple(findings_of(error))
     findings.extend(faults)
+    if not isinstance(document, Mapping):
+        raise findings.error()
     findings.document = with_text_keys(document)
     mark_sections_meant(findings)
+    doubts = doubts_of(findings.document, faults)
+    settle(findings, doubts)
     try:
-        settle(findings)
-        return structured_in_part(readable(findings.document, faults), WrittenCatalog)
+        return [structured_in_part(reading, WrittenCatalog) for reading in readings(findings.document, doubts)]
     except (BaseValidationError, Misfit):
         raise findings.error() from None
+
+
+def _checked(notes: Iterable[str], written: WrittenCatalog, findings: Findings) -> Catalog:
+    catalog = built(written, findings, notes)
+    settle(findings)
+    findings.extend(check(catalog, partial(unclear, findings)))
+    return catalog

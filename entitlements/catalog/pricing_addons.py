@@ -26,7 +26,8 @@ def leading_back(requires: Graph) -> Iterator[tuple[str, str]]:
 
 
 def shutting_out(requires: Graph, excludes: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
-    """Yield who excludes what it requires, or what that requires: nobody could ever hold it."""
-    for name, shut in excludes.items():
-        needed = reachable(requires, name) if shut else {}
-        yield from ((name, other) for other in shut if other in needed)
+    """Yield who excludes what somebody requires along with it: whoever does could never be held."""
+    if any(excludes.values()):
+        for name in requires:
+            together = {name, *reachable(requires, name)}
+            yield from ((one, other) for one in together for other in excludes[one] if other in together)

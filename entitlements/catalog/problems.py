@@ -9,8 +9,8 @@ import attrs
 class Problem:
     """One thing that is wrong: `message` says what and what to write, the rest says where.
 
-    `path` is dotted ("plans.pro.extends"); `line` and `column` count from 1 and are None where the
-    format keeps no positions (a mapping, TOML).
+    `path` is dotted ("plans.pro.extends"); `line` and `column` count from 1 and are None where it
+    was read from a mapping, or stands nowhere.
     """
 
     path: str

@@ -66,7 +66,7 @@ def _read_json(text: str) -> Reading:
 
 
 def _float(literal: str) -> Surprise:
-    return Surprise(float_message(literal))
+    return Surprise(float_message(literal), literal if "." in literal else None)
 
 
 def _integer(literal: str) -> int | Surprise:
@@ -115,5 +115,5 @@ def _duplicates(text: str) -> Iterator[Finding]:
         if path in first:
             line = text.count("\n", 0, first[path]) + 1
             message = f"duplicate key {shown(str(path[-1]))} (first at line {line}); keep one of them"
-            yield Finding(path, message, at_key=True, place=place_of(text, at_key))
+            yield Finding(path, message, place=place_of(text, at_key), kept=True)
         first.setdefault(path, at_key)

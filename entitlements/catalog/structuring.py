@@ -41,7 +41,7 @@ from .model import (
     TrialTerms,
     Unused,
 )
-from .words import Misfit, misfit
+from .words import Misfit, Misfits, misfit
 from .written import (
     ABSENT,
     Align,
@@ -106,7 +106,9 @@ def findings_of(error: BaseException, path: Path = ()) -> Iterator[Finding]:
         for inner, note in error.group_exceptions()[0]:
             yield from findings_of(inner, (*path, note.index))
     elif isinstance(error, _BadKey):
-        yield Finding(path if error.named else path[:-1], str(error), at_key=error.named, kept=not error.named)
+        yield Finding(path, str(error), at_key=True, kept=True)
+    elif isinstance(error, Misfits):
+        yield from (Finding((*path, *misfit.inside), str(misfit)) for misfit in error.misfits)
     elif isinstance(error, Misfit):
         yield Finding((*path, *error.inside), str(error))
     else:
@@ -114,11 +116,7 @@ def findings_of(error: BaseException, path: Path = ()) -> Iterator[Finding]:
 
 
 class _BadKey(Misfit):
-    """A key that cannot be one; `named` where it is text at least."""
-
-    def __init__(self, key: object, fault: str) -> None:
-        self.named = isinstance(key, str)
-        super().__init__(fault)
+    """A key that is no text."""
 
 
 def _entry_findings(error: ClassValidationError, path: Path) -> Iterator[Finding]:
@@ -138,7 +136,7 @@ def _entry_findings(error: ClassValidationError, path: Path) -> Iterator[Finding
 
 def _unknown_key(extra: object, known: list[str], path: Path) -> tuple[Finding, str]:
     if not isinstance(extra, str):
-        return Finding(path, words.key_fault(extra) or ""), ""
+        return Finding((*path, words.key_word(extra)), words.no_text(extra), at_key=True), ""
     guess = near(extra, known)
     message = f"unknown key {shown(extra)}{guess or '; the keys here are ' + ', '.join(known)}"
     return Finding((*path, extra), message, at_key=True), guess
@@ -162,9 +160,9 @@ def _keyed(items: Mapping[Any, Any], convert: Callable[[str, Any], Any], kind: A
     """Return what each entry converts to; one whose key is wrong is read all the same."""
     done, errors = {}, []
     for key, item in items.items():
-        word, fault = words.key_word(key), words.key_fault(key)
-        if fault:
-            errors.append(_placed(_BadKey(key, fault), word, kind))
+        word = words.key_word(key)
+        if not isinstance(key, str):
+            errors.append(_placed(_BadKey(words.no_text(key)), word, kind))
         try:
             done[word] = convert(word, item)
         except (Misfit, BaseValidationError) as error:

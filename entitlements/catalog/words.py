@@ -6,11 +6,13 @@ what to write. Nothing is converted silently: "12" is not a number here and 5 is
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -18,7 +20,7 @@ import attrs
 
 from ..amounts import MAX_SCALE, canonical
 from ..errors import AmountError, shown
-from .findings import near
+from .findings import MOST_FINDINGS, near
 
 DEEPEST: Final = 32
 LONGEST_DAYS: Final = 36_500
@@ -34,15 +36,33 @@ class Misfit(ValueError):
         super().__init__(message)
 
 
+class Misfits(Misfit):
+    """Several misfits within one value."""
+
+    def __init__(self, misfits: tuple[Misfit, ...]) -> None:
+        self.misfits = misfits
+        super().__init__(str(misfits[0]), misfits[0].inside)
+
+
 @attrs.frozen
 class Surprise:
-    """A value whose spelling is not to be trusted; `message` says what to write instead."""
+    """A value whose spelling is not to be trusted; `message` says what to write instead.
+
+    `number` is the spelling where it is a number with a point.
+    """
 
     message: str
+    number: str | None = attrs.field(default=None, eq=False)
 
 
-def misfit(value: object, wanted: str) -> Misfit:
-    """Return the error for a value of the wrong kind: what it is, and what to write."""
+def misfit(value: object, wanted: str, *, exact: bool = False) -> Misfit:
+    """Return the error for a value of the wrong kind: what it is, and what to write.
+
+    `exact` where text does, so that a number with a point is to be put in quotes.
+    """
+    literal = None if exact else pointed(value)
+    if literal is not None:
+        return Misfit(f"{literal[:60]} is a float; write {wanted}")
     if isinstance(value, Surprise):
         return Misfit(value.message)
     if value is None:
@@ -50,6 +70,19 @@ def misfit(value: object, wanted: str) -> Misfit:
     if isinstance(value, float):
         return Misfit(float_message(str(value)))
     return Misfit(f"{spelled(value)}; write {wanted}")
+
+
+def pointed(value: object) -> str | None:
+    """Return how a number with a point is spelled; None for anything else."""
+    if isinstance(value, Surprise):
+        return value.number
+    return str(value) if isinstance(value, float) and math.isfinite(value) else None
+
+
+def whole(literal: str) -> str | None:
+    """Return how to write a number with a point without it, where there is nothing behind it."""
+    number = Decimal(literal.replace("_", ""))
+    return str(int(number)) if number.adjusted() <= 40 and number == int(number) else None
 
 
 def float_message(literal: str) -> str:
@@ -84,7 +117,7 @@ def spelled(value: object) -> str:
 def text(value: object, wanted: str = "text, in quotes") -> str:
     """Return text that every storage and every encoder can keep."""
     if not isinstance(value, str):
-        raise misfit(value, wanted)
+        raise misfit(value, wanted, exact=True)
     if "\0" in value:
         raise Misfit("has a NUL character in it; take it out")
     if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
@@ -95,7 +128,9 @@ def text(value: object, wanted: str = "text, in quotes") -> str:
 def integer(value: object) -> int:
     """Return a whole number of at most 63 bits."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise misfit(value, "a whole number, without quotes" if isinstance(value, str) else "a whole number")
+        literal = pointed(value)
+        wanted = "a whole number, without quotes" if isinstance(value, str) else "a whole number"
+        raise misfit(value, (whole(literal) if literal else None) or wanted)
     if value.bit_length() > 63:
         raise Misfit(f"is a number of {value.bit_length()} bits; write one of at most 63")
     return int(value)
@@ -119,7 +154,7 @@ def boolean(value: object) -> bool:
 def exact_number(value: object) -> Decimal:
     """Return a whole number or an exact string as a Decimal, in its shortest spelling."""
     if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
-        raise misfit(value, 'a whole number, or an exact one in quotes such as "2.50"')
+        raise misfit(value, 'a whole number, or an exact one in quotes such as "2.50"', exact=True)
     try:
         return Decimal(canonical(value, what="the number"))
     except AmountError as error:
@@ -143,7 +178,9 @@ def display_price(value: object) -> str:
 
 def duration(value: object) -> timedelta:
     """Return "7d", "12h", "30m" or "2w" as a timedelta."""
-    spelling = text(value, "a duration such as 7d, 12h, 30m or 2w")
+    if not isinstance(value, str):
+        raise misfit(value, "a duration such as 7d, 12h, 30m or 2w")
+    spelling = text(value)
     match = _DURATION.fullmatch(spelling)
     if match is None:
         raise Misfit(f"{shown(spelling)} is not a duration; write one such as 7d, 12h, 30m or 2w")
@@ -182,22 +219,35 @@ def mapped(value: object, wanted: str = "a mapping") -> Mapping[Any, Any]:
 
 
 def metadata(value: object) -> Mapping[str, Any]:
-    """Return JSON-ready data, read-only; raises Misfit for anything that JSON could not hold exactly."""
-    frozen: Mapping[str, Any] = _frozen(mapped(value), ())
+    """Return JSON-ready data, read-only; raises Misfits for what JSON could not hold exactly."""
+    misfits = tuple(islice(_metadata_misfits(mapped(value), ()), MOST_FINDINGS + 1))
+    if misfits:
+        raise Misfits(misfits)
+    frozen: Mapping[str, Any] = _frozen(value)
     return frozen
 
 
-def _frozen(value: object, path: tuple[str | int, ...]) -> Any:
+def _metadata_misfits(value: object, path: tuple[str | int, ...]) -> Iterator[Misfit]:
     if len(path) >= DEEPEST:
-        raise Misfit(f"is nested more than {DEEPEST} deep; flatten it", path)
+        yield Misfit(f"is nested more than {DEEPEST} deep; flatten it", path)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            fault, within = key_fault(key), (*path, key_word(key))
+            yield from [Misfit(fault, within)] if fault else _metadata_misfits(item, within)
+    elif isinstance(value, list | tuple):
+        for at, item in enumerate(value):
+            yield from _metadata_misfits(item, (*path, at))
+    else:
+        try:
+            _metadata_leaf(value)
+        except Misfit as error:
+            yield Misfit(str(error), path)
+
+
+def _frozen(value: object) -> Any:
     if isinstance(value, Mapping):
-        return MappingProxyType({_metadata_key(key, path): _frozen(item, (*path, key)) for key, item in value.items()})
-    if isinstance(value, list | tuple):
-        return tuple(_frozen(item, (*path, at)) for at, item in enumerate(value))
-    try:
-        return _metadata_leaf(value)
-    except Misfit as error:
-        raise Misfit(str(error), path) from None
+        return MappingProxyType({key_word(key): _frozen(item) for key, item in value.items()})
+    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else _metadata_leaf(value)
 
 
 def _metadata_leaf(value: object) -> str | int | None:
@@ -207,26 +257,24 @@ def _metadata_leaf(value: object) -> str | int | None:
         return value
     if isinstance(value, int):
         return integer(value)
-    raise misfit(value, "text, a whole number, true, false, null, a list or a mapping")
-
-
-def _metadata_key(key: object, path: tuple[str | int, ...]) -> str:
-    fault = key_fault(key)
-    if fault or not isinstance(key, str):
-        raise Misfit(fault or "", path)
-    return key
+    raise misfit(value, "text, a whole number, true, false, null, a list or a mapping", exact=True)
 
 
 def key_fault(key: object) -> str | None:
     """Return what is wrong with a key, or None: 1 to 255 printable characters, trimmed, not starting with `$`."""
     if not isinstance(key, str):
-        return f"a key here is of type {type(key).__name__}; keys are text, write it in quotes"
+        return no_text(key)
     if key.isascii() and key.isidentifier() and len(key) <= 255:
         return None
     for fails, message in _KEY_FAULTS:
         if fails(key):
             return message
     return None
+
+
+def no_text(key: object) -> str:
+    """Return what is wrong with a key that is no text."""
+    return f"this key is of type {type(key).__name__}; keys are text, write it in quotes"
 
 
 def key_word(key: object) -> str:

@@ -91,7 +91,7 @@ def _numeric(text: str) -> Any:
     if len(text) <= 100:
         for pattern, message in _SURPRISES:
             if pattern.fullmatch(text):
-                return Surprise(message(text))
+                return Surprise(message(text), text if message is float_message else None)
     return text
 
 
@@ -231,7 +231,8 @@ class _Tree:
             return Surprise(f"tags such as {tag} are not obeyed; write the value without one")
         if event.anchor is not None:
             message = f"anchors such as &{event.anchor[:40]} are not kept; write the value without one"
-            self.findings.append(Finding((*self._path(), *self._next()), message, place=place_of(event.start_mark)))
+            path = (*self._path(), *self._next())
+            self.findings.append(Finding(path, message, place=place_of(event.start_mark), kept=True))
         return value
 
     def _put(self, value: Any, event: Event) -> None:
@@ -262,9 +263,10 @@ class _Tree:
         else:
             return value
         path = (*self._path(), *((name,) if name else ()))
-        kept = name not in frame.container
-        self.findings.append(Finding(path, message, at_key=bool(name), place=place_of(event.start_mark), kept=kept))
-        return name if name and kept else _DROPPED
+        again = name in frame.container
+        at_key = bool(name) and not again
+        self.findings.append(Finding(path, message, at_key=at_key, place=place_of(event.start_mark), kept=True))
+        return name if name and not again else _DROPPED
 
     def _spoil(self, surprise: Surprise) -> None:
         if len(self.stack) == 1:

@@ -350,7 +350,10 @@ def _addon(draw: Draw, features: Document, plans: list[str], earlier: list[str])
         addon["plans"] = _some_of(draw, plans)
     if draw(_told):
         addon["entitlements"] = _entitlements(draw, features, "grant", "add")
-    addon[_one_of(draw, ("requires", "excludes"))] = _some_of(draw, earlier)
+    if draw(_told):
+        addon["excludes"] = _some_of(draw, earlier)
+    else:
+        addon["requires"] = _some_of(draw, earlier)[:1]  # two might exclude each other
     return addon
 
 

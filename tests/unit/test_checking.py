@@ -152,22 +152,25 @@ def test_diamonds_are_no_circles():
     parse({"plans": {"a": {"extends": ["b", "c"]}, "b": {"extends": "d"}, "c": {"extends": "d"}, "d": {}}})
 
 
-@pytest.mark.parametrize(("section", "verb"), [("plans", "extends"), ("addons", "requires")])
-def test_chains_have_an_end(section, verb):
-    def chain(length):
-        return {
-            section: {
-                f"p{number}": {verb: [f"p{number + 1}"] if number + 1 < length else []} for number in range(length)
-            }
-        }
+def chain(section, verb, length):
+    links = {f"p{number}": {verb: [f"p{number + 1}"] if number + 1 < length else []} for number in range(length)}
+    return {section: links}
 
-    parse(chain(32))
-    (problem,) = problems(chain(33))
-    assert problem == f"{section}.p0.{verb}: is a chain of 33; chains have at most 32"
+
+def test_chains_have_an_end():
+    parse(chain("plans", "extends", 32))
+    (problem,) = problems(chain("plans", "extends", 33))
+    assert problem == "plans.p0.extends: is a chain of 33; chains have at most 32"
     started = time.perf_counter()
-    (problem,) = problems(chain(10_000))
-    assert problem == f"{section}.p9967.{verb}: is a chain of 33; chains have at most 32"
+    (problem,) = problems(chain("plans", "extends", 10_000))
+    assert problem == "plans.p9967.extends: is a chain of 33; chains have at most 32"
     assert time.perf_counter() - started < 5
+
+
+def test_addons_may_require_each_other_in_any_number():
+    assert len(parse(chain("addons", "requires", 2_000)).addons) == 2_000
+    ladder = {f"a{rung}": {"requires": [f"a{up}" for up in range(rung)]} for rung in range(14)}
+    assert len(parse({"addons": ladder}).addons) == 14
 
 
 def test_ways_up_are_bounded():
@@ -214,6 +217,25 @@ def test_add_ons_that_exclude_what_they_need(addon, message):
     assert problems({"addons": {"a": addon, "b": {"requires": ["c"]}, "c": {}}}) == [message]
 
 
+@pytest.mark.parametrize(
+    ("addons", "expected"),
+    [
+        ({"a": {"requires": ["b"]}, "b": {"excludes": ["a"]}}, ["b.excludes[0]: excludes 'a', which requires it; drop one"]),
+        ({"a": {"requires": ["b"]}, "b": {"requires": ["c"]}, "c": {"excludes": ["a"]}}, ["c.excludes[0]: excludes 'a', which requires it; drop one"]),
+        (
+            {"a": {"requires": ["b", "c"]}, "b": {"excludes": ["c"]}, "c": {"excludes": ["b"]}, "d": {"requires": ["a"]}, "e": {"requires": ["b"]}},
+            ["a.requires: comes to 'b' and 'c', which exclude each other; drop one", "d.requires: comes to 'b' and 'c', which exclude each other; drop one"],
+        ),
+    ],
+)  # fmt: skip
+def test_add_ons_that_could_never_be_held(addons, expected):
+    assert problems({"addons": addons}) == [f"addons.{line}" for line in expected]
+
+
+def test_add_ons_may_exclude_the_same():
+    parse({"addons": {"a": {"requires": ["b"], "excludes": ["c"]}, "b": {"excludes": ["c"]}, "c": {}}})
+
+
 # --- entitlements -------------------------------------------------------------------------------
 
 SOFT = {"limit": 5, "depletion": "soft"}
@@ -228,7 +250,7 @@ SOFT = {"limit": 5, "depletion": "soft"}
         ({**SOFT, "ceiling": 4}, ["ceiling: is below the limit; write one at or above it"]),
         ({**SOFT, "limit": "unlimited", "ceiling": 4}, ["ceiling: says nothing above an unlimited limit; leave it out"]),
         ({"limits": [{"limit": 5}, {**SOFT, "ceiling": 4}]}, ["limits[1]: has the same period as limits[0], month; keep one of them", "limits[1].ceiling: is below the limit; write one at or above it"]),
-        ({"limits": [{"limit": 5, "reset": "day"}, {"limit": 9}, {"limit": 9, "reset": {"every": "day", "count": 1}}]}, ["limits[2]: has the same period as limits[0], day; keep one of them"]),
+        ({"limits": [{"limit": 5, "reset": "day"}, {"limit": 9}, {"limit": 9, "reset": {"every": "day", "count": 1}}]}, ["limits[2].reset: has the same period as limits[0], day; keep one of them"]),
         ({"limit": 5, "reset": {"every": "day", "count": 0}}, ["reset.count: is 0; write a number from 1 to 10000"]),
         ({"limit": 5, "reset": {"every": "day", "count": 10_001}}, ["reset.count: is 10001; write a number from 1 to 10000"]),
         ({"limit": 5, "reset": {"every": "year", "count": 101}}, ["reset.count: is 101; write a number from 1 to 100"]),
@@ -304,9 +326,9 @@ def test_add_is_for_limits():
         ({"prefer": ["gold", "silver"]}, "x", ["plans.p.entitlements.f: 'x' is not a value of feature 'f'; write one of gold, silver"]),
         ({"prefer": ["gold"]}, {"value": "x"}, ["plans.p.entitlements.f.value: 'x' is not a value of feature 'f'; write one of gold"]),
         ({"value": "integer", "prefer": [1, 5]}, 3, ["plans.p.entitlements.f: '3' is not a value of feature 'f'; write one of 1, 5"]),
-        ({"value": "list"}, ["a", "b", "a"], ["plans.p.entitlements.f: names 'a' twice; name it once"]),
+        ({"value": "list"}, ["a", "b", "a"], ["plans.p.entitlements.f[2]: names 'a' twice; name it once"]),
         ({"prefer": "max"}, "x", ["features.f.prefer: texts have no max; write a list with the best value first"]),
-        ({"prefer": []}, "x", ["features.f.prefer: is empty; write the values, the best first", "plans.p.entitlements.f: 'x' is not a value of feature 'f'; write one of "]),
+        ({"prefer": []}, "x", ["features.f.prefer: is empty; write the values, the best first"]),
         ({"prefer": ["a", "b", "a"]}, "a", ["features.f.prefer[2]: names 'a' twice; name it once"]),
         ({"value": "list", "prefer": [["a"]]}, ["a"], ["features.f.prefer: is not for lists, which unite; leave it out"]),
         ({"value": "list", "prefer": "max"}, ["a"], ["features.f.prefer: is not for lists, which unite; leave it out"]),

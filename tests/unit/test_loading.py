@@ -505,7 +505,7 @@ def test_toml_has_line_and_column(tmp_path):
     assert file_problems(tmp_path, text, "catalog.toml") == [
         "catalog.toml:2:11 plans.pro.extends: unknown plan 'fre'",
         "catalog.toml:4:8 features.b.type: 'metred' is not a feature type; did you mean 'metered'?",
-        'catalog.toml:5:9 features.b.scale: 2.5 is a float, and floats are not exact; write "2.5" in quotes',
+        'catalog.toml:5:9 features.b.scale: 2.5 is a float; write a whole number',
     ]
 
 
@@ -620,17 +620,16 @@ def test_a_key_that_is_no_text_in_yaml_and_unknown_is_one_problem(tmp_path):
 
 def test_below_keys_of_a_mapping_that_are_no_text_the_rest_is_read():
     plans = {True: {"extends": "fre", "entitlements": {5: 1, "zz": 1}}, " b": {"extend": 1}, "c": {"extends": "x"}}
-    told = "a key here is of type {}; keys are text, write it in quotes"
+    told = "this key is of type {}; keys are text, write it in quotes"
     assert problems({"plans": plans, "features": {None: {"type": "metred"}}}) == [
-        f"plans: {told.format('bool')}",
+        f"plans.true: {told.format('bool')}",
         "plans.true.extends: unknown plan 'fre'",
-        f"plans.true.entitlements: {told.format('int')}",
-        "plans.true.entitlements.5: unknown feature '5'",
+        f"plans.true.entitlements.5: {told.format('int')}",
         "plans.true.entitlements.zz: unknown feature 'zz'",
         "plans.' b': the key starts or ends with a space; take it off",
         "plans.' b'.extend: unknown key 'extend'; did you mean 'extends'?",
         "plans.c.extends: unknown plan 'x'",
-        f"features: {told.format('NoneType')}",
+        f"features.none: {told.format('NoneType')}",
         "features.none.type: 'metred' is not a feature type; did you mean 'metered'?",
     ]
 
@@ -715,7 +714,8 @@ def test_strict_text(value, message):
         ("12", "'12' is text; write a whole number, without quotes"),
         ("\uff11\uff12", "'\\uff11\\uff12' is text; write a whole number, without quotes"),
         (True, "true is a boolean; write a whole number"),
-        (1.9, '1.9 is a float, and floats are not exact; write "1.9" in quotes'),
+        (1.9, "1.9 is a float; write a whole number"),
+        (2.0, "2.0 is a float; write 2"),
         (None, "is empty; write a whole number, or leave the key out"),
         (["a"], "this is a list; write a whole number"),
         (10**30, "is a number of 100 bits; write one of at most 63"),
@@ -808,6 +808,36 @@ def test_shapes_of_limits(entry, expected):
     assert problems(metered(entry)) == [f"plans.pro.entitlements.{line}" for line in expected]
 
 
+def test_what_to_write_for_a_number_with_a_point(tmp_path):
+    text = """\
+    features: {calls: {type: metered, backdate: 1.5}, sso: {type: boolean}, hours: {type: metered, scale: 1}}
+    plans: {p: {trial: {days: 14.5}, entitlements: {calls: 10.5, sso: 1.0, hours: 2.5}}}
+    addons: {a: {entitlements: {calls: 7.0}}}
+    """
+    assert file_problems(tmp_path, text) == [
+        "catalog.yaml:1:45 features.calls.backdate: 1.5 is a float; write a duration such as 7d, 12h, 30m or 2w",
+        "catalog.yaml:2:27 plans.p.trial.days: 14.5 is a float; write a whole number",
+        "catalog.yaml:2:56 plans.p.entitlements.calls: 10.5 is a float, and floats are not exact; write a whole number, or \"10.5\" in quotes and a scale",
+        "catalog.yaml:2:67 plans.p.entitlements.sso: 1.0 is a float; write true or false",
+        'catalog.yaml:2:79 plans.p.entitlements.hours: 2.5 is a float, and floats are not exact; write "2.5" in quotes',
+        "catalog.yaml:3:36 addons.a.entitlements.calls: 7.0 is a float, and floats are not exact; write 7",
+    ]
+
+
+def test_every_item_of_a_list_is_looked_at(tmp_path):
+    text = """\
+    features: {regions: {type: config, value: list}, tiers: {type: config, prefer: [1, 2, gold]}}
+    plans: {p: {entitlements: {regions: [1.5, eu, yes, eu]}}, q: {entitlements: {regions: [eu, us, eu]}}}
+    """
+    assert file_problems(tmp_path, text) == [
+        "catalog.yaml:1:81 features.tiers.prefer[0]: 1 is a number; write text, in quotes",
+        "catalog.yaml:1:84 features.tiers.prefer[1]: 2 is a number; write text, in quotes",
+        'catalog.yaml:2:38 plans.p.entitlements.regions[0]: 1.5 is a float, and floats are not exact; write "1.5" in quotes',
+        'catalog.yaml:2:47 plans.p.entitlements.regions[2]: yes is a boolean to some readers of YAML only; write true, or "yes" in quotes',
+        "catalog.yaml:2:96 plans.q.entitlements.regions[2]: names 'eu' twice; name it once",
+    ]
+
+
 def test_modes_that_do_not_belong():
     features = {"calls": {"type": "metered"}}
     entry = {"entitlements": {"calls": {"limit": 1, "mode": "set"}}}
@@ -827,7 +857,6 @@ def test_modes_that_do_not_belong():
         ("decimal", [], 'this is a list; write a whole number, or an exact one in quotes such as "2.50"'),
         ("text", 7, "7 is a number; write text, in quotes"),
         ("list", "eu", "'eu' is text; write a list of texts"),
-        ("list", [1], "1 is a number; write text, in quotes"),
         ("boolean", "no", "'no' is text; write true or false"),
     ],
 )
@@ -866,7 +895,7 @@ def test_features_that_are_wrong(feature, expected):
     [
         ([], "metadata: this is a list; write a mapping"),
         ({"a": [1, 2.5]}, 'metadata.a[1]: 2.5 is a float, and floats are not exact; write "2.5" in quotes'),
-        ({"a": {1: 2}}, "metadata.a: a key here is of type int; keys are text, write it in quotes"),
+        ({"a": {1: 2}}, "metadata.a.1: this key is of type int; keys are text, write it in quotes"),
         ({"a": {"b": object()}}, "metadata.a.b: this is a object; write text, a whole number, true, false, null, a list or a mapping"),
         ({"a": "\ud800"}, "metadata.a: has half of a surrogate pair in it; write the whole character"),
         ({"a": 10**5000}, "metadata.a: is a number of 16610 bits; write one of at most 63"),
@@ -923,13 +952,14 @@ def test_keys(section, key, message):
 def test_keys_that_are_no_text():
     for key in (5, None, 10**5000, (1,)):
         kind = type(key).__name__
-        told = f"a key here is of type {kind}; keys are text, write it in quotes"
+        word = {5: "5", None: "none"}.get(key, kind)
+        told = f"{word}: this key is of type {kind}; keys are text, write it in quotes"
         assert problems({key: {}}) == [told]
-        assert problems({"features": {key: {"type": "boolean"}}}) == [f"features: {told}"]
-        assert problems({"features": {"f": {"type": "boolean", key: 1}}}) == [f"features.f: {told}"]
+        assert problems({"features": {key: {"type": "boolean"}}}) == [f"features.{told}"]
+        assert problems({"features": {"f": {"type": "boolean", key: 1}}}) == [f"features.f.{told}"]
         case = {"credit": "c", "when": [{key: "x", "price": 1}]}
         assert problems({"features": {"f": {"type": "metered"}}, "credits": {"c": {}}, "rates": {"f": case}}) == [
-            f"rates.f.when[0]: {told}"
+            f"rates.f.when[0].{told}"
         ]
 
 

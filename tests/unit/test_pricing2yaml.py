@@ -956,6 +956,30 @@ def test_an_addon_that_excludes_what_it_requires_requires_it() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("wanted", "left"),
+    [
+        ({"x": {"dependsOn": ["y"]}, "y": {"excludes": ["x"]}}, {}),
+        ({"x": {"excludes": ["y"]}, "y": {}, "z": {"dependsOn": ["x", "y"]}}, {}),
+        ({"x": {"dependsOn": ["y"]}, "y": {"dependsOn": ["z"]}, "z": {"dependsOn": ["x"], "excludes": ["x", "y"]}}, {}),
+        ({"x": {"dependsOn": ["y"], "excludes": ["z"]}, "y": {"excludes": ["z"]}, "z": {}}, {"x": ("z",), "y": ("z",)}),
+    ],
+)
+def test_every_addon_can_be_held(wanted: Any, left: dict[str, tuple[str, ...]]) -> None:
+    catalog = made(features={"a": ON}, addOns={name: {**terms, "features": {"a": {}}} for name, terms in wanted.items()})
+    assert {key: each.excludes for key, each in catalog.addons.items() if each.excludes} == left
+    assert len(catalog.notes) == sum(len(terms.get("excludes", ())) for terms in wanted.values()) - sum(
+        map(len, left.values())
+    ) + ("z" in wanted and wanted["z"].get("dependsOn") == ["x"])
+
+
+def test_addons_may_depend_on_many() -> None:
+    chain = {f"x{n}": {"dependsOn": [f"x{n + 1}"] if n < 40 else [], "features": {"a": {}}} for n in range(41)}
+    ladder = {f"y{n}": {"dependsOn": [f"y{up}" for up in range(n)], "features": {"a": {}}} for n in range(14)}
+    catalog = made(features={"a": ON}, addOns={**chain, **ladder})
+    assert (len(catalog.addons), catalog.notes) == (55, ())
+
+
 def test_addons_without_plans_stand_on_a_plan_of_defaults() -> None:
     catalog = made(
         saasName="Identity",
