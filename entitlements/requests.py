@@ -93,10 +93,10 @@ def identifier(value: object, what: str) -> str:
         return value
     if not 1 <= len(value) <= ID_LENGTH:
         raise ValueError(f"{what} has {len(value)} characters; it has 1 to {ID_LENGTH}")
-    if value[0] == "$" or value[0].isspace() or value[-1].isspace():
-        raise ValueError(f"{what} is {shown(value)}; it does not start with '$', nor start or end with a space")
     if not value.isprintable() and any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in value):
         raise ValueError(f"{what} is {shown(value)}; control characters and lone surrogates are refused")
+    if value[0] == "$" or value[0].isspace() or value[-1].isspace():
+        raise ValueError(f"{what} is {shown(value)}; it does not start with '$', nor start or end with a space")
     return value
 
 

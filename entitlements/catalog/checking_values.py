@@ -154,7 +154,7 @@ def _value(feature: Feature, entitlement: Entitlement, path: Path) -> Iterator[F
         yield from _twice(value, (*path, "value"))
     elif isinstance(feature.prefer, tuple) and feature.prefer and value not in feature.prefer:
         known = [str(each) for each in feature.prefer]
-        options = near(str(value), known) or f"; write one of {', '.join(known)[:200]}"
+        options = near(str(value), known) or f"; write one of {', '.join(shown(each)[1:-1] for each in known)[:200]}"
         message = f"{shown(str(value))} is not a value of feature {shown(feature.key)}{options}"
         yield Finding((*path, "value"), message)
 

@@ -15,13 +15,14 @@ from typing import Any, Final
 
 from ..errors import shown
 from .findings import MOST_FINDINGS, Finding, Path, Reading, Unreadable
-from .scanning import ScannedPlaces, place_of, scanned_json, scanned_toml
+from .scanning import ScannedPlaces, place_at_depth, place_of, scanned_json, scanned_toml
 from .words import Surprise, float_message
 from .yaml_reading import DEEPEST, read_yaml
 
 LARGEST: Final = 4 * 2**20
 _TOO_DEEP: Final = f"this is nested more than {DEEPEST} deep; flatten it"
 _TOML_LINE: Final = re.compile(r"\s*\(at line (\d+), column (\d+)\)$")
+_TOML_DIGITS: Final = re.compile(r"\b[0-9a-fA-FxX_]{1000}")
 _TOML_DEEP: Final = re.compile(rf"(?<![\w\"'-])(?:[\w\"'-]++[ \t]*+\.[ \t]*+){{{DEEPEST}}}")
 
 
@@ -60,7 +61,7 @@ def _read_json(text: str) -> Reading:
     except json.JSONDecodeError as error:
         raise Unreadable(f"this is not JSON: {error.msg}", (error.lineno, error.colno)) from None
     except RecursionError:
-        raise Unreadable(_TOO_DEEP) from None
+        raise Unreadable(_TOO_DEEP, place_at_depth(text, DEEPEST)) from None
     duplicates = tuple(islice(_duplicates(text), MOST_FINDINGS + 1)) if twice else ()
     return Reading(document, ScannedPlaces(text, scanned_json), duplicates)
 
@@ -87,12 +88,14 @@ def _read_toml(text: str) -> Reading:
         document = tomllib.loads(text, parse_float=_float)
     except tomllib.TOMLDecodeError as error:
         where = _TOML_LINE.search(str(error))
-        place = (int(where[1]), int(where[2])) if where else None
+        place = (int(where[1]), int(where[2])) if where else place_of(text, len(text))
         raise Unreadable(f"this is not TOML: {_TOML_LINE.sub('', str(error))}", place) from None
     except RecursionError:
-        raise Unreadable(_TOO_DEEP) from None
+        raise Unreadable(_TOO_DEEP, place_at_depth(text, DEEPEST)) from None
     except ValueError:
-        raise Unreadable("a number in this file has too many digits; write one of at most 19") from None
+        digits = _TOML_DIGITS.search(text)
+        place = place_of(text, digits.start()) if digits else None
+        raise Unreadable("a number in this file has too many digits; write one of at most 19", place) from None
     return Reading(document, ScannedPlaces(text, scanned_toml))
 
 

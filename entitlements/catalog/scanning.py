@@ -27,6 +27,16 @@ def place_of(text: str, at: int) -> tuple[int, int]:
     return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
 
 
+def place_at_depth(text: str, depth: int) -> tuple[int, int] | None:
+    """Return where the brackets of a JSON or TOML text are first nested deeper than this."""
+    inside = 0
+    for token in _TOML_TOKEN.finditer(text):
+        inside += (token[0] in "[{") - (token[0] in "]}")
+        if inside > depth:
+            return place_of(text, token.start())
+    return None
+
+
 @attrs.define
 class ScannedPlaces:
     """The places in a valid text, which `scan` yields the parts of, the whole first."""

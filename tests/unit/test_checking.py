@@ -324,6 +324,7 @@ def test_add_is_for_limits():
     [
         ({"prefer": ["gold", "silver"]}, "golf", ["plans.p.entitlements.f: 'golf' is not a value of feature 'f'; did you mean 'gold'?"]),
         ({"prefer": ["gold", "silver"]}, "x", ["plans.p.entitlements.f: 'x' is not a value of feature 'f'; write one of gold, silver"]),
+        ({"prefer": ["a\r\x1fb"]}, "x", [r"plans.p.entitlements.f: 'x' is not a value of feature 'f'; write one of a\r\x1fb"]),
         ({"prefer": ["gold"]}, {"value": "x"}, ["plans.p.entitlements.f.value: 'x' is not a value of feature 'f'; write one of gold"]),
         ({"value": "integer", "prefer": [1, 5]}, 3, ["plans.p.entitlements.f: '3' is not a value of feature 'f'; write one of 1, 5"]),
         ({"value": "list"}, ["a", "b", "a"], ["plans.p.entitlements.f[2]: names 'a' twice; name it once"]),
