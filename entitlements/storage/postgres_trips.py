@@ -49,6 +49,7 @@ _SETTINGS: Final = """
       set_config('synchronous_commit',
         CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)"""
 _LOCK: Final = "SELECT {schema}.lock_all($1, $2, $3)"
+_FOUND: Final = "SELECT {schema}.found($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 _LOCK_ONLY: Final = "SELECT pg_advisory_xact_lock(lock) FROM unnest($1::bigint[]) AS lock"
 
 
@@ -61,6 +62,12 @@ def begin_writing(locks: Iterable[int], wait: float) -> list[Statement]:
     """
     patience, longest = _milliseconds(wait)
     return [_BEGIN_WRITING, (_LOCK, (array_of(sorted({*locks})), longest, patience))]
+
+
+def begin_finding(lock: int, wait: float, asked: Row) -> list[Statement]:
+    """Return what begins a transaction that writes, holding one lock, and asks what then stands."""
+    patience, longest = _milliseconds(wait)
+    return [_BEGIN_WRITING, (_FOUND, (lock, longest, patience, *asked))]
 
 
 def locking(lock: int) -> Statement:

@@ -1,0 +1,120 @@
+"""The functions of the PostgreSQL storage: what is asked often, in one statement whose plans the connection keeps.
+
+An older version may have made functions of the same names, and processes of it may still be using them, so
+names, arguments and answers stay. They go row by row: each query finds one row by its key, and so has one
+plan, whatever it is asked; one over arrays is planned anew for each, which costs more than it saves.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+FUNCTIONS: Final = (
+    """
+    CREATE OR REPLACE FUNCTION {schema}.lock_all(locks bigint[], statement_timeout text, lock_timeout text)
+    RETURNS void LANGUAGE plpgsql AS $body$
+    DECLARE
+      each bigint;
+    BEGIN
+      PERFORM set_config('search_path', 'pg_catalog', true), set_config('client_encoding', 'UTF8', true),
+        set_config('TimeZone', 'UTC', true), set_config('statement_timeout', $2, true),
+        set_config('idle_in_transaction_session_timeout', $2, true), set_config('lock_timeout', $3, true);
+      IF current_setting('synchronous_commit') <> 'remote_apply' THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+      END IF;
+      FOREACH each IN ARRAY locks LOOP
+        PERFORM pg_advisory_xact_lock(each);
+      END LOOP;
+    END $body$""",
+    """
+    CREATE OR REPLACE FUNCTION {schema}.shown(customer text, mark text, names text[], starts bigint[], keys text[],
+      OUT seq bigint, OUT batches bigint, OUT at bigint, OUT fold_version bigint, OUT hash text, OUT head text,
+      OUT now text, OUT amounts bigint[], OUT priors bigint[])
+    LANGUAGE plpgsql STABLE AS $body$
+    #variable_conflict use_column
+    DECLARE
+      each text;
+      one bigint;
+    BEGIN
+      SELECT h.seq, h.batches, h.at, h.fold_version, h.hash, CASE WHEN h.xmin::text = $2 THEN NULL ELSE h.head END,
+        h.xmin::text
+      INTO seq, batches, at, fold_version, hash, head, now FROM {schema}.heads AS h WHERE h.customer = $1;
+      amounts := '{{}}';
+      FOR place IN 1 .. cardinality(names) LOOP
+        SELECT c.amount INTO one
+        FROM {schema}.counters AS c WHERE c.customer = $1 AND c.name = $3[place] AND c.start = $4[place];
+        amounts[place] := coalesce(one, 0);
+      END LOOP;
+      priors := '{{}}';
+      FOREACH each IN ARRAY keys LOOP
+        SELECT b.number INTO one FROM {schema}.batches AS b WHERE b.customer = $1 AND b.key = each;
+        IF FOUND THEN
+          priors := priors || one;
+        END IF;
+      END LOOP;
+    END $body$""",
+    """
+    CREATE OR REPLACE FUNCTION {schema}.found(lock bigint, statement_timeout text, lock_timeout text,
+      customer text, seq bigint, hash text, mark text, names text[], starts bigint[], keys text[])
+    RETURNS bigint[] LANGUAGE plpgsql AS $body$
+    DECLARE
+      head record;
+    BEGIN
+      PERFORM {schema}.lock_all(ARRAY[$1], $2, $3);
+      head := {schema}.shown($4, $7, $8, $9, $10);
+      IF head.now = $7 AND head.seq = $5 AND head.hash = $6 THEN
+        RETURN head.amounts || head.priors;
+      END IF;
+      RETURN NULL;
+    END $body$""",
+    """
+    CREATE OR REPLACE FUNCTION {schema}.add_batch(customer text, number bigint, key text, at bigint, first_seq bigint,
+      last_seq bigint, request text, result text, hash text, kind text, counts_at bigint, subject text, counter text,
+      "window" bigint, amount bigint, data text, block text)
+    RETURNS void LANGUAGE plpgsql AS $body$
+    BEGIN
+      INSERT INTO {schema}.batches (customer, number, key, at, first_seq, last_seq, request, result, hash)
+      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9);
+      INSERT INTO {schema}.entries
+        (customer, seq, batch, kind, at, subject, counter, "window", amount, data, block)
+      VALUES ($1, $5, $2, $10, $11, $12, $13, $14, $15, $16, $17);
+    END $body$""",
+    """
+    CREATE OR REPLACE FUNCTION {schema}.add_batch_of_many(customer text, number bigint, key text, at bigint,
+      first_seq bigint, last_seq bigint, request text, result text, hash text, kinds text[], counts_at bigint[],
+      subjects text[], counters text[], windows bigint[], amounts bigint[], data text[], blocks text[])
+    RETURNS void LANGUAGE plpgsql AS $body$
+    BEGIN
+      INSERT INTO {schema}.batches (customer, number, key, at, first_seq, last_seq, request, result, hash)
+      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9);
+      FOR line IN 1 .. cardinality(kinds) LOOP
+        INSERT INTO {schema}.entries
+          (customer, seq, batch, kind, at, subject, counter, "window", amount, data, block)
+        VALUES ($1, $5 + line - 1, $2, $10[line], $11[line], $12[line], $13[line], $14[line], $15[line], $16[line],
+          $17[line]);
+      END LOOP;
+    END $body$""",
+    """
+    CREATE OR REPLACE FUNCTION {schema}.move(customer text, seq bigint, batches bigint, at bigint, hash text,
+      names text[], starts bigint[], amounts bigint[], ids text[], free bigint[], held bigint[], OUT mark text)
+    LANGUAGE plpgsql AS $body$
+    #variable_conflict use_column
+    BEGIN
+      UPDATE {schema}.heads AS h SET seq = $2, batches = $3, at = $4, hash = $5 WHERE h.customer = $1
+      RETURNING h.xmin::text INTO mark;
+      IF NOT FOUND THEN
+        RAISE EXCEPTION 'the row of the head is gone' USING ERRCODE = 'integrity_constraint_violation';
+      END IF;
+      FOR place IN 1 .. cardinality(names) LOOP
+        INSERT INTO {schema}.counters (customer, name, start, amount) VALUES ($1, $6[place], $7[place], $8[place])
+        ON CONFLICT ON CONSTRAINT counters_pkey DO UPDATE SET amount = excluded.amount;
+      END LOOP;
+      FOR place IN 1 .. cardinality(ids) LOOP
+        UPDATE {schema}.blocks AS b SET free_units = $10[place], held_units = $11[place]
+        WHERE b.customer = $1 AND b.id = $9[place];
+        IF NOT FOUND THEN
+          RAISE EXCEPTION 'the row of a block is gone' USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+      END LOOP;
+    END $body$""",
+)
