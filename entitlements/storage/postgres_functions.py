@@ -9,25 +9,43 @@ from __future__ import annotations
 
 from typing import Final
 
+_SETTINGS: Final = """
+      PERFORM set_config('search_path', 'pg_catalog', true), set_config('client_encoding', 'UTF8', true),
+        set_config('TimeZone', 'UTC', true), set_config('statement_timeout', statement_timeout, true),
+        set_config('idle_in_transaction_session_timeout', statement_timeout, true),
+        set_config('lock_timeout', lock_timeout, true);
+      IF current_setting('synchronous_commit') <> 'remote_apply' THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+      END IF;"""
+_LOOKED_UP: Final = """
+      amounts := '{{}}';
+      FOR place IN 1 .. cardinality($3) LOOP
+        SELECT c.amount INTO one
+        FROM {schema}.counters AS c WHERE c.customer = $1 AND c.name = $3[place] AND c.start = $4[place];
+        amounts[place] := coalesce(one, 0);
+      END LOOP;
+      priors := '{{}}';
+      FOREACH each IN ARRAY $5 LOOP
+        SELECT b.number INTO one FROM {schema}.batches AS b WHERE b.customer = $1 AND b.key = each;
+        IF FOUND THEN
+          priors := priors || one;
+        END IF;
+      END LOOP;"""
+"""The amounts of the counters (names $3, starts $4) of customer $1, and the numbers of its batches with the keys $5."""
+
 FUNCTIONS: Final = (
-    """
-    CREATE OR REPLACE FUNCTION {schema}.lock_all(locks bigint[], statement_timeout text, lock_timeout text)
+    f"""
+    CREATE OR REPLACE FUNCTION {{schema}}.lock_all(locks bigint[], statement_timeout text, lock_timeout text)
     RETURNS void LANGUAGE plpgsql AS $body$
     DECLARE
       each bigint;
-    BEGIN
-      PERFORM set_config('search_path', 'pg_catalog', true), set_config('client_encoding', 'UTF8', true),
-        set_config('TimeZone', 'UTC', true), set_config('statement_timeout', $2, true),
-        set_config('idle_in_transaction_session_timeout', $2, true), set_config('lock_timeout', $3, true);
-      IF current_setting('synchronous_commit') <> 'remote_apply' THEN
-        PERFORM set_config('synchronous_commit', 'on', true);
-      END IF;
+    BEGIN{_SETTINGS}
       FOREACH each IN ARRAY locks LOOP
         PERFORM pg_advisory_xact_lock(each);
       END LOOP;
     END $body$""",
-    """
-    CREATE OR REPLACE FUNCTION {schema}.shown(customer text, mark text, names text[], starts bigint[], keys text[],
+    f"""
+    CREATE OR REPLACE FUNCTION {{schema}}.shown(customer text, mark text, names text[], starts bigint[], keys text[],
       OUT seq bigint, OUT batches bigint, OUT at bigint, OUT fold_version bigint, OUT hash text, OUT head text,
       OUT now text, OUT amounts bigint[], OUT priors bigint[])
     LANGUAGE plpgsql STABLE AS $body$
@@ -38,34 +56,25 @@ FUNCTIONS: Final = (
     BEGIN
       SELECT h.seq, h.batches, h.at, h.fold_version, h.hash, CASE WHEN h.xmin::text = $2 THEN NULL ELSE h.head END,
         h.xmin::text
-      INTO seq, batches, at, fold_version, hash, head, now FROM {schema}.heads AS h WHERE h.customer = $1;
-      amounts := '{{}}';
-      FOR place IN 1 .. cardinality(names) LOOP
-        SELECT c.amount INTO one
-        FROM {schema}.counters AS c WHERE c.customer = $1 AND c.name = $3[place] AND c.start = $4[place];
-        amounts[place] := coalesce(one, 0);
-      END LOOP;
-      priors := '{{}}';
-      FOREACH each IN ARRAY keys LOOP
-        SELECT b.number INTO one FROM {schema}.batches AS b WHERE b.customer = $1 AND b.key = each;
-        IF FOUND THEN
-          priors := priors || one;
-        END IF;
-      END LOOP;
-    END $body$""",
-    """
-    CREATE OR REPLACE FUNCTION {schema}.found(lock bigint, statement_timeout text, lock_timeout text,
-      customer text, seq bigint, hash text, mark text, names text[], starts bigint[], keys text[])
+      INTO seq, batches, at, fold_version, hash, head, now FROM {{schema}}.heads AS h WHERE h.customer = $1;{_LOOKED_UP}
+    END $body$""",  # noqa: S608
+    f"""
+    CREATE OR REPLACE FUNCTION {{schema}}.found(customer text, mark text, names text[], starts bigint[], keys text[],
+      seq bigint, hash text, lock bigint, statement_timeout text, lock_timeout text)
     RETURNS bigint[] LANGUAGE plpgsql AS $body$
+    #variable_conflict use_column
     DECLARE
-      head record;
-    BEGIN
-      PERFORM {schema}.lock_all(ARRAY[$1], $2, $3);
-      head := {schema}.shown($4, $7, $8, $9, $10);
-      IF head.now = $7 AND head.seq = $5 AND head.hash = $6 THEN
-        RETURN head.amounts || head.priors;
-      END IF;
-      RETURN NULL;
+      amounts bigint[];
+      priors bigint[];
+      each text;
+      one bigint;
+    BEGIN{_SETTINGS}
+      PERFORM pg_advisory_xact_lock(lock);
+      PERFORM FROM {{schema}}.heads AS h WHERE h.customer = $1 AND h.xmin::text = $2 AND h.seq = $6 AND h.hash = $7;
+      IF NOT FOUND THEN
+        RETURN NULL;
+      END IF;{_LOOKED_UP}
+      RETURN amounts || priors;
     END $body$""",
     """
     CREATE OR REPLACE FUNCTION {schema}.add_batch(customer text, number bigint, key text, at bigint, first_seq bigint,

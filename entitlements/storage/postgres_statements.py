@@ -185,8 +185,8 @@ class _Plan:
 def _found(heads: Heads, schema: str, plan: _Plan, known: tuple[Row, Head], wait: float) -> Steps[Log]:
     """Lock a customer whose head is in memory, and return what is known of it."""
     seq, *_, digest, mark = known[0]
-    asked = (plan.customer, seq, digest, mark, *plan.asked)
-    _, ((found,),) = yield Trip(begin_finding(lock_of(schema, plan.customer), wait, asked))
+    asked = (plan.customer, mark, *plan.asked, seq, digest)
+    _, ((found,),) = yield Trip(begin_finding(asked, lock_of(schema, plan.customer), wait))
     if found is None:  # somebody else has written meanwhile
         return (yield from _opened(heads, plan, (yield Trip(plan.all_there_is))))
     count = len(plan.names)

@@ -64,10 +64,10 @@ def begin_writing(locks: Iterable[int], wait: float) -> list[Statement]:
     return [_BEGIN_WRITING, (_LOCK, (array_of(sorted({*locks})), longest, patience))]
 
 
-def begin_finding(lock: int, wait: float, asked: Row) -> list[Statement]:
+def begin_finding(asked: Row, lock: int, wait: float) -> list[Statement]:
     """Return what begins a transaction that writes, holding one lock, and asks what then stands."""
     patience, longest = _milliseconds(wait)
-    return [_BEGIN_WRITING, (_FOUND, (lock, longest, patience, *asked))]
+    return [_BEGIN_WRITING, (_FOUND, (*asked, lock, longest, patience))]
 
 
 def locking(lock: int) -> Statement:
