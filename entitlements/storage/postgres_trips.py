@@ -96,7 +96,8 @@ def within(statement: Statement) -> Statement | None:
 
 def array_of(values: Iterable[int | str | None]) -> str:
     """Return an array as PostgreSQL reads it."""
-    return f"{{{','.join([_quoted(value) if isinstance(value, str) else _plain(value) for value in values])}}}"
+    told = [_quoted(value) if isinstance(value, str) else "NULL" if value is None else str(value) for value in values]
+    return f"{{{','.join(told)}}}"
 
 
 def lock_of(schema: str, name: str, kind: Literal["customer", "migration"] = "customer") -> int:
@@ -108,10 +109,6 @@ def lock_of(schema: str, name: str, kind: Literal["customer", "migration"] = "cu
 def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
-
-
-def _plain(number: int | None) -> str:
-    return "NULL" if number is None else str(number)
 
 
 def _milliseconds(wait: float) -> tuple[str, str]:
