@@ -1,8 +1,9 @@
-"""The functions of the PostgreSQL storage: what is asked often, in one statement whose plans the connection keeps.
+"""The functions of the PostgreSQL storage: what a write asks and sends, in few statements whose plans are kept.
 
-An older version may have made functions of the same names, and processes of it may still be using them, so
-names, arguments and answers stay. They go row by row: each query finds one row by its key, and so has one
-plan, whatever it is asked; one over arrays is planned anew for each, which costs more than it saves.
+A connection keeps the plans of a function and of nothing else of ours, since a pooler may stand between. They
+go row by row: each query finds one row by its key, so that one plan does for all; one over arrays is planned
+anew for each. Processes of an older version may still be using its functions, so that one of another shape
+gets another name or number of arguments. Whoever changes any adds a step that makes all of them anew.
 """
 
 from __future__ import annotations
@@ -32,6 +33,35 @@ _LOOKED_UP: Final = """
         END IF;
       END LOOP;"""
 """The amounts of the counters (names $3, starts $4) of customer $1, and the numbers of its batches with the keys $5."""
+
+_BATCH: Final = """customer text, number bigint, key text, at bigint,
+      first_seq bigint, last_seq bigint, request text, result text, hash text"""
+_ADDED: Final = """
+      INSERT INTO {schema}.batches (customer, number, key, at, first_seq, last_seq, request, result, hash)
+      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9);"""
+_MOVES: Final = """names text[], starts bigint[], sums bigint[],
+      ids text[], free bigint[], held bigint[], OUT mark text"""
+_MOVED: Final = """
+      IF $18 IS NULL THEN
+        RETURN;
+      END IF;
+      UPDATE {schema}.heads AS h SET seq = $6, batches = $2, at = $4, hash = $9 WHERE h.customer = $1
+      RETURNING h.xmin::text INTO mark;
+      IF NOT FOUND THEN
+        RAISE EXCEPTION 'the row of the head is gone' USING ERRCODE = 'integrity_constraint_violation';
+      END IF;
+      FOR place IN 1 .. cardinality($18) LOOP
+        INSERT INTO {schema}.counters (customer, name, start, amount) VALUES ($1, $18[place], $19[place], $20[place])
+        ON CONFLICT ON CONSTRAINT counters_pkey DO UPDATE SET amount = excluded.amount;
+      END LOOP;
+      FOR place IN 1 .. cardinality($21) LOOP
+        UPDATE {schema}.blocks AS b SET free_units = $22[place], held_units = $23[place]
+        WHERE b.customer = $1 AND b.id = $21[place];
+        IF NOT FOUND THEN
+          RAISE EXCEPTION 'the row of a block is gone' USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+      END LOOP;"""
+"""With the last batch of a log its head moves, and the counters and blocks beside it; the names of others are NULL."""
 
 FUNCTIONS: Final = (
     f"""
@@ -76,54 +106,29 @@ FUNCTIONS: Final = (
       END IF;{_LOOKED_UP}
       RETURN amounts || priors;
     END $body$""",
-    """
-    CREATE OR REPLACE FUNCTION {schema}.add_batch(customer text, number bigint, key text, at bigint, first_seq bigint,
-      last_seq bigint, request text, result text, hash text, kind text, counts_at bigint, subject text, counter text,
-      "window" bigint, amount bigint, data text, block text)
-    RETURNS void LANGUAGE plpgsql AS $body$
-    BEGIN
-      INSERT INTO {schema}.batches (customer, number, key, at, first_seq, last_seq, request, result, hash)
-      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9);
-      INSERT INTO {schema}.entries
+    f"""
+    CREATE OR REPLACE FUNCTION {{schema}}.add_batch({_BATCH},
+      kind text, counts_at bigint, subject text, counter text, "window" bigint, amount bigint, data text, block text,
+      {_MOVES})
+    LANGUAGE plpgsql AS $body$
+    #variable_conflict use_column
+    BEGIN{_ADDED}
+      INSERT INTO {{schema}}.entries
         (customer, seq, batch, kind, at, subject, counter, "window", amount, data, block)
-      VALUES ($1, $5, $2, $10, $11, $12, $13, $14, $15, $16, $17);
-    END $body$""",
-    """
-    CREATE OR REPLACE FUNCTION {schema}.add_batch_of_many(customer text, number bigint, key text, at bigint,
-      first_seq bigint, last_seq bigint, request text, result text, hash text, kinds text[], counts_at bigint[],
-      subjects text[], counters text[], windows bigint[], amounts bigint[], data text[], blocks text[])
-    RETURNS void LANGUAGE plpgsql AS $body$
-    BEGIN
-      INSERT INTO {schema}.batches (customer, number, key, at, first_seq, last_seq, request, result, hash)
-      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9);
+      VALUES ($1, $5, $2, $10, $11, $12, $13, $14, $15, $16, $17);{_MOVED}
+    END $body$""",  # noqa: S608
+    f"""
+    CREATE OR REPLACE FUNCTION {{schema}}.add_batch_of_many({_BATCH},
+      kinds text[], count_at bigint[], subjects text[], counters text[], windows bigint[], amounts bigint[],
+      data text[], blocks text[], {_MOVES})
+    LANGUAGE plpgsql AS $body$
+    #variable_conflict use_column
+    BEGIN{_ADDED}
       FOR line IN 1 .. cardinality(kinds) LOOP
-        INSERT INTO {schema}.entries
+        INSERT INTO {{schema}}.entries
           (customer, seq, batch, kind, at, subject, counter, "window", amount, data, block)
         VALUES ($1, $5 + line - 1, $2, $10[line], $11[line], $12[line], $13[line], $14[line], $15[line], $16[line],
           $17[line]);
-      END LOOP;
-    END $body$""",
-    """
-    CREATE OR REPLACE FUNCTION {schema}.move(customer text, seq bigint, batches bigint, at bigint, hash text,
-      names text[], starts bigint[], amounts bigint[], ids text[], free bigint[], held bigint[], OUT mark text)
-    LANGUAGE plpgsql AS $body$
-    #variable_conflict use_column
-    BEGIN
-      UPDATE {schema}.heads AS h SET seq = $2, batches = $3, at = $4, hash = $5 WHERE h.customer = $1
-      RETURNING h.xmin::text INTO mark;
-      IF NOT FOUND THEN
-        RAISE EXCEPTION 'the row of the head is gone' USING ERRCODE = 'integrity_constraint_violation';
-      END IF;
-      FOR place IN 1 .. cardinality(names) LOOP
-        INSERT INTO {schema}.counters (customer, name, start, amount) VALUES ($1, $6[place], $7[place], $8[place])
-        ON CONFLICT ON CONSTRAINT counters_pkey DO UPDATE SET amount = excluded.amount;
-      END LOOP;
-      FOR place IN 1 .. cardinality(ids) LOOP
-        UPDATE {schema}.blocks AS b SET free_units = $10[place], held_units = $11[place]
-        WHERE b.customer = $1 AND b.id = $9[place];
-        IF NOT FOUND THEN
-          RAISE EXCEPTION 'the row of a block is gone' USING ERRCODE = 'integrity_constraint_violation';
-        END IF;
-      END LOOP;
-    END $body$""",
+      END LOOP;{_MOVED}
+    END $body$""",  # noqa: S608
 )

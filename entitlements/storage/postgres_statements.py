@@ -52,15 +52,16 @@ _VACUUM: Final = "VACUUM {schema}.personal"
 
 @attrs.define
 class Log:
-    """What a write knows of one customer, and what is to be sent for it.
+    """What a write knows of one customer.
 
-    The row of `growth` is the mark of the head: what tells it from every other that was ever there.
+    The row of `growth` is the mark of the head: what tells it from every other that was ever there. `last`
+    is the place of the last batch that was taken up, among all that is to be sent.
     """
 
     customer: str
     growth: Growth
     guesses: Mapping[int, list[CounterKey]] = attrs.Factory(dict)
-    lines: list[Statement] = attrs.Factory(list)
+    last: int = -1
     erases: bool = False
     tells: bool = False
 
@@ -69,13 +70,14 @@ class Log:
         """Whether there is anything to write."""
         return self.growth.head is not self.growth.stood or self.growth.refolded
 
-    def append(self, key: str, state: State, batch: Batch, record: Record) -> None:
-        """Take a batch up; raises LogCorrupt, and takes nothing, where it does not follow."""
+    def append(self, key: str, state: State, batch: Batch, record: Record, lines: list[Statement]) -> None:
+        """Take a batch up, to be sent with the lines; raises LogCorrupt, and takes none, where it does not follow."""
         self.growth.grow(self.customer, key, state, batch)
-        self.lines = adding(record)
+        self.last = len(lines)
+        lines += adding(record)
         self.tells = self.tells or changes_terms(batch)
         if is_erasure(batch):
-            self.lines += erasing(self.customer)
+            lines += erasing(self.customer)
             self.erases = True
 
 
@@ -87,10 +89,7 @@ def writing(heads: Heads, schema: str, calls: Sequence[Call], wait: float) -> St
     logs = yield from _find(heads, schema, calls, wait)
     outcomes, lines = list[Outcome](), list[Statement]()
     for call in calls:
-        log = logs[call.customer]
-        outcomes += [(yield from _decided(log, call))]
-        lines += log.lines
-        log.lines = []
+        outcomes += [(yield from _decided(logs[call.customer], call, lines))]
     written = [log for log in logs.values() if log.has_grown]
     if not written:
         yield Trip([COMMIT])
@@ -214,8 +213,8 @@ def _recalling(log: Log, priors: Iterable[int]) -> Steps[Log]:
     return log
 
 
-def _decided(log: Log, call: Call) -> Steps[Outcome]:
-    """Return what one call comes to, having taken up its batch."""
+def _decided(log: Log, call: Call, lines: list[Statement]) -> Steps[Outcome]:
+    """Return what one call comes to, having taken up its batch, to be sent with the lines."""
     growth = log.growth
     names = log.guesses.get(id(call)) if growth.head is growth.stood else None
     try:
@@ -234,7 +233,7 @@ def _decided(log: Log, call: Call) -> Steps[Outcome]:
     yield from _read(log, unread)
     try:
         if batch is not None and record is not None:
-            log.append(call.key, state, batch, record)
+            log.append(call.key, state, batch, record, lines)
     except Exception as error:  # noqa: BLE001
         return Outcome(error=error)
     return Outcome(verdict.result)
@@ -244,13 +243,10 @@ def _read(log: Log, names: Iterable[CounterKey]) -> Steps[None]:
     log.growth.counters.update((yield from _amounts_of(log.customer, names)))
 
 
-def _commit(lines: Sequence[Statement], logs: Sequence[Log], calls: Sequence[Call]) -> Steps[list[Row]]:
+def _commit(lines: list[Statement], logs: Sequence[Log], calls: Sequence[Call]) -> Steps[list[Row]]:
     """Write what was decided, and commit; return the mark of each head."""
-    statements, places = [*lines], []
-    for log in logs:
-        places.append(len(statements))
-        statements += moving(log.customer, log.growth)
-    found = yield Trip([*statements, COMMIT], commits=calls[0].key)
+    places = [moving(log.customer, log.growth, lines, log.last) for log in logs]
+    found = yield Trip([*lines, COMMIT], commits=calls[0].key)
     return [(*counts_of(log.growth.head), found[place][0][0]) for log, place in zip(logs, places, strict=True)]
 
 

@@ -17,14 +17,12 @@ from .growing import Growth
 from .postgres_trips import Row, Statement, array_of
 from .rows import same_parts
 
-_ADD_BATCH: Final = """
-    SELECT {schema}.add_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"""
-_ADD_BATCH_OF_MANY: Final = """
-    SELECT {schema}.add_batch_of_many($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"""
+_ADD_BATCH: Final = f"SELECT {{schema}}.add_batch({', '.join(f'${n}' for n in range(1, 24))})"
+_ADD_BATCH_OF_MANY: Final = _ADD_BATCH.replace(".add_batch(", ".add_batch_of_many(")
+_STAYS: Final = (None,) * 6
 _SEAL: Final = """
     INSERT INTO {schema}.personal (customer, digest, salt, value, number) VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT DO NOTHING"""
-_MOVE: Final = "SELECT {schema}.move($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 _SET_HEAD: Final = """
     INSERT INTO {schema}.heads AS h (customer, seq, batches, at, hash, fold_version, head)
     VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -56,14 +54,14 @@ _FORGET: Final = "DELETE FROM {schema}.personal WHERE customer = $1"
 
 
 def adding(record: Record) -> list[Statement]:
-    """Return what appends a batch to its log, and what is personal in it beside it."""
+    """Return what appends a batch to its log, first, and what is personal in it beside it."""
     customer, number, key, at, first, last, request, result, digest, lines, secrets = record[:11]
     batch = (customer, number, key, at, first, last, request, result, digest)
     if len(lines) == 1:
-        added: Statement = (_ADD_BATCH, (*batch, *lines[0][2:]))
+        added: Statement = (_ADD_BATCH, (*batch, *lines[0][2:], *_STAYS))
     else:
         _, _, *columns = zip(*lines, strict=True)
-        added = (_ADD_BATCH_OF_MANY, (*batch, *map(array_of, columns)))
+        added = (_ADD_BATCH_OF_MANY, (*batch, *map(array_of, columns), *_STAYS))
     return [added, *((_SEAL, (customer, sealed, *secret)) for sealed, secret in secrets.items())]
 
 
@@ -72,15 +70,22 @@ def erasing(customer: str) -> list[Statement]:
     return [(_KEEP_DIGESTS, (customer,)), (_FORGET, (customer,))]
 
 
-def moving(customer: str, growth: Growth) -> list[Statement]:
-    """Return what writes the head of a log, first, which answers with its mark, and all that stands beside it."""
+def moving(customer: str, growth: Growth, lines: list[Statement], last: int) -> int:
+    """Add to the lines what writes the head of a log and all beside it; return the place of what answers with its mark.
+
+    The head moves with the batch that was appended `last`, unless its text is another; that is written anew.
+    """
     before, head = growth.stood, growth.head
     amounts = {counter: growth.counters[counter] for counter in growth.moved}
     if before.known and same_parts(before, head):
         left = {key: block for key in growth.blocks if (block := _differing_in_units(before, head, key)) is not None}
-        return [_move(customer, head, amounts, left), *_rows(customer, growth, growth.blocks - left.keys())]
+        lines[last] = _moved(lines[last], amounts, left)
+        lines += _rows(customer, growth, growth.blocks - left.keys())
+        return last
+    place = len(lines)
     drops = [(drop, (customer,)) for drop in _DROP_ALL] if growth.refolded else []
-    return [_set_head(customer, head), *drops, *_rows(customer, growth, growth.blocks), *_set(customer, amounts)]
+    lines += [_set_head(customer, head), *drops, *_rows(customer, growth, growth.blocks), *_set(customer, amounts)]
+    return place
 
 
 def places(names: Iterable[CounterKey]) -> tuple[str, str]:
@@ -93,11 +98,11 @@ def counts_of(head: Head) -> Row:
     return head.seq, head.batches, from_instant(head.at), FOLD_VERSION, head.hash
 
 
-def _move(customer: str, head: Head, amounts: Mapping[CounterKey, int], left: Mapping[str, Block]) -> Statement:
-    counts = (head.seq, head.batches, from_instant(head.at), head.hash)
+def _moved(last: Statement, amounts: Mapping[CounterKey, int], left: Mapping[str, Block]) -> Statement:
+    text, values = last
     free, held = [block.free_units for block in left.values()], [block.held_units for block in left.values()]
     arrays = (*places(amounts), array_of(amounts.values()), array_of(left), array_of(free), array_of(held))
-    return _MOVE, (customer, *counts, *arrays)
+    return text, (*values[: -len(_STAYS)], *arrays)
 
 
 def _set_head(customer: str, head: Head) -> Statement:

@@ -359,10 +359,10 @@ def test_tables_of_a_newer_version_are_refused(
 def test_functions_of_an_older_version_are_replaced_and_go_on_working(
     postgres_url: str, storage: PostgresStorage, plain: psycopg.Connection
 ) -> None:
-    """A schema as the version before left it: it had no step for its functions, and `move` took no blocks."""
+    """A schema as the version before left it: it had no step for its functions, and moved a head on its own."""
     made = [append(storage, "a", "k", *credit_kinds())]
     plain.execute("DELETE FROM versions WHERE name = '0003_functions'")
-    plain.execute("DROP FUNCTION found; DROP FUNCTION add_batch_of_many; DROP FUNCTION move")
+    plain.execute("DROP FUNCTION found; DROP FUNCTION add_batch_of_many; DROP FUNCTION add_batch")
     plain.execute(
         "CREATE OR REPLACE FUNCTION lock_all(locks bigint[], statement_timeout text, lock_timeout text)"
         " RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE 'the old one'; END $$"
