@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ..errors import StorageError, shown
+from .postgres_functions import FUNCTIONS
 from .postgres_trips import COMMIT, Row, Statement, Steps, Trip, begin_changing, lock_of
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
@@ -133,68 +134,6 @@ _FORGET: Final = """
       RAISE EXCEPTION 'personal values are append-only' USING ERRCODE = 'integrity_constraint_violation';
     END $body$"""
 
-_FUNCTIONS: Final = (
-    """
-    CREATE FUNCTION {schema}.lock_all(locks bigint[], statement_timeout text, lock_timeout text)
-    RETURNS void LANGUAGE plpgsql AS $body$
-    DECLARE
-      each bigint;
-    BEGIN
-      PERFORM set_config('search_path', 'pg_catalog', true), set_config('client_encoding', 'UTF8', true),
-        set_config('TimeZone', 'UTC', true), set_config('statement_timeout', $2, true),
-        set_config('idle_in_transaction_session_timeout', $2, true), set_config('lock_timeout', $3, true);
-      IF current_setting('synchronous_commit') <> 'remote_apply' THEN
-        PERFORM set_config('synchronous_commit', 'on', true);
-      END IF;
-      FOREACH each IN ARRAY locks LOOP
-        PERFORM pg_advisory_xact_lock(each);
-      END LOOP;
-    END $body$""",
-    """
-    CREATE FUNCTION {schema}.shown(customer text, mark text, names text[], starts bigint[], keys text[],
-      OUT seq bigint, OUT batches bigint, OUT at bigint, OUT fold_version bigint, OUT hash text, OUT head text,
-      OUT now text, OUT amounts bigint[], OUT priors bigint[])
-    LANGUAGE plpgsql STABLE AS $body$
-    #variable_conflict use_column
-    BEGIN
-      SELECT h.seq, h.batches, h.at, h.fold_version, h.hash, CASE WHEN h.xmin::text = $2 THEN NULL ELSE h.head END,
-        h.xmin::text
-      INTO seq, batches, at, fold_version, hash, head, now FROM {schema}.heads AS h WHERE h.customer = $1;
-      amounts := ARRAY(SELECT coalesce((
-        SELECT c.amount FROM {schema}.counters AS c WHERE c.customer = $1 AND c.name = n.name AND c.start = n.start), 0)
-        FROM unnest($3, $4) WITH ORDINALITY AS n (name, start, place) ORDER BY n.place);
-      priors := ARRAY(SELECT b.number FROM {schema}.batches AS b WHERE b.customer = $1 AND b.key = ANY ($5));
-    END $body$""",
-    """
-    CREATE FUNCTION {schema}.add_batch(customer text, number bigint, key text, at bigint, first_seq bigint,
-      last_seq bigint, request text, result text, hash text, kind text, counts_at bigint, subject text, counter text,
-      "window" bigint, amount bigint, data text, block text)
-    RETURNS void LANGUAGE plpgsql AS $body$
-    BEGIN
-      INSERT INTO {schema}.batches (customer, number, key, at, first_seq, last_seq, request, result, hash)
-      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9);
-      INSERT INTO {schema}.entries
-        (customer, seq, batch, kind, at, subject, counter, "window", amount, data, block)
-      VALUES ($1, $5, $2, $10, $11, $12, $13, $14, $15, $16, $17);
-    END $body$""",
-    """
-    CREATE FUNCTION {schema}.move(customer text, seq bigint, batches bigint, at bigint, hash text,
-      names text[], starts bigint[], amounts bigint[], OUT mark text)
-    LANGUAGE plpgsql AS $body$
-    #variable_conflict use_column
-    BEGIN
-      UPDATE {schema}.heads AS h SET seq = $2, batches = $3, at = $4, hash = $5 WHERE h.customer = $1
-      RETURNING h.xmin::text INTO mark;
-      IF NOT FOUND THEN
-        RAISE EXCEPTION 'the row of the head is gone' USING ERRCODE = 'integrity_constraint_violation';
-      END IF;
-      INSERT INTO {schema}.counters (customer, name, start, amount)
-      SELECT $1, n.name, n.start, n.amount FROM unnest($6, $7, $8) AS n (name, start, amount)
-      ON CONFLICT ON CONSTRAINT counters_pkey DO UPDATE SET amount = excluded.amount;
-    END $body$""",
-)
-"""What a write that is made often asks in one statement; their plans are kept with the connection."""
-
 
 def _trigger(name: str, events: str, table: str, action: str) -> str:
     return f"CREATE TRIGGER {name} BEFORE {events} ON {{schema}}.{table} FOR EACH {action}"
@@ -214,7 +153,6 @@ _STEPS: Final = {
         *_TABLES,
         _REFUSE,
         _FORGET,
-        *_FUNCTIONS,
         *(
             _trigger(
                 name,
@@ -226,6 +164,7 @@ _STEPS: Final = {
         ),
     ),
     "0002_budgets": (_BUDGETS,),
+    "0003_functions": FUNCTIONS,
 }
 _LOCK: Final = "SELECT pg_advisory_xact_lock($1)"
 _ENCODING: Final = "SELECT current_setting('server_encoding')"

@@ -12,29 +12,29 @@ from typing import Any, Final
 
 import attrs
 
-from ..ledger.credit_encoding import encode_block, encode_hold
-from ..ledger.encoding import encode_budgets, encode_head
 from ..ledger.entries import Batch, CounterKey, Verdict
-from ..ledger.instants import from_instant, to_instant
+from ..ledger.instants import to_instant
 from ..ledger.records import Record
-from ..ledger.sealing import sealed_text
-from ..ledger.state import (
-    EMPTY_HEAD,
-    FOLD_VERSION,
-    Head,
-    State,
-    changes_terms,
-    counted,
-    fold,
-    is_erasure,
-)
+from ..ledger.state import EMPTY_HEAD, Head, State, changes_terms, counted, fold, is_erasure
 from .base import Call, Outcome, Reads
 from .growing import Growth, record_of
 from .heads import Heads
 from .postgres_readings import batches_of, log_of, secrets_of
 from .postgres_signals import telling
-from .postgres_trips import COMMIT, Row, Statement, Steps, Trip, array_of, begin_reading, begin_writing, lock_of
-from .rows import digests_of_head, head_from, is_current, one, same_parts
+from .postgres_trips import (
+    COMMIT,
+    Row,
+    Statement,
+    Steps,
+    Trip,
+    array_of,
+    begin_finding,
+    begin_reading,
+    begin_writing,
+    lock_of,
+)
+from .postgres_writing import adding, counts_of, erasing, moving, places
+from .rows import digests_of_head, head_from, is_current, one
 
 _HEAD: Final = """
     SELECT seq, batches, at, fold_version, hash, CASE WHEN xmin::text = $2 THEN NULL ELSE head END, xmin::text
@@ -47,62 +47,21 @@ _BUDGETS: Final = "SELECT id, budgets FROM {schema}.budgets WHERE customer = $1"
 _COUNTERS: Final = """
     SELECT name, start, amount FROM {schema}.counters
     WHERE customer = $1 AND (name, start) IN (SELECT * FROM unnest($2::text[], $3::bigint[]))"""
-
-_ADD_BATCH: Final = """
-    INSERT INTO {schema}.batches (customer, number, key, at, first_seq, last_seq, request, result, hash)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"""
-_ADD_BATCH_OF_ONE: Final = """
-    SELECT {schema}.add_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"""
-_ADD_ENTRIES: Final = """
-    INSERT INTO {schema}.entries (customer, seq, batch, kind, at, subject, counter, "window", amount, data, block)
-    SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::text[],
-      $8::bigint[], $9::bigint[], $10::text[], $11::text[])"""
-_SEAL: Final = """
-    INSERT INTO {schema}.personal (customer, digest, salt, value, number) VALUES ($1, $2, $3, $4, $5)
-    ON CONFLICT DO NOTHING"""
-_MOVE: Final = "SELECT {schema}.move($1, $2, $3, $4, $5, $6, $7, $8)"
-_SET_HEAD: Final = """
-    INSERT INTO {schema}.heads AS h (customer, seq, batches, at, hash, fold_version, head)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)
-    ON CONFLICT (customer) DO UPDATE SET seq = excluded.seq, batches = excluded.batches, at = excluded.at,
-      fold_version = excluded.fold_version, head = excluded.head, hash = excluded.hash RETURNING h.xmin::text"""
-_SET_BLOCK: Final = """
-    INSERT INTO {schema}.blocks (customer, id, free_units, held_units, block) VALUES ($1, $2, $3, $4, $5)
-    ON CONFLICT (customer, id) DO UPDATE SET free_units = excluded.free_units, held_units = excluded.held_units,
-      block = excluded.block"""
-_SET_HOLD: Final = """
-    INSERT INTO {schema}.holds (customer, id, hold) VALUES ($1, $2, $3)
-    ON CONFLICT (customer, id) DO UPDATE SET hold = excluded.hold"""
-_SET_BUDGETS: Final = """
-    INSERT INTO {schema}.budgets (customer, id, budgets) VALUES ($1, $2, $3)
-    ON CONFLICT (customer, id) DO UPDATE SET budgets = excluded.budgets"""
-_DROP_BLOCK: Final = "DELETE FROM {schema}.blocks WHERE customer = $1 AND id = $2"
-_DROP_HOLD: Final = "DELETE FROM {schema}.holds WHERE customer = $1 AND id = $2"
-_SET_COUNTER: Final = """
-    INSERT INTO {schema}.counters (customer, name, start, amount) VALUES ($1, $2, $3, $4)
-    ON CONFLICT (customer, name, start) DO UPDATE SET amount = excluded.amount"""
-_DROP_ALL: Final = tuple(
-    f"DELETE FROM {{schema}}.{table} WHERE customer = $1"  # noqa: S608
-    for table in ("counters", "blocks", "holds", "budgets")
-)
-_KEEP_DIGESTS: Final = """
-    INSERT INTO {schema}.erased (customer, digest, number)
-    SELECT customer, digest, number FROM {schema}.personal WHERE customer = $1 ON CONFLICT DO NOTHING"""
-_FORGET: Final = "DELETE FROM {schema}.personal WHERE customer = $1"
 _VACUUM: Final = "VACUUM {schema}.personal"
 
 
 @attrs.define
 class Log:
-    """What a write knows of one customer, and what is to be sent for it.
+    """What a write knows of one customer.
 
-    The row of `growth` is the mark of the head: what tells it from every other that was ever there.
+    The row of `growth` is the mark of the head: what tells it from every other that was ever there. `last`
+    is the place of the last batch that was taken up, among all that is to be sent.
     """
 
     customer: str
     growth: Growth
     guesses: Mapping[int, list[CounterKey]] = attrs.Factory(dict)
-    lines: list[Statement] = attrs.Factory(list)
+    last: int = -1
     erases: bool = False
     tells: bool = False
 
@@ -111,13 +70,14 @@ class Log:
         """Whether there is anything to write."""
         return self.growth.head is not self.growth.stood or self.growth.refolded
 
-    def append(self, key: str, state: State, batch: Batch, record: Record) -> None:
-        """Take a batch up; raises LogCorrupt, and takes nothing, where it does not follow."""
+    def append(self, key: str, state: State, batch: Batch, record: Record, lines: list[Statement]) -> None:
+        """Take a batch up, to be sent with the lines; raises LogCorrupt, and takes none, where it does not follow."""
         self.growth.grow(self.customer, key, state, batch)
-        self.lines = _record(record)
+        self.last = len(lines)
+        lines += adding(record)
         self.tells = self.tells or changes_terms(batch)
         if is_erasure(batch):
-            self.lines += [(_KEEP_DIGESTS, (self.customer,)), (_FORGET, (self.customer,))]
+            lines += erasing(self.customer)
             self.erases = True
 
 
@@ -129,10 +89,7 @@ def writing(heads: Heads, schema: str, calls: Sequence[Call], wait: float) -> St
     logs = yield from _find(heads, schema, calls, wait)
     outcomes, lines = list[Outcome](), list[Statement]()
     for call in calls:
-        log = logs[call.customer]
-        outcomes += [(yield from _decided(log, call))]
-        lines += log.lines
-        log.lines = []
+        outcomes += [(yield from _decided(logs[call.customer], call, lines))]
     written = [log for log in logs.values() if log.has_grown]
     if not written:
         yield Trip([COMMIT])
@@ -151,7 +108,7 @@ def looking(heads: Heads, customer: str, reads: Reads) -> Steps[State]:
     known = heads.latest(customer)
     if known is not None:
         names = _guessed(reads, known[1])
-        *_, (row,), _ = yield Trip([*begin_reading(), _shown(customer, known[0], names or (), ()), COMMIT])
+        *_, (row,), _ = yield Trip([*begin_reading(), _shown(customer, known[0][-1], names or (), ()), COMMIT])
         if names is not None and _mark(row) == known[0]:
             return State(known[1], dict(zip(names, row[7], strict=True)))
     _, _, *parts = yield Trip([*begin_reading(), *_parts(customer)])
@@ -176,16 +133,17 @@ def stored_head(customer: str) -> Steps[tuple[Row, Head | None]]:
 def _find(heads: Heads, schema: str, calls: Sequence[Call], wait: float) -> Steps[dict[str, Log]]:
     """Lock the customers of the calls and return what is known of each."""
     customers = {call.customer: [each for each in calls if each.customer == call.customer] for call in calls}
-    asked = begin_writing([lock_of(schema, customer) for customer in customers], wait)
-    start, plans = len(asked), []
-    for customer, own in customers.items():
-        plan = _Plan(customer, own, heads.latest(customer))
-        plans.append((plan, slice(start, start + len(plan.statements))))
-        asked += plan.statements
-        start += len(plan.statements)
+    plans = [_Plan(customer, own, heads.latest(customer)) for customer, own in customers.items()]
+    if len(plans) == 1 and plans[0].known is not None:
+        return {plans[0].customer: (yield from _found(heads, schema, plans[0], plans[0].known, wait))}
+    asked, parts = begin_writing([lock_of(schema, customer) for customer in customers], wait), []
+    for plan in plans:
+        statements = [plan.shown] if plan.known else plan.all_there_is
+        parts.append(slice(len(asked), len(asked) + len(statements)))
+        asked += statements
     found = yield Trip(asked)
     logs = {}
-    for plan, part in plans:
+    for plan, part in zip(plans, parts, strict=True):
         logs[plan.customer] = yield from _opened(heads, plan, found[part])
     return logs
 
@@ -200,33 +158,63 @@ class _Plan:
         if known is not None:
             guessed = [(id(call), _guessed(call.reads, known[1])) for call in calls]
             self.guesses = {call: names for call, names in guessed if names is not None}
-            self.names = dict.fromkeys(name for names in self.guesses.values() for name in names)
-        shown = _shown(customer, known[0] if known else ("",), self.names, [call.key for call in calls])
-        self.statements = [shown] if known else [shown, *_parts(customer)]
+            self.names = dict.fromkeys([name for names in self.guesses.values() for name in names])
+        self.asked = (*places(self.names), array_of([call.key for call in calls]))
+
+    @property
+    def shown(self) -> Statement:
+        """What asks for the row of the head, the counters and the batches of the keys."""
+        return _SHOWN, (self.customer, self.known[0][-1] if self.known else "", *self.asked)
+
+    @property
+    def all_there_is(self) -> list[Statement]:
+        """What asks for all that a head is made of, too."""
+        return [self.shown, *_parts(self.customer)]
+
+    def log(self, known: tuple[Row, Head], amounts: Iterable[int]) -> Log:
+        """Return the log, given that the head in memory is the one that stands."""
+        mark, head = known
+        return Log(self.customer, Growth(mark, head, head, counters=self.counters(amounts)), self.guesses)
+
+    def counters(self, amounts: Iterable[int]) -> dict[CounterKey, int]:
+        """Return the counters that were asked for, as they were answered."""
+        return dict(zip(self.names, amounts, strict=True))
+
+
+def _found(heads: Heads, schema: str, plan: _Plan, known: tuple[Row, Head], wait: float) -> Steps[Log]:
+    """Lock a customer whose head is in memory, and return what is known of it."""
+    seq, *_, digest, mark = known[0]
+    asked = (plan.customer, mark, *plan.asked, seq, digest)
+    _, ((found,),) = yield Trip(begin_finding(asked, lock_of(schema, plan.customer), wait))
+    if found is None:  # somebody else has written meanwhile
+        return (yield from _opened(heads, plan, (yield Trip(plan.all_there_is))))
+    count = len(plan.names)
+    return (yield from _recalling(plan.log(known, found[:count]), found[count:]))
 
 
 def _opened(heads: Heads, plan: _Plan, found: Sequence[list[Row]]) -> Steps[Log]:
-    customer, known = plan.customer, plan.known
     ((*row, amounts, priors),), *parts = found
-    if known is not None and _mark(row) == known[0]:
-        growth = Growth(known[0], known[1], known[1], counters=dict(zip(plan.names, amounts, strict=True)))
-        log = Log(customer, growth, plan.guesses)
+    if plan.known is not None and _mark(row) == plan.known[0]:
+        log = plan.log(plan.known, amounts)
     elif is_current(row):
-        if known is not None:
-            parts = yield Trip(_parts(customer))
-        head = yield from _decoded(heads, customer, parts)
-        log = Log(customer, Growth(_mark(row), head, head))
+        parts = parts or (yield Trip(_parts(plan.customer)))
+        head = yield from _decoded(heads, plan.customer, parts)
+        log = Log(plan.customer, Growth(_mark(row), head, head, counters=plan.counters(amounts)))
     else:
-        log = yield from _refolded(customer)
-    if log.growth.head.known:
-        for number in priors:
-            (prior,) = yield from batches_of(customer, number - 1, 1)
-            log.growth.batches[prior.key] = prior
+        log = yield from _refolded(plan.customer)
+    return (yield from _recalling(log, priors))
+
+
+def _recalling(log: Log, priors: Iterable[int]) -> Steps[Log]:
+    """Return the log with the batches of these numbers, whose keys are used again."""
+    for number in priors if log.growth.head.known else ():
+        (prior,) = yield from batches_of(log.customer, number - 1, 1)
+        log.growth.batches[prior.key] = prior
     return log
 
 
-def _decided(log: Log, call: Call) -> Steps[Outcome]:
-    """Return what one call comes to, having taken up its batch."""
+def _decided(log: Log, call: Call, lines: list[Statement]) -> Steps[Outcome]:
+    """Return what one call comes to, having taken up its batch, to be sent with the lines."""
     growth = log.growth
     names = log.guesses.get(id(call)) if growth.head is growth.stood else None
     try:
@@ -245,7 +233,7 @@ def _decided(log: Log, call: Call) -> Steps[Outcome]:
     yield from _read(log, unread)
     try:
         if batch is not None and record is not None:
-            log.append(call.key, state, batch, record)
+            log.append(call.key, state, batch, record, lines)
     except Exception as error:  # noqa: BLE001
         return Outcome(error=error)
     return Outcome(verdict.result)
@@ -255,63 +243,11 @@ def _read(log: Log, names: Iterable[CounterKey]) -> Steps[None]:
     log.growth.counters.update((yield from _amounts_of(log.customer, names)))
 
 
-def _commit(lines: Sequence[Statement], logs: Sequence[Log], calls: Sequence[Call]) -> Steps[list[Row]]:
+def _commit(lines: list[Statement], logs: Sequence[Log], calls: Sequence[Call]) -> Steps[list[Row]]:
     """Write what was decided, and commit; return the mark of each head."""
-    statements, places = [*lines], []
-    for log in logs:
-        places.append(len(statements))
-        statements += _state(log)
-    found = yield Trip([*statements, COMMIT], commits=calls[0].key)
-    return [(*_counts(log.growth.head), found[place][0][0]) for log, place in zip(logs, places, strict=True)]
-
-
-def _state(log: Log) -> list[Statement]:
-    """Return what writes the head of a log, first, and all that stands beside it."""
-    customer, growth = log.customer, log.growth
-    before, head = growth.stood, growth.head
-    seq, batches, at, _, digest = _counts(head)
-    moved = (customer, seq, batches, at, digest)
-    changed = {counter: growth.counters[counter] for counter in growth.moved}
-    if before.known and same_parts(before, head):
-        statements: list[Statement] = [(_MOVE, (*moved, *_places(changed), array_of(changed.values())))]
-        changed = {}
-    else:
-        statements = [(_SET_HEAD, (*moved, FOLD_VERSION, sealed_text(encode_head(head), head.salt, {})))]
-    if growth.refolded:
-        statements += [(drop, (customer,)) for drop in _DROP_ALL]
-    statements += [_block(customer, head, key) for key in sorted(growth.blocks)]
-    statements += [_hold(customer, head, key) for key in sorted(growth.holds)]
-    statements += [_budgets(customer, head, key) for key in sorted(growth.budgets)]
-    return statements + [(_SET_COUNTER, (customer, name, from_instant(at), n)) for (name, at), n in changed.items()]
-
-
-def _block(customer: str, head: Head, key: str) -> Statement:
-    block = head.blocks.get(key)
-    if block is None:
-        return _DROP_BLOCK, (customer, key)
-    said = sealed_text(encode_block(block), head.salt, {})
-    return _SET_BLOCK, (customer, key, block.free_units, block.held_units, said)
-
-
-def _hold(customer: str, head: Head, key: str) -> Statement:
-    hold = head.holds.get(key)
-    if hold is None:
-        return _DROP_HOLD, (customer, key)
-    return _SET_HOLD, (customer, key, sealed_text(encode_hold(hold), head.salt, {}))
-
-
-def _budgets(customer: str, head: Head, key: str) -> Statement:
-    return _SET_BUDGETS, (customer, key, sealed_text(encode_budgets(head.budgets.rows[key]), head.salt, {}))
-
-
-def _record(record: Record) -> list[Statement]:
-    customer, number, key, at, first, last, request, result, digest, lines, secrets = record[:11]
-    batch = (customer, number, key, at, first, last, request, result, digest)
-    if len(lines) == 1:
-        statements: list[Statement] = [(_ADD_BATCH_OF_ONE, (*batch, *lines[0][2:]))]
-    else:
-        statements = [(_ADD_BATCH, batch), (_ADD_ENTRIES, (customer, *map(array_of, zip(*lines, strict=True))))]
-    return statements + [(_SEAL, (customer, sealed, *secret)) for sealed, secret in secrets.items()]
+    places = [moving(log.customer, log.growth, lines, log.last) for log in logs]
+    found = yield Trip([*lines, COMMIT], commits=calls[0].key)
+    return [(*counts_of(log.growth.head), found[place][0][0]) for log, place in zip(logs, places, strict=True)]
 
 
 def _refolded(customer: str) -> Steps[Log]:
@@ -328,12 +264,8 @@ def _parts(customer: str) -> list[Statement]:
     return [(_HEAD, (customer, "")), *((sql, (customer,)) for sql in (_BLOCKS, _HOLDS, _BUDGETS, _SALT))]
 
 
-def _shown(customer: str, mark: Row, names: Iterable[CounterKey], keys: Iterable[str]) -> Statement:
-    return _SHOWN, (customer, mark[-1], *_places(names), array_of(keys))
-
-
-def _places(names: Iterable[CounterKey]) -> tuple[str, str]:
-    return array_of(name for name, _ in names), array_of(from_instant(start) for _, start in names)
+def _shown(customer: str, mark: str, names: Iterable[CounterKey], keys: Iterable[str]) -> Statement:
+    return _SHOWN, (customer, mark, *places(names), array_of(keys))
 
 
 def _decoded(heads: Heads | None, customer: str, parts: Sequence[list[Row]]) -> Steps[Head]:
@@ -356,10 +288,6 @@ def _mark(row: Sequence[Any]) -> Row:
     return (*row[:5], row[6]) if row else ()
 
 
-def _counts(head: Head) -> Row:
-    return head.seq, head.batches, from_instant(head.at), FOLD_VERSION, head.hash
-
-
 def _guessed(reads: Reads, head: Head) -> list[CounterKey] | None:
     """Return the counters that `reads` names if the head in memory is still the customer's, None where it raises."""
     try:
@@ -371,6 +299,6 @@ def _guessed(reads: Reads, head: Head) -> list[CounterKey] | None:
 def _amounts_of(customer: str, names: Iterable[CounterKey]) -> Steps[dict[CounterKey, int]]:
     amounts: dict[CounterKey, int] = dict.fromkeys(names, 0)
     if amounts:
-        (rows,) = yield Trip([(_COUNTERS, (customer, *_places(amounts)))])
+        (rows,) = yield Trip([(_COUNTERS, (customer, *places(amounts)))])
         amounts |= {(name, to_instant(start)): amount for name, start, amount in rows}
     return amounts

@@ -49,6 +49,7 @@ _SETTINGS: Final = """
       set_config('synchronous_commit',
         CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)"""
 _LOCK: Final = "SELECT {schema}.lock_all($1, $2, $3)"
+_FOUND: Final = "SELECT {schema}.found($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 _LOCK_ONLY: Final = "SELECT pg_advisory_xact_lock(lock) FROM unnest($1::bigint[]) AS lock"
 
 
@@ -61,6 +62,12 @@ def begin_writing(locks: Iterable[int], wait: float) -> list[Statement]:
     """
     patience, longest = _milliseconds(wait)
     return [_BEGIN_WRITING, (_LOCK, (array_of(sorted({*locks})), longest, patience))]
+
+
+def begin_finding(asked: Row, lock: int, wait: float) -> list[Statement]:
+    """Return what begins a transaction that writes, holding one lock, and asks what then stands."""
+    patience, longest = _milliseconds(wait)
+    return [_BEGIN_WRITING, (_FOUND, (*asked, lock, longest, patience))]
 
 
 def locking(lock: int) -> Statement:
@@ -89,7 +96,8 @@ def within(statement: Statement) -> Statement | None:
 
 def array_of(values: Iterable[int | str | None]) -> str:
     """Return an array as PostgreSQL reads it."""
-    return f"{{{','.join([_quoted(value) if isinstance(value, str) else _plain(value) for value in values])}}}"
+    told = [_quoted(value) if isinstance(value, str) else "NULL" if value is None else str(value) for value in values]
+    return f"{{{','.join(told)}}}"
 
 
 def lock_of(schema: str, name: str, kind: Literal["customer", "migration"] = "customer") -> int:
@@ -101,10 +109,6 @@ def lock_of(schema: str, name: str, kind: Literal["customer", "migration"] = "cu
 def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
-
-
-def _plain(number: int | None) -> str:
-    return "NULL" if number is None else str(number)
 
 
 def _milliseconds(wait: float) -> tuple[str, str]:

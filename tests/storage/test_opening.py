@@ -68,7 +68,7 @@ def test_an_address_opens_postgresql_for_either_kind_of_engine(postgres_url: str
     assert (storage.schema, storage.customers()) == ("opening", ())
     storage.close()
     with psycopg.connect(postgres_url) as connection:
-        assert connection.execute("SELECT count(*) FROM opening.versions").fetchall() == [(2,)]
+        assert connection.execute("SELECT count(*) FROM opening.versions").fetchall() == [(3,)]
     awaited = open_async_storage(f"{postgres_url}&schema=opening")
     assert isinstance(awaited, AsyncPostgresStorage)
     assert awaited.schema == "opening"

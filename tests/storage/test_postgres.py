@@ -24,6 +24,7 @@ from entitlements.testing.histories import (
     append,
     append_sealed,
     call_of,
+    credit_kinds,
     every_kind,
     personal_kinds,
     used,
@@ -295,6 +296,17 @@ def test_rows_that_cannot_be_read_are_a_corrupt_log(
     assert append(storage, "b", "k", used()).number == 1
 
 
+def test_a_block_whose_row_is_gone_is_a_corrupt_log(storage: PostgresStorage, plain: psycopg.Connection) -> None:
+    made = append(storage, "a", "k", *credit_kinds())
+    burned = Entry("burned", START, "ai", amount=1, block="paid")
+    assert append(storage, "a", "k2", burned).number == 2
+    plain.execute("DELETE FROM blocks WHERE id = 'paid'")
+    with pytest.raises(LogCorrupt, match="the row of a block is gone"):
+        append(storage, "a", "k3", burned)
+    assert storage.batch("a", "k") == made
+    assert storage.batch("a", "k3") is None
+
+
 @pytest.mark.parametrize(
     ("damage", "flaw"),
     [
@@ -342,6 +354,30 @@ def test_tables_of_a_newer_version_are_refused(
     plain.execute("INSERT INTO versions (name) VALUES ('9999_later')")
     with pytest.raises(StorageError, match="newer version"):
         PostgresStorage(postgres_url, schema=storage.schema)
+
+
+def test_functions_of_an_older_version_are_replaced_and_go_on_working(
+    postgres_url: str, storage: PostgresStorage, plain: psycopg.Connection
+) -> None:
+    """A schema as the version before left it: it had no step for its functions, and moved a head on its own."""
+    made = [append(storage, "a", "k", *credit_kinds())]
+    plain.execute("DELETE FROM versions WHERE name = '0003_functions'")
+    plain.execute("DROP FUNCTION found; DROP FUNCTION add_batch_of_many; DROP FUNCTION add_batch")
+    plain.execute(
+        "CREATE OR REPLACE FUNCTION lock_all(locks bigint[], statement_timeout text, lock_timeout text)"
+        " RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE 'the old one'; END $$"
+    )
+    plain.execute(
+        "CREATE FUNCTION move(customer text, seq bigint, batches bigint, at bigint, hash text,"
+        " names text[], starts bigint[], amounts bigint[], OUT mark text)"
+        " LANGUAGE plpgsql AS $$ BEGIN mark := 'of the old one'; END $$"
+    )
+    with closing(PostgresStorage(postgres_url, schema=storage.schema)) as newer:
+        made += [append(newer, "a", f"k{n}", used()) for n in range(1, 4)]
+        made += [append(storage, "a", "k4", used(), used()), append(newer, "a", "k5", used())]
+        assert assert_sound(newer) == made
+    old = plain.execute("SELECT move('a', 1, 1, 1, '', '{}', '{}', '{}')").fetchall()
+    assert old == [("of the old one",)]
 
 
 def test_a_database_that_is_not_in_utf8_is_refused(postgres_url: str, plain: psycopg.Connection) -> None:
