@@ -1,8 +1,9 @@
 """A line of processes before one file: only its head asks for the write lock, so that each comes in turn.
 
-Without it a process that writes in a loop takes the lock again before anybody else has looked. It is
-a courtesy, never a guarantee: SQLite's own lock is the lock, and where the line does not move, or
-there is none, everybody asks for that directly.
+Without it a process that writes in a loop takes the lock again before anybody else has looked. A turn lasts
+some milliseconds, since going from one process to another costs more than a write does: the next has to
+notice, and to read again what it held in memory. The line is a courtesy, never a guarantee: SQLite's own
+lock is the lock, and where the line does not move, or there is none, everybody asks for that directly.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ except ImportError:  # pragma: no cover  (where there is no flock, nobody stands
     fcntl = None  # type: ignore[assignment]
 
 T = TypeVar("T")
-_HEAD_ASKS_EVERY: Final = 0.0001
-_REST_ASK_EVERY: Final = 0.0005
+_TURN: Final = 0.008
+"""How long who has come to the head may ask again without standing in line, in seconds."""
+_HEAD_ASKS_EVERY: Final = 0.0005
+"""Longer than who has the turn is away between two writes, so that it is not cut short."""
+_REST_ASK_EVERY: Final = 0.002
 _SHARE: Final = 0.25
 """How much of its time to wait a caller stands in a line that does not move."""
 _SHUNNED_FOR: Final = 5.0
@@ -37,16 +41,21 @@ class Line:
 
     def __init__(self, path: str | None) -> None:
         self._file = None if path is None or fcntl is None else _opened(f"{path}-line")
-        self._shunned_until = 0.0
+        self._shunned_until = self._turn_ends = 0.0
 
     def ask(self, action: Callable[[], T], deadline: float) -> T:
         """Return what `action` does once nobody is in its way; raises StorageUnavailable at the deadline."""
         file = self._file
         if file is None:
             return patiently(action, deadline)
+        if time.monotonic() < self._turn_ends:
+            with suppress(StorageUnavailable):
+                return action()
         try:
             self._come_to_head(file, deadline)
-            return patiently(action, deadline, every=_HEAD_ASKS_EVERY)
+            asked = patiently(action, deadline, every=_HEAD_ASKS_EVERY)
+            self._turn_ends = time.monotonic() + _TURN
+            return asked
         finally:
             fcntl.flock(file, fcntl.LOCK_UN)
 
