@@ -15,12 +15,12 @@ from .cases import Capped, Case
 from .catalog.model import EMPTY, Feature
 from .decisions import Decision
 from .errors import AmountError
-from .judging import after_aggregate
 from .ledger.blocks import ScopePairs
 from .ledger.budgets import Budget, Budgets, Rows, in_force_of, is_about
 from .ledger.entries import EPOCH, CounterKey, Entry
 from .metering import is_stale, latest_of, sampled
 from .periods import Window, window
+from .weighing import after_aggregate
 
 USES_KNOWN: Final = 4096
 """For how many kinds of use a customer's budgets remember which of them cap it."""
