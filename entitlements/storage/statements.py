@@ -75,7 +75,7 @@ def find(connection: Connection, heads: Heads, customer: str, key: str) -> tuple
     prior = None
     if head.known and found[6] is not None:
         (prior,) = batches_of(connection, customer, found[6] - 1, 1)
-    return Growth(row, head, head, refolded), prior
+    return Growth(row, head, head, refolded, dict(heads.counters(customer, row))), prior
 
 
 def look(connection: Connection, heads: Heads, customer: str, reads: Reads) -> State:

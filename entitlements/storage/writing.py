@@ -44,7 +44,7 @@ class Writing:
         """Remember the heads as they stand; call it once they are committed, or where nothing was written."""
         for customer, growth in self._logs.items():
             if growth.batches or growth.refolded:
-                self._heads.put(customer, growth.row, growth.head)
+                self._heads.put(customer, growth.row, growth.head, growth.counters)
 
     def leave_bytes(self, error: StorageUnavailable) -> None:
         """Let the calls that erase come to this error: they are booked, but bytes are left."""
