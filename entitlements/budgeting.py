@@ -119,16 +119,20 @@ def lines(case: Case, found: Iterable[Load], kind: str = "budgeted") -> Iterator
 def crossings(case: Case, found: Iterable[Load]) -> Iterator[Entry]:
     """Yield the lines that tell where a booked charge comes up to a threshold of a budget."""
     for load in found:
-        if load.after > load.used:
+        if load.after > load.used and _reaches_any(load.budget, load.after):
             yield from budget_crossings(case, load.budget, (load.budget.units, load.used), load.after)
 
 
 def budget_crossings(case: Case, budget: Budget, before: Level | None, used: int) -> Iterator[Entry]:
     """Yield the lines for the thresholds of a budget that what is used reaches, and did not reach before."""
-    now = (budget.units, used)
-    if budget.alerts and reached(min(budget.alerts), now):
+    if _reaches_any(budget, used):
         more = {"budget": budget.id, **({"scope": dict(budget.scope)} if budget.scope else {})}
-        yield from crossed("budget", budget.subject, budget.alerts, (before, now), budget.scale, case.at, more)
+        levels = (before, (budget.units, used))
+        yield from crossed("budget", budget.subject, budget.alerts, levels, budget.scale, case.at, more)
+
+
+def _reaches_any(budget: Budget, used: int) -> bool:
+    return bool(budget.alerts) and reached(min(budget.alerts), (budget.units, used))
 
 
 def refused(found: Sequence[Load], decision: Decision, case: Case) -> Decision | None:

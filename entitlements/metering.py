@@ -8,9 +8,9 @@ instant; a reset is the fact that the instant lies in a new one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import repeat, takewhile
-from typing import cast
+from typing import Final, NamedTuple, cast
 
 import attrs
 
@@ -22,6 +22,9 @@ from .ledger.facts import Subscription
 from .ledger.instants import from_instant
 from .periods import Every, Window, add_period, calendar_anchor, window
 from .resolution import Entitlements, Layout
+
+_BEGIN: Final = datetime.min.replace(tzinfo=UTC)
+_END: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @attrs.frozen
@@ -36,6 +39,14 @@ class Meter:
     period: Period
     window: Window | None = None
     fresh: bool = False
+
+
+class Metered(NamedTuple):
+    """The meters of a feature, which are the same at every instant in `[since, until)`."""
+
+    since: datetime
+    until: datetime
+    meters: Mapping[Period, Meter]
 
 
 @attrs.frozen
@@ -87,11 +98,28 @@ def _counted(catalog: Catalog, feature: str, standing: Standing | None) -> Mappi
 
 def meters(
     entitlements: Entitlements, opened: Mapping[str, datetime], feature: Feature, at: datetime
-) -> dict[Period, Meter]:
+) -> Mapping[Period, Meter]:
     """Return the meter of each period in which usage of a feature at an instant is counted.
 
-    `opened` holds the start of the latest window of each counter whose windows open at first use.
+    `opened` holds the start of the latest window of each counter whose windows open at first use; where
+    none does, the meters are the same for all instants in their windows.
     """
+    known: Metered | None = entitlements.metered.get(feature.key)
+    if known is not None and known.since <= at < known.until:
+        return known.meters
+    found = _meters(entitlements, opened, feature, at)
+    if all(period.align != "first_use" or period.every == "none" for period in found):
+        spans = [meter.window for meter in found.values() if meter.window is not None]
+        since = max([span.start for span in spans], default=_BEGIN)
+        until = min([span.end for span in spans], default=_END)
+        entitlements.metered.clear()
+        entitlements.metered[feature.key] = Metered(since, until, found)
+    return found
+
+
+def _meters(
+    entitlements: Entitlements, opened: Mapping[str, datetime], feature: Feature, at: datetime
+) -> dict[Period, Meter]:
     anchoring = entitlements.anchoring(feature.key)
     periods = _counted(entitlements.catalog, feature.key, entitlements.standing(feature.key))
     return {period: _meter(entitlements, opened, anchoring, name, period, at) for period, name in periods.items()}

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property, lru_cache
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -65,7 +65,8 @@ class Entitlements:
 
     `combination` is shared with all who hold the same plans, add-ons and promotions; `own` is what
     this customer's overrides made of it. `sold` holds the older catalog versions that pinned plans
-    need; `windows` holds the latest usage windows.
+    need; `windows` holds the latest usage windows, `metered` the meters of the one feature that was
+    asked for last: customers are many, and each is mostly asked about one.
     """
 
     catalog: Catalog
@@ -77,6 +78,7 @@ class Entitlements:
     denied: frozenset[str] = frozenset()
     sold: Mapping[str, Catalog] = EMPTY
     windows: dict[object, Window] = attrs.field(factory=dict, init=False, repr=False)
+    metered: dict[str, Any] = attrs.field(factory=dict, init=False, repr=False)
 
     @property
     def shared(self) -> Mapping[str, Standing]:
