@@ -22,7 +22,7 @@ from .ledger.plan_grants import Grants
 from .ledger.records import Record
 from .ledger.state import EMPTY_HEAD, FACT_KINDS, LIMITING, NO_COUNTERS, Head, books_of, counted, facts_after
 from .ledger.trail import Trail
-from .metering import Meter, meters
+from .metering import Meter, lasting_meters, meters
 from .plan_credits import grant_entries
 from .requests import Request
 from .resolution import Entitlements, resolve
@@ -115,7 +115,8 @@ class Case:
         """Return the meters of a feature at an instant, worked out once."""
         found = self._metered.get((feature.key, at))
         if found is None:
-            found = self._metered[feature.key, at] = meters(self.entitlements, self.head.opened, feature, at)
+            laid_out = lasting_meters if self.key else meters
+            found = self._metered[feature.key, at] = laid_out(self.entitlements, self.head.opened, feature, at)
         return found
 
     @cached_property

@@ -96,30 +96,29 @@ def _counted(catalog: Catalog, feature: str, standing: Standing | None) -> Mappi
     return {**named, **{period: _name(feature, period) for period in sorted(own, key=str)}} if own else named
 
 
-def meters(
+def lasting_meters(
     entitlements: Entitlements, opened: Mapping[str, datetime], feature: Feature, at: datetime
 ) -> Mapping[Period, Meter]:
-    """Return the meter of each period in which usage of a feature at an instant is counted.
-
-    `opened` holds the start of the latest window of each counter whose windows open at first use; where
-    none does, the meters are the same for all instants in their windows.
-    """
+    """Return what `meters` does, and remember it while its windows last: for customers who write, again and again."""
     known: Metered | None = entitlements.metered.get(feature.key)
     if known is not None and known.since <= at < known.until:
         return known.meters
-    found = _meters(entitlements, opened, feature, at)
+    found = meters(entitlements, opened, feature, at)
     if all(period.align != "first_use" or period.every == "none" for period in found):
         spans = [meter.window for meter in found.values() if meter.window is not None]
         since = max([span.start for span in spans], default=_BEGIN)
         until = min([span.end for span in spans], default=_END)
-        entitlements.metered.clear()
         entitlements.metered[feature.key] = Metered(since, until, found)
     return found
 
 
-def _meters(
+def meters(
     entitlements: Entitlements, opened: Mapping[str, datetime], feature: Feature, at: datetime
 ) -> dict[Period, Meter]:
+    """Return the meter of each period in which usage of a feature at an instant is counted.
+
+    `opened` holds the start of the latest window of each counter whose windows open at first use.
+    """
     anchoring = entitlements.anchoring(feature.key)
     periods = _counted(entitlements.catalog, feature.key, entitlements.standing(feature.key))
     return {period: _meter(entitlements, opened, anchoring, name, period, at) for period, name in periods.items()}

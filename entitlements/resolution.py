@@ -65,8 +65,7 @@ class Entitlements:
 
     `combination` is shared with all who hold the same plans, add-ons and promotions; `own` is what
     this customer's overrides made of it. `sold` holds the older catalog versions that pinned plans
-    need; `windows` holds the latest usage windows, `metered` the meters of the one feature that was
-    asked for last: customers are many, and each is mostly asked about one.
+    need; `windows` holds the latest usage windows, `metered` the meters of features that are used.
     """
 
     catalog: Catalog
