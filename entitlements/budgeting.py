@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final
-
-import attrs
+from typing import Final, NamedTuple
 
 from .alerting import Level, crossed, reached
 from .amounts import MAX_UNITS, from_units
@@ -28,8 +26,7 @@ _BEGIN: Final = datetime.min.replace(tzinfo=UTC)
 _END: Final = datetime.max.replace(tzinfo=UTC)
 
 
-@attrs.frozen
-class Use:
+class Use(NamedTuple):
     """What a charge is counted as: units of a feature, units of a credit, or both, and where it was made.
 
     `at` is when the feature was used; credits are used now.
@@ -44,8 +41,7 @@ class Use:
     at: datetime | None = None
 
 
-@attrs.frozen
-class Load:
+class Load(NamedTuple):
     """One budget under a charge: its counter, what is used, and what would be after the charge.
 
     A charge that is a `sample` of a feature, of which only the latest counts, was taken `at` an instant.

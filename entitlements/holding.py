@@ -279,7 +279,7 @@ def _settled_loads(hold: OpenHold, under: Iterable[Load], *, lapsed: bool) -> tu
 def _settled_load(load: Load, held: HeldBudget | None) -> Load:
     more = load.units - (held.units if held is not None else 0)
     same = held is not None and held.start == load.counter[1]
-    return attrs.evolve(load, after=load.used + (more if same else max(0, more)))
+    return load._replace(after=load.used + (more if same else max(0, more)))
 
 
 def _beyond(case: Case, under: Iterable[Load]) -> Iterator[Entry]:

@@ -49,8 +49,7 @@ class Metered(NamedTuple):
     meters: Mapping[Period, Meter]
 
 
-@attrs.frozen
-class Weighed:
+class Weighed(NamedTuple):
     """One limit with its giver, its meter and what is used of it: the room left, in smallest units.
 
     What is asked for is `stale` where a later sample was counted already.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import attrs
 
@@ -49,8 +49,7 @@ class Question:
         return Question(self.customer, self.feature, 0, self.at, *what, self.dimensions, self.kinds)
 
 
-@attrs.frozen
-class Choice:
+class Choice(NamedTuple):
     """One share weighed against a question: whether it passes, and its tightest limit."""
 
     share: Share
@@ -60,8 +59,7 @@ class Choice:
     passes: bool
 
 
-@attrs.frozen
-class Weighing:
+class Weighing(NamedTuple):
     """What limits say to a question: every share weighed, the one that is shown, and whether any passes."""
 
     choices: list[Choice]
@@ -103,7 +101,7 @@ def lifted_by_resets(question: Question, choice: Choice) -> datetime | None:
         if _fitting(question, weighed) >= min(1, question.requested):
             continue
         span = weighed.meter.window
-        if span is None or span.end <= question.at or _fitting(question, attrs.evolve(weighed, used=0)) == 0:
+        if span is None or span.end <= question.at or _fitting(question, weighed._replace(used=0)) == 0:
             return None
         ends.append(span.end)
     return max(ends) if ends else None
@@ -145,7 +143,7 @@ def _least(several: Sequence[T], key: Callable[[T], Any]) -> T:
 
 def _with_depletion(weighed: Weighed, depletion: Depletion) -> Weighed:
     ceiling = weighed.limit.ceiling if depletion == "soft" else None
-    return attrs.evolve(weighed, limit=Limit(weighed.limit.amount, weighed.limit.period, depletion, ceiling))
+    return weighed._replace(limit=Limit(weighed.limit.amount, weighed.limit.period, depletion, ceiling))
 
 
 def _fitting(question: Question, weighed: Weighed) -> int:
