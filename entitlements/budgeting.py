@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -131,11 +131,15 @@ def _reaches_any(budget: Budget, used: int) -> bool:
     return bool(budget.alerts) and reached(min(budget.alerts), (budget.units, used))
 
 
-def refused(found: Sequence[Load], decision: Decision, case: Case) -> Decision | None:
-    """Return the denial where a budget has no room, telling of the first from the root; None where all have."""
+def refused(found: Sequence[Load], decided: Callable[[], Decision], case: Case) -> Decision | None:
+    """Return the denial where a budget has no room, telling of the first from the root; None where all have.
+
+    What was `decided` before budgets is asked for only then.
+    """
     failing = [load for load in found if not load.passes]
     if not failing:
         return None
+    decision = decided()
     first = failing[0].cap()
     lifted = _lifted_at(failing)
     soon = lifted is not None and lifted - case.at <= case.throttle_within

@@ -63,29 +63,30 @@ class Cap:
             "resets_at": json_instant(self.resets_at),
         }
 
-    def stored(self) -> list[Any]:
-        """Return what a log keeps of the cap; of its scope the kinds, as the charge's own says the rest."""
-        told = [
-            "\n".join(self.scope),
-            self.feature,
-            self.credit,
-            json_number(self.limit),
-            json_number(self.used),
-            json_number(self.requested),
-            self.passes,
-            self.action,
-            self.every,
-            json_instant(self.window_start),
-            json_instant(self.resets_at),
-        ]
-        return told if not self.dimensions else [*told, *(part for pair in self.dimensions.items() for part in pair)]
-
 
 def scope_text(scope: Mapping[str, str]) -> str:
     """Return a scope in its shorthand, root first: team:research/user:ann."""
     from urllib.parse import quote  # noqa: PLC0415  (only where a scope is spelled out)
 
     return "/".join(f"{quote(kind, safe=' ')}:{quote(name, safe=' ')}" for kind, name in scope.items())
+
+
+def stored_cap(cap: Cap) -> list[Any]:
+    """Return what a log keeps of a cap; of its scope the kinds, as the charge's own says the rest."""
+    told = [
+        "\n".join(cap.scope),
+        cap.feature,
+        cap.credit,
+        json_number(cap.limit),
+        json_number(cap.used),
+        json_number(cap.requested),
+        cap.passes,
+        cap.action,
+        cap.every,
+        json_instant(cap.window_start),
+        json_instant(cap.resets_at),
+    ]
+    return told if not cap.dimensions else [*told, *(part for pair in cap.dimensions.items() for part in pair)]
 
 
 def restored_cap(kept: list[Any], scope: Mapping[str, str] | None) -> Cap:

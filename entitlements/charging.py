@@ -37,11 +37,6 @@ class Bill:
     before: int
 
     @property
-    def passes(self) -> bool:
-        """Whether the policy lets the charge pass."""
-        return passes(self.charge, self.payment)
-
-    @property
     def left(self) -> int:
         """What is left to pay with once it is paid."""
         return self.before - sum(self.payment.burned.values())
@@ -104,22 +99,15 @@ def judged(case: Case, question: Question, books: Books | None = None) -> Judgem
     use = use_of(case, question, fits, 0 if price is None else price.units)
     under = loads(case, use)
     bill = None if price is None else bill_for(case, question, price, books or case.books())
-    passing = all(load.passes for load in under) and (bill is None or bill.passes)
-    if passing and case.request.verb in _BOOKING:
+    refusal = refused(under, lambda: finding.decision, case)
+    if refusal is None and bill is not None and not passes(bill.charge, bill.payment):
+        refusal = unpaid(finding.decision, bill.charge, bill.before)
+    if refusal is None and case.request.verb in _BOOKING:
         return Judgement(finding, fits, bill, under)
-    told = finding.decision if passing else _refusal(case, finding.decision, under, bill)
     edges = [finding.decision.valid_until, changes_after(case, use), changes_at(case) if bill is not None else None]
     until = min((edge for edge in edges if edge is not None), default=None)
-    told = attrs.evolve(told, valid_until=until, budgets=caps(under))
-    return Judgement(finding, fits if passing else 0, bill, under, told)
-
-
-def _refusal(case: Case, decision: Decision, under: tuple[Load, ...], bill: Bill | None) -> Decision:
-    """Return the denial of a use that its limits let pass: by a budget, else by credits."""
-    refusal = refused(under, decision, case)
-    if refusal is None and bill is not None:
-        return unpaid(decision, bill.charge, bill.before)
-    return decision if refusal is None else refusal
+    told = attrs.evolve(finding.decision if refusal is None else refusal, valid_until=until, budgets=caps(under))
+    return Judgement(finding, 0 if refusal is not None else fits, bill, under, told)
 
 
 def recorded(case: Case, question: Question) -> Judgement:

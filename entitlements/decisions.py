@@ -304,7 +304,9 @@ def stored(decision: Decision) -> dict[str, Any]:
     if decision.scope is not None:
         kept["scope"] = dict(decision.scope)
     if decision.budgets:
-        kept["budgets"] = [cap.stored() for cap in decision.budgets]
+        from .caps import stored_cap  # noqa: PLC0415  (caps read decisions)
+
+        kept["budgets"] = [stored_cap(cap) for cap in decision.budgets]
     return kept if decision.receipt is None else kept | _stored_receipt(decision.receipt, decision.feature)
 
 
