@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from decimal import Context, Decimal
+from functools import lru_cache
 from typing import Final, TypeAlias, final
 
 from .errors import AmountError, shown
@@ -70,6 +71,7 @@ def from_units(units: int, scale: int = 0) -> Number:
     return units if scale == 0 else exact(units, scale)
 
 
+@lru_cache(maxsize=4096)
 def exact(units: int, scale: int) -> Decimal:
     """Return smallest units as a `Decimal` with exactly `scale` places, whatever the decimal context."""
     return Decimal(units) if scale == 0 else Decimal(units).scaleb(-scale, _CONTEXT)

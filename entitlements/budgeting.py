@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
-from typing import Any, Final
-
-import attrs
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
 
 from .alerting import Level, crossed, reached
 from .amounts import MAX_UNITS, from_units
 from .caps import Cap
-from .cases import Capped, Case
+from .cases import Case
 from .catalog.model import EMPTY, Feature
 from .decisions import Decision
 from .errors import AmountError
-from .judging import after_aggregate
 from .ledger.blocks import ScopePairs
-from .ledger.budgets import Budget, Budgets, Rows, in_force_of, is_about
+from .ledger.budgets import Budget, Budgets, Capped, Found, Rows, in_force_of, is_about
 from .ledger.entries import EPOCH, CounterKey, Entry
 from .metering import is_stale, latest_of, sampled
 from .periods import Window, window
+from .weighing import after_aggregate
 
 USES_KNOWN: Final = 4096
 """For how many kinds of use a customer's budgets remember which of them cap it."""
+_BEGIN: Final = datetime.min.replace(tzinfo=UTC)
+_END: Final = datetime.max.replace(tzinfo=UTC)
 
 
-@attrs.frozen
-class Use:
+class Use(NamedTuple):
     """What a charge is counted as: units of a feature, units of a credit, or both, and where it was made.
 
     `at` is when the feature was used; credits are used now.
@@ -42,8 +41,7 @@ class Use:
     at: datetime | None = None
 
 
-@attrs.frozen
-class Load:
+class Load(NamedTuple):
     """One budget under a charge: its counter, what is used, and what would be after the charge.
 
     A charge that is a `sample` of a feature, of which only the latest counts, was taken `at` an instant.
@@ -117,23 +115,31 @@ def lines(case: Case, found: Iterable[Load], kind: str = "budgeted") -> Iterator
 def crossings(case: Case, found: Iterable[Load]) -> Iterator[Entry]:
     """Yield the lines that tell where a booked charge comes up to a threshold of a budget."""
     for load in found:
-        if load.after > load.used:
+        if load.after > load.used and _reaches_any(load.budget, load.after):
             yield from budget_crossings(case, load.budget, (load.budget.units, load.used), load.after)
 
 
 def budget_crossings(case: Case, budget: Budget, before: Level | None, used: int) -> Iterator[Entry]:
     """Yield the lines for the thresholds of a budget that what is used reaches, and did not reach before."""
-    now = (budget.units, used)
-    if any(reached(part, now) for part in budget.alerts):
+    if _reaches_any(budget, used):
         more = {"budget": budget.id, **({"scope": dict(budget.scope)} if budget.scope else {})}
-        yield from crossed("budget", budget.subject, budget.alerts, (before, now), budget.scale, case.at, more)
+        levels = (before, (budget.units, used))
+        yield from crossed("budget", budget.subject, budget.alerts, levels, budget.scale, case.at, more)
 
 
-def refused(found: Sequence[Load], decision: Decision, case: Case) -> Decision | None:
-    """Return the denial where a budget has no room, telling of the first from the root; None where all have."""
+def _reaches_any(budget: Budget, used: int) -> bool:
+    return bool(budget.alerts) and reached(min(budget.alerts), (budget.units, used))
+
+
+def refused(found: Sequence[Load], decided: Callable[[], Decision], case: Case) -> Decision | None:
+    """Return the denial where a budget has no room, telling of the first from the root; None where all have.
+
+    What was `decided` before budgets is asked for only then.
+    """
     failing = [load for load in found if not load.passes]
     if not failing:
         return None
+    decision = decided()
     first = failing[0].cap()
     lifted = _lifted_at(failing)
     soon = lifted is not None and lifted - case.at <= case.throttle_within
@@ -195,29 +201,39 @@ def counter_of(budget: Budget, span: Window | None) -> CounterKey:
 
 
 def _under(case: Case, use: Use) -> tuple[Capped, ...]:
-    """Return the budgets in force that a use falls under, from the root down, with where it counts in each."""
+    """Return the budgets in force that a use falls under, from the root down: worked out once for each kind of use."""
     feature = None if use.feature is None else use.feature.key
     about = (feature, use.credit, tuple(use.scope.items()), tuple(use.dimensions.items()))
-    found = case.capped.get((about, use.at))
-    if found is None:
-        budgets = [in_force_of(rows, case.at) for rows in _about(case.head.budgets, use, about)]
-        found = tuple([(each, *_counter(case, use, each)) for each in budgets if each is not None])
-        case.capped[about, use.at] = found
-    return found
+    budgets = case.head.budgets
+    found = budgets.found.get(about) if use.at is None else None
+    if found is None or not found.since <= case.at < found.until:
+        found = _found(case, use, _about(budgets, use, feature))
+        if use.at is None:
+            _remember(budgets, about, found)
+    return found.capped
 
 
-def _about(budgets: Budgets, use: Use, about: tuple[Any, ...]) -> tuple[Rows, ...]:
-    """Return the rows of every budget on a use, from the root down: looked for once for each kind of use."""
-    found = budgets.found.get(about)
-    if found is None:
-        feature, credit = about[:2]
-        rows = [each for each in budgets.on(use.scope) if each and is_about(each[0], feature, credit, use.dimensions)]
-        order = {kind: at for at, kind in enumerate(use.scope)}
-        found = tuple(sorted(rows, key=lambda each: _depth(each[0], order)))
-        if len(budgets.found) >= USES_KNOWN:
-            budgets.found.clear()
-        budgets.found[about] = found
-    return found
+def _found(case: Case, use: Use, rows: Sequence[Rows]) -> Found:
+    """Return which of the budgets in some rows are in force, and for how long time changes nothing about that."""
+    budgets = [in_force_of(each, case.at) for each in rows]
+    capped = tuple([(each, *_counter(case, use, each)) for each in budgets if each is not None])
+    edges = [edge for each in rows for row in each for edge in (row.since, row.until) if edge is not None]
+    edges += [edge for _, _, span in capped if span is not None for edge in (span.start, span.end)]
+    since = max([edge for edge in edges if edge <= case.at], default=_BEGIN)
+    return Found(since, min([edge for edge in edges if edge > case.at], default=_END), capped)
+
+
+def _remember(budgets: Budgets, about: object, found: Found) -> None:
+    if len(budgets.found) >= USES_KNOWN:
+        budgets.found.clear()
+    budgets.found[about] = found
+
+
+def _about(budgets: Budgets, use: Use, feature: str | None) -> list[Rows]:
+    """Return the rows of every budget on a use, from the root down."""
+    rows = [each for each in budgets.on(use.scope) if each and is_about(each[0], feature, use.credit, use.dimensions)]
+    order = {kind: at for at, kind in enumerate(use.scope)}
+    return sorted(rows, key=lambda each: _depth(each[0], order))
 
 
 def _load(case: Case, use: Use, budget: Budget, counter: CounterKey, span: Window | None) -> Load:

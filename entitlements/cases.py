@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 
@@ -13,7 +13,6 @@ from .alerting import credit_alerts
 from .catalog.model import EMPTY, Catalog, Feature, Period
 from .decisions import Decision
 from .errors import UnknownCustomer, UnknownFeature
-from .ledger.budgets import Budget
 from .ledger.chain import chain
 from .ledger.crediting import CREDIT_KINDS, Books
 from .ledger.due import due, may_be_due
@@ -23,15 +22,13 @@ from .ledger.plan_grants import Grants
 from .ledger.records import Record
 from .ledger.state import EMPTY_HEAD, FACT_KINDS, LIMITING, NO_COUNTERS, Head, books_of, counted, facts_after
 from .ledger.trail import Trail
-from .metering import Meter, meters
-from .periods import Window
+from .metering import Meter, lasting_meters, meters
 from .plan_credits import grant_entries
 from .requests import Request
 from .resolution import Entitlements, resolve
 from .thresholds import crossed_by_change
 
 R = TypeVar("R")
-Capped: TypeAlias = tuple[Budget, CounterKey, Window | None]
 _HOLDING: Final = frozenset({"subscribe", "start_trial"})
 """Verbs by which somebody new holds a plan: the default plan has granted them nothing before."""
 
@@ -118,16 +115,12 @@ class Case:
         """Return the meters of a feature at an instant, worked out once."""
         found = self._metered.get((feature.key, at))
         if found is None:
-            found = self._metered[feature.key, at] = meters(self.entitlements, self.head.opened, feature, at)
+            laid_out = lasting_meters if self.key else meters
+            found = self._metered[feature.key, at] = laid_out(self.entitlements, self.head.opened, feature, at)
         return found
 
     @cached_property
     def _metered(self) -> dict[tuple[str, datetime], Mapping[Period, Meter]]:
-        return {}
-
-    @cached_property
-    def capped(self) -> dict[object, tuple[Capped, ...]]:
-        """The budgets a use falls under with their counters and windows, by what is used, as far as looked for."""
         return {}
 
     @cached_property

@@ -7,20 +7,21 @@ from typing import Final
 
 import attrs
 
-from .amounts import exact
+from .amounts import Number, exact, from_units
 from .balances import changes_at
 from .budgeting import Load, Use, caps, changes_after, crossings, loads, refused
 from .budgeting import lines as budget_lines
 from .cases import Case
 from .catalog.model import EMPTY, Period
 from .decisions import Allowance, Decision, Receipt
-from .judging import Question, judge
+from .judging import Finding, found
 from .ledger.blocks import Purpose
 from .ledger.crediting import Books
 from .ledger.entries import Entry
 from .metering import Meter
 from .rates import Price, has_price, price_of
 from .spending import Charge, Payment, free_in, lines_of, passes, paying, payment_of
+from .weighing import Question
 
 _BOOKING: Final = frozenset({"consume", "reserve"})
 """Verbs that answer with what stands after they booked, and so need no more of a decision than that it passes."""
@@ -50,13 +51,37 @@ class Bill:
 
 @attrs.frozen
 class Judgement:
-    """The decision on a use, the meters it would be counted in, the units that would be, and what it falls under."""
+    """What was found of a use, the units that would be counted, and what it falls under.
 
-    decision: Decision
-    metered: Mapping[Period, Meter]
+    `told` is the decision where more than limits was looked at.
+    """
+
+    finding: Finding
     fits: int
     bill: Bill | None = None
     under: tuple[Load, ...] = ()
+    told: Decision | None = None
+
+    @property
+    def decision(self) -> Decision:
+        """The whole decision."""
+        return self.finding.decision if self.told is None else self.told
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the use may be."""
+        return self.finding.allowed if self.told is None else self.told.allowed
+
+    @property
+    def metered(self) -> Mapping[Period, Meter]:
+        """The meters the use would be counted in."""
+        return self.finding.metered
+
+    @property
+    def overage(self) -> Number:
+        """How much of the use lies beyond the limit: all of it, where none says anything of amounts."""
+        over, feature = self.finding.overage, self.finding.question.feature
+        return from_units(self.fits if over is None else over, feature.scale)
 
 
 def judged(case: Case, question: Question, books: Books | None = None) -> Judgement:
@@ -64,33 +89,39 @@ def judged(case: Case, question: Question, books: Books | None = None) -> Judgem
 
     Raises UnknownPrice for what has no price; a question that names no dimensions may leave that open.
     """
-    decision, metered, fits = judge(question, case.entitlements, case.head, case.counters, meters_of(case, question))
-    if not decision or not (case.head.budgets or question.feature.key in case.catalog.rates):
-        return Judgement(decision, metered, fits)
+    finding = found_in(case, question)
+    fits = finding.fits
+    if not finding.allowed or not (case.head.budgets or question.feature.key in case.catalog.rates):
+        return Judgement(finding, fits)
     if question.kinds is not None and fits < question.requested:
-        return Judgement(_not_in_part(decision), metered, 0)
+        return Judgement(finding, 0, told=_not_in_part(finding.decision))
     price = None if _is_open(case, question) else price_asked(case, question, fits)
     use = use_of(case, question, fits, 0 if price is None else price.units)
     under = loads(case, use)
     bill = None if price is None else bill_for(case, question, price, books or case.books())
-    refusal = refused(under, decision, case)
+    refusal = refused(under, lambda: finding.decision, case)
     if refusal is None and bill is not None and not passes(bill.charge, bill.payment):
-        refusal = unpaid(decision, bill.charge, bill.before)
+        refusal = unpaid(finding.decision, bill.charge, bill.before)
     if refusal is None and case.request.verb in _BOOKING:
-        return Judgement(decision, metered, fits, bill, under)
-    edges = [decision.valid_until, changes_after(case, use), changes_at(case) if bill is not None else None]
+        return Judgement(finding, fits, bill, under)
+    edges = [finding.decision.valid_until, changes_after(case, use), changes_at(case) if bill is not None else None]
     until = min((edge for edge in edges if edge is not None), default=None)
-    told = attrs.evolve(decision if refusal is None else refusal, valid_until=until, budgets=caps(under))
-    return Judgement(told, metered, 0 if refusal is not None else fits, bill, under)
+    told = attrs.evolve(finding.decision if refusal is None else refusal, valid_until=until, budgets=caps(under))
+    return Judgement(finding, 0 if refusal is not None else fits, bill, under, told)
 
 
 def recorded(case: Case, question: Question) -> Judgement:
     """Return the judgement on a use that already happened: all of it counts, and what can be paid is."""
-    decision, metered, _ = judge(question, case.entitlements, case.head, case.counters, meters_of(case, question))
+    finding = found_in(case, question)
     price = price_asked(case, question, question.requested)
     bill = None if price is None else bill_for(case, question, price, case.books())
     under = loads(case, use_of(case, question, question.requested, 0 if bill is None else bill.payment.taken))
-    return Judgement(decision, metered, question.requested, bill, under)
+    return Judgement(finding, question.requested, bill, under)
+
+
+def found_in(case: Case, question: Question) -> Finding:
+    """Return what is granted of a question, and what its limits say."""
+    return found(question, case.entitlements, case.head, case.counters, meters_of(case, question))
 
 
 def meters_of(case: Case, question: Question) -> Mapping[Period, Meter] | None:

@@ -42,8 +42,17 @@ def blamed(error: Exception, number: int) -> Exception:
 def _checked(number: int, asked: Request) -> requests.Request:
     if not isinstance(asked, Request):
         raise TypeError(f"requests[{number}] is of type {type(asked).__name__}; it is a Request")
-    told = attrs.asdict(asked, recurse=False)
     try:
-        return requests.request("consume", told.pop("customer"), told.pop("key"), **told)
+        return requests.request(
+            "consume",
+            asked.customer,
+            asked.key,
+            feature=asked.feature,
+            amount=asked.amount,
+            scope=asked.scope,
+            dimensions=asked.dimensions,
+            occurred_at=asked.occurred_at,
+            depletion=asked.depletion,
+        )
     except (TypeError, ValueError) as error:
         raise blamed(error, number) from error.__cause__

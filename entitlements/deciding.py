@@ -28,7 +28,7 @@ from .decisions import Decision, Receipt, restored
 from .errors import IdempotencyConflict, UnknownCustomer
 from .granting import grant_credits, void_block
 from .holding import CLOSED, check_closed, hold_of, release, reserve, reserve_credits, settle
-from .judging import Question, unknown_feature
+from .judging import unknown_feature
 from .ledger.blocks import Block, OpenHold
 from .ledger.credit_encoding import decode_block
 from .ledger.entries import Batch, CounterKey, Entry, Verdict
@@ -41,6 +41,7 @@ from .thresholds import watched_counters
 from .upgrades import with_upgrade
 from .usage_tree import tree_counters
 from .using import USES
+from .weighing import Question
 
 _CONFIG_TYPES: Mapping[str, tuple[type, ...]] = {
     "integer": (int,),

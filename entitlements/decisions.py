@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Context, Decimal
+from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -255,6 +256,8 @@ def left_of(limit: Number | Unlimited, used: Number) -> Number | Unlimited:
 
 def json_number(number: Quantity) -> int | str | None:
     """Return a number as JSON keeps it exact: an int, decimal text, or "unlimited"."""
+    if type(number) is int:
+        return number
     if isinstance(number, Decimal):
         return f"{number:f}"
     return str(number) if isinstance(number, Unlimited) else number
@@ -269,7 +272,15 @@ def json_value(value: ConfigValue | None) -> Any:
 
 def json_instant(at: datetime | None) -> str | None:
     """Return an instant as ISO 8601 text in UTC."""
-    return None if at is None else at.isoformat()
+    if at is None:
+        return None
+    return _spelled(at) if at.tzinfo is UTC else at.isoformat()
+
+
+@lru_cache(maxsize=1024)
+def _spelled(at: datetime) -> str:
+    """Return the text of an instant that is in UTC: one that equals it elsewhere is spelled otherwise."""
+    return at.isoformat()
 
 
 _NUMBERS: Final = ("limit", "used", "requested", "ceiling", "overage", "needed")

@@ -121,7 +121,7 @@ class Hearing:
 
     def reads(self, head: Head) -> tuple[CounterKey, ...]:
         """Return the counters the decision needs; the first half of what a storage runs under its lock."""
-        self._salt = secrets.token_hex(16)
+        self._salt = head.salt or secrets.token_hex(16)
         return reads(self.open(head))
 
     def decide(self, state: State) -> Verdict[Any]:

@@ -103,7 +103,7 @@ def reserve(case: Case) -> Verdict[Decision]:
         raise ValueError(f"feature {feature.key!r} counts {feature.aggregate}; only sums can be held")
     late, books = is_late(case), case.books()
     judgement = judged(case, question, books)
-    if not judgement.decision:
+    if not judgement.allowed:
         return Verdict(with_upgrade(judgement.decision, question, case))
     fits, bill, under = judgement.fits, judgement.bill, judgement.under
     slices = () if bill is None else tuple(bill.payment.burned.items())
@@ -114,7 +114,7 @@ def reserve(case: Case) -> Verdict[Decision]:
     first, *held = _opened(case, books, hold, "" if bill is None else bill.charge.credit.key)
     usage = list(_counted(case, feature.key, judgement.metered.values(), "usage_held", fits))
     beside = [*held, *budget_lines(case, under, "budget_held"), *crossings(case, under)]
-    shown: dict[str, Any] = {"overage": judgement.decision.overage, "budgets": caps(under, booked=True)}
+    shown: dict[str, Any] = {"overage": judgement.overage, "budgets": caps(under, booked=True)}
     entries, decision = standing_after(case, question, [first, *usage], fits, beside=beside, **shown)
     if bill is None and not late:
         return verdict(case, entries, decision, stored(decision))
@@ -279,7 +279,7 @@ def _settled_loads(hold: OpenHold, under: Iterable[Load], *, lapsed: bool) -> tu
 def _settled_load(load: Load, held: HeldBudget | None) -> Load:
     more = load.units - (held.units if held is not None else 0)
     same = held is not None and held.start == load.counter[1]
-    return attrs.evolve(load, after=load.used + (more if same else max(0, more)))
+    return load._replace(after=load.used + (more if same else max(0, more)))
 
 
 def _beyond(case: Case, under: Iterable[Load]) -> Iterator[Entry]:

@@ -2,87 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any, Final, TypeVar
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Final
 
 import attrs
 
-from .amounts import Bound, Number, Unlimited, bound_number, from_units, to_units
-from .catalog.model import Catalog, ConfigValue, Depletion, Feature, Limit, Period
-from .catalog.standing import Share, Standing, at_least, flatten
-from .decisions import Allowance, Code, Decision, Outcome, Scope
+from .amounts import Bound, Number, Unlimited, bound_number, from_units
+from .catalog.model import Catalog, Feature, Limit, Period
+from .catalog.standing import Standing, at_least, flatten
+from .decisions import Allowance, Code, Decision, Outcome
 from .errors import did_you_mean, shown
-from .ledger.entries import EPOCH, CounterKey
+from .ledger.entries import CounterKey
 from .ledger.facts import in_force
 from .ledger.state import Head
-from .metering import Meter, Weighed, meters, weigh
+from .metering import Meter, Weighed, meters
 from .resolution import SET, Entitlements
+from .weighing import Choice, Question, Weighing, end_of, lifted_by_resets, overage, weighed_by
 from .wording import coming, gone, paused
 
-T = TypeVar("T")
 
+@attrs.define(slots=False, frozen=True, eq=False)
+class Finding:
+    """What is found of a question, and the meters usage would be counted in; the decision is spelled out when read.
 
-@attrs.frozen
-class Question:
-    """What is asked: may `customer` have `requested` smallest units of `feature`, or this `value` of it.
-
-    `depletion` replaces the limits' own for this question; `occurred_at` picks the window of late usage.
-    `dimensions` and `kinds`, which add up to `requested`, say what it costs.
+    `standing` is what the customer is given, None for nothing; `weighed` is None for what has no limits.
     """
 
-    customer: str
-    feature: Feature
-    requested: int
-    at: datetime
-    value: ConfigValue | None = None
-    depletion: Depletion | None = None
-    scope: Scope | None = None
-    occurred_at: datetime | None = None
-    throttle_within: timedelta = timedelta(hours=1)
-    dimensions: Mapping[str, str] | None = None
-    kinds: Mapping[str, int] | None = None
+    question: Question
+    entitlements: Entitlements
+    head: Head
+    metered: Mapping[Period, Meter]
+    standing: Standing | None
+    weighed: Weighing | None
 
     @property
-    def number(self) -> Number:
-        """The amount asked for, as a user reads it."""
-        return from_units(self.requested, self.feature.scale)
+    def allowed(self) -> bool:
+        """Whether the customer may."""
+        return self.decision.allowed if self.weighed is None else self.weighed.passes
+
+    @property
+    def fits(self) -> int:
+        """The units that would be counted."""
+        return 0 if self.weighed is None else self.weighed.fits
+
+    @property
+    def overage(self) -> int | None:
+        """How many of the units asked for lie beyond the limit; None without one that says anything of units."""
+        return None if self.weighed is None else overage(self.question, self.weighed.shown)
+
+    @cached_property
+    def decision(self) -> Decision:
+        """The decision in full."""
+        if self.weighed is not None and self.standing is not None:
+            return _decided(self.question, self.entitlements, self.weighed)
+        if self.standing is not None:
+            return _judge_value(self.question, self.entitlements, self.standing)
+        return _missing(self.question, self.entitlements, self.head)
+
+    def booked(self, number: Number, **told: Any) -> Decision:
+        """Return the decision that tells that an amount was booked, and what stands now."""
+        told |= {"allowed": True, "code": "ok", "outcome": "allow", "requested": number}
+        if self.weighed is None:
+            return attrs.evolve(self.decision, **told)
+        return _decided(self.question, self.entitlements, self.weighed, **told)
 
 
-@attrs.frozen
-class Choice:
-    """One share weighed against a question: whether it passes, and its tightest limit."""
-
-    share: Share
-    limits: tuple[Weighed, ...]
-    tightest: Weighed
-    fits: int
-    passes: bool
-
-
-def judge(
+def found(
     question: Question,
     entitlements: Entitlements,
     head: Head,
     counters: Mapping[CounterKey, int],
     known: Mapping[Period, Meter] | None = None,
-) -> tuple[Decision, Mapping[Period, Meter], int]:
-    """Return the decision on a question, the meters usage would be counted in, and the units that would be.
-
-    The units are less than asked for only where a `partial` limit passes part of them. The meters may be
-    `known` already.
-    """
+) -> Finding:
+    """Return what limits and grants say to a question; the meters may be `known` already."""
     feature = question.feature
     metered: Mapping[Period, Meter] = known or {}
     if known is None and feature.type == "metered":
         metered = meters(entitlements, head.opened, feature, question.occurred_at or question.at)
     standing = entitlements.standing(feature.key)
     if standing is None or not _given(feature, standing):
-        return _missing(question, entitlements, head), metered, 0
-    if feature.type != "metered":
-        return _judge_value(question, entitlements, standing), metered, 0
-    decision, fits = _judge_usage(question, entitlements, standing, metered, counters)
-    return decision, metered, fits
+        return Finding(question, entitlements, head, metered, None, None)
+    weighed = weighed_by(question, standing, metered, counters) if feature.type == "metered" else None
+    return Finding(question, entitlements, head, metered, standing, weighed)
+
+
+def judge(
+    question: Question, entitlements: Entitlements, head: Head, counters: Mapping[CounterKey, int]
+) -> tuple[Decision, Mapping[Period, Meter], int]:
+    """Return the decision on a question, the meters usage would be counted in, and the units that would be."""
+    finding = found(question, entitlements, head, counters)
+    return finding.decision, finding.metered, finding.fits
 
 
 def unknown_feature(catalog: Catalog, customer: str, feature: str, at: datetime, requested: Number = 1) -> Decision:
@@ -98,22 +109,6 @@ def without_storage(catalog: Catalog, customer: str, feature: str, at: datetime,
     code: Code = "ok" if allowed else "storage_unavailable"
     told: dict[str, Any] = {"catalog_version": catalog.version, "fallback": True, "at": at, "said": said}
     return Decision(allowed, code, customer, feature, "allow" if allowed else "block", **told)
-
-
-def after_aggregate(feature: Feature, used: int, amount: int, *, stale: bool = False) -> int:
-    """Return what a counter becomes with one more use of `amount` units; using nothing is no use.
-
-    A `stale` sample is older than the latest that was counted, which stands.
-    """
-    match feature.aggregate:
-        case "sum":
-            return used + amount
-        case "count":
-            return used + to_units(1, feature.scale) if amount else used
-        case "max":
-            return max(used, amount)
-        case _:
-            return used if stale else amount
 
 
 def _given(feature: Feature, standing: Standing) -> bool:
@@ -199,121 +194,46 @@ def _judge_value(question: Question, entitlements: Entitlements, standing: Stand
     )
 
 
-def _judge_usage(
-    question: Question,
-    entitlements: Entitlements,
-    standing: Standing,
-    metered: Mapping[Period, Meter],
-    counters: Mapping[CounterKey, int],
-) -> tuple[Decision, int]:
-    late = question.occurred_at if question.feature.aggregate == "latest" else None
-    choices = [_choose(question, share, weigh(share, metered, counters, late)) for share in standing.shares]
-    passing = [choice for choice in choices if choice.passes]
-    shown = _least(passing or choices, _most_room)
-    allowed = bool(passing)
+def _decided(question: Question, entitlements: Entitlements, weighed: Weighing, **told: Any) -> Decision:
+    """Return the decision on usage; what is `told` stands in place of what was found."""
+    choices, allowed = weighed.choices, weighed.passes
     outcome, lifted_at = _outcome(question, choices, allowed=allowed)
-    scale, tight = question.feature.scale, shown.tightest
+    scale, tight = question.feature.scale, weighed.shown.tightest
     limit = tight.limit
-    decision = Decision(
-        allowed,
-        "ok" if allowed else "limit_reached",
-        question.customer,
-        question.feature.key,
-        outcome,
-        bound_number(limit.amount, scale),
-        from_units(tight.used, scale),
+    values: dict[str, Any] = {
+        "allowed": allowed,
+        "code": "ok" if allowed else "limit_reached",
+        "outcome": outcome,
+        "overage": from_units(overage(question, weighed.shown), scale),
+        "lifted_at": lifted_at,
+        "valid_until": _valid_until(question, entitlements, choices, lifted_at, throttled=outcome == "throttle"),
+        **_common(question, entitlements),
+        **told,
+    }
+    return Decision(
+        customer=question.customer,
+        feature=question.feature.key,
+        limit=bound_number(limit.amount, scale),
+        used=from_units(tight.used, scale),
         source=tight.source.label,
         soft=is_soft(limit),
         ceiling=None if limit.ceiling is None else from_units(limit.ceiling, scale),
-        overage=from_units(_overage(question, shown), scale),
         window_start=_start(tight.meter),
-        resets_at=_end(tight.meter),
-        lifted_at=lifted_at,
-        valid_until=_valid_until(question, entitlements, choices, lifted_at, throttled=outcome == "throttle"),
+        resets_at=end_of(tight.meter),
         every=str(limit.period),
         choices=_allowances(question.feature, choices),
-        **_common(question, entitlements),
+        **values,
     )
-    return decision, shown.fits if allowed else 0
-
-
-def _choose(question: Question, share: Share, limits: tuple[Weighed, ...]) -> Choice:
-    if question.depletion is not None:
-        limits = tuple(_with_depletion(weighed, question.depletion) for weighed in limits)
-    fits = min([_fitting(question, weighed) for weighed in limits])
-    passes = fits > 0 or question.requested == 0
-    return Choice(share, limits, _least(limits, _tightest), fits, passes)
-
-
-def _least(several: Sequence[T], key: Callable[[T], Any]) -> T:
-    """Return the least by a key, which is not asked where there is but one: the usual case."""
-    return several[0] if len(several) == 1 else min(several, key=key)
-
-
-def _with_depletion(weighed: Weighed, depletion: Depletion) -> Weighed:
-    ceiling = weighed.limit.ceiling if depletion == "soft" else None
-    return attrs.evolve(weighed, limit=Limit(weighed.limit.amount, weighed.limit.period, depletion, ceiling))
-
-
-def _fitting(question: Question, weighed: Weighed) -> int:
-    """Return how many of the units asked for a limit lets pass: all, none, or (partial) some."""
-    bound = weighed.bound
-    if bound is None or isinstance(bound, Unlimited) or question.requested == 0:
-        return question.requested
-    if after_aggregate(question.feature, weighed.used, question.requested, stale=weighed.stale) <= bound:
-        return question.requested
-    if weighed.limit.depletion == "partial" and question.feature.aggregate == "sum":
-        return max(0, bound - weighed.used)
-    return 0
-
-
-def _tightest(weighed: Weighed) -> tuple[bool, bool, int, timedelta]:
-    """Order limits by the least room, or what is left, then by the latest reset (one that never comes first)."""
-    room, left, end = weighed.room, weighed.left, _end(weighed.meter)
-    least = room if room is not None else left or 0
-    return room is None, left is None, least, EPOCH - end if end is not None else timedelta.min
-
-
-def _most_room(choice: Choice) -> tuple[bool, bool, int, bool, datetime, tuple[int, str]]:
-    """Order choices by the most room, then by the soonest reset, then by the rank of their source."""
-    room, left, end = choice.tightest.room, choice.tightest.left, _end(choice.tightest.meter)
-    more = room if room is not None else left or 0
-    return room is not None, left is not None, -more, end is None, end or EPOCH, choice.share.source.rank
-
-
-def _overage(question: Question, shown: Choice) -> int:
-    """Return how much of what was asked lies beyond the limit: booked where it is soft, else not."""
-    left = shown.tightest.left
-    if left is None or question.requested == 0:
-        return 0
-    if question.feature.aggregate != "sum":
-        tight = shown.tightest
-        after = after_aggregate(question.feature, tight.used, question.requested, stale=tight.stale)
-        return max(0, after - (tight.used + left))
-    return max(0, question.requested - max(0, left))
 
 
 def _outcome(question: Question, choices: list[Choice], *, allowed: bool) -> tuple[Outcome, datetime | None]:
     if allowed:
         return "allow", None
-    lifted = [at for at in (_lifted_at(question, choice) for choice in choices) if at is not None]
+    lifted = [at for at in (lifted_by_resets(question, choice) for choice in choices) if at is not None]
     if not lifted:
         return "block", None
     soonest = min(lifted)
     return ("throttle" if soonest - question.at <= question.throttle_within else "block"), soonest
-
-
-def _lifted_at(question: Question, choice: Choice) -> datetime | None:
-    """Return when resets alone would let the question pass this choice, None if they never do."""
-    ends = []
-    for weighed in choice.limits:
-        if _fitting(question, weighed) >= min(1, question.requested):
-            continue
-        span = weighed.meter.window
-        if span is None or span.end <= question.at or _fitting(question, attrs.evolve(weighed, used=0)) == 0:
-            return None
-        ends.append(span.end)
-    return max(ends) if ends else None
 
 
 def _valid_until(
@@ -324,7 +244,7 @@ def _valid_until(
     *,
     throttled: bool,
 ) -> datetime | None:
-    edges = [_end(weighed.meter) for choice in choices for weighed in choice.limits]
+    edges = [end_of(weighed.meter) for choice in choices for weighed in choice.limits]
     edges.append(entitlements.valid_until(question.feature.key))
     if lifted_at is not None and not throttled:
         edges.append(lifted_at - question.throttle_within)
@@ -353,7 +273,7 @@ def _described(feature: Feature, weighed: Weighed) -> Allowance:
         None if limit.ceiling is None else from_units(limit.ceiling, feature.scale),
         str(limit.period),
         _start(weighed.meter),
-        _end(weighed.meter),
+        end_of(weighed.meter),
     )
 
 
@@ -368,7 +288,3 @@ def _bound(bound: Bound, feature: Feature) -> Number | Unlimited:
 
 def _start(meter: Meter) -> datetime | None:
     return meter.window.start if meter.window is not None and not meter.fresh else None
-
-
-def _end(meter: Meter) -> datetime | None:
-    return meter.window.end if meter.window is not None and not meter.fresh else None

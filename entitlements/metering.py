@@ -8,9 +8,9 @@ instant; a reset is the fact that the instant lies in a new one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import repeat, takewhile
-from typing import cast
+from typing import Final, NamedTuple, cast
 
 import attrs
 
@@ -22,6 +22,9 @@ from .ledger.facts import Subscription
 from .ledger.instants import from_instant
 from .periods import Every, Window, add_period, calendar_anchor, window
 from .resolution import Entitlements, Layout
+
+_BEGIN: Final = datetime.min.replace(tzinfo=UTC)
+_END: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @attrs.frozen
@@ -38,8 +41,15 @@ class Meter:
     fresh: bool = False
 
 
-@attrs.frozen
-class Weighed:
+class Metered(NamedTuple):
+    """The meters of a feature, which are the same at every instant in `[since, until)`."""
+
+    since: datetime
+    until: datetime
+    meters: Mapping[Period, Meter]
+
+
+class Weighed(NamedTuple):
     """One limit with its giver, its meter and what is used of it: the room left, in smallest units.
 
     What is asked for is `stale` where a later sample was counted already.
@@ -83,6 +93,22 @@ def _counted(catalog: Catalog, feature: str, standing: Standing | None) -> Mappi
     shares = standing.shares if standing is not None else ()
     own = [limit.period for share in shares for limit in share.limits if limit.period not in named]
     return {**named, **{period: _name(feature, period) for period in sorted(own, key=str)}} if own else named
+
+
+def lasting_meters(
+    entitlements: Entitlements, opened: Mapping[str, datetime], feature: Feature, at: datetime
+) -> Mapping[Period, Meter]:
+    """Return what `meters` does, and remember it while its windows last: for customers who write, again and again."""
+    known: Metered | None = entitlements.metered.get(feature.key)
+    if known is not None and known.since <= at < known.until:
+        return known.meters
+    found = meters(entitlements, opened, feature, at)
+    if all(period.align != "first_use" or period.every == "none" for period in found):
+        spans = [meter.window for meter in found.values() if meter.window is not None]
+        since = max([span.start for span in spans], default=_BEGIN)
+        until = min([span.end for span in spans], default=_END)
+        entitlements.metered[feature.key] = Metered(since, until, found)
+    return found
 
 
 def meters(

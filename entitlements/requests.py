@@ -88,9 +88,9 @@ def voiding(asked: Request) -> Request:
 
 def identifier(value: object, what: str) -> str:
     """Return a customer id, key or scope part unchanged; raise TypeError or ValueError where it cannot be one."""
-    value = text(value, what)
-    if value.isalnum() and len(value) <= ID_LENGTH:
+    if type(value) is str and value.isalnum() and len(value) <= ID_LENGTH:
         return value
+    value = text(value, what)
     if not 1 <= len(value) <= ID_LENGTH:
         raise ValueError(f"{what} has {len(value)} characters; it has 1 to {ID_LENGTH}")
     if not value.isprintable() and any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in value):
@@ -230,6 +230,8 @@ def _entitled(value: object, depth: int = 0) -> Any:
 def _canonical(value: Any) -> Any:
     if type(value) is str or value is None:
         return value
+    if type(value) is dict:
+        return {name: _canonical(inner) for name, inner in value.items()}
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, int | Decimal) and not isinstance(value, bool):

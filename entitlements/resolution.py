@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property, lru_cache
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -65,7 +65,7 @@ class Entitlements:
 
     `combination` is shared with all who hold the same plans, add-ons and promotions; `own` is what
     this customer's overrides made of it. `sold` holds the older catalog versions that pinned plans
-    need; `windows` holds the latest usage windows.
+    need; `windows` holds the latest usage windows, `metered` the meters of features that are used.
     """
 
     catalog: Catalog
@@ -77,6 +77,7 @@ class Entitlements:
     denied: frozenset[str] = frozenset()
     sold: Mapping[str, Catalog] = EMPTY
     windows: dict[object, Window] = attrs.field(factory=dict, init=False, repr=False)
+    metered: dict[str, Any] = attrs.field(factory=dict, init=False, repr=False)
 
     @property
     def shared(self) -> Mapping[str, Standing]:

@@ -90,7 +90,7 @@ def use_of_credits(charge: Charge, payment: Payment) -> Use:
 
 def refused_under(case: Case, charge: Charge, under: tuple[Load, ...]) -> Decision | None:
     """Return the denial of a charge for which a budget has no room, else None."""
-    return budget_refusal(under, credit_decision(case, charge, before=0, taken=0), case) if under else None
+    return budget_refusal(under, lambda: credit_decision(case, charge, before=0, taken=0), case)
 
 
 def refused(case: Case) -> Decision | None:

@@ -11,11 +11,12 @@ from .alerting import Level, crossed
 from .amounts import to_units
 from .catalog.model import Catalog, Feature
 from .decisions import Decision
-from .judging import Question, judge
+from .judging import judge
 from .ledger.entries import CounterKey, Entry
 from .ledger.state import Head, counted
 from .metering import counters_wherever
 from .resolution import Entitlements
+from .weighing import Question
 
 
 def limit_crossings(feature: Feature, stood: Decision, stands: Decision, at: datetime) -> Iterator[Entry]:

@@ -14,9 +14,10 @@ from .catalog.model import Catalog, Plan
 from .catalog.standing import flatten
 from .changing import addon_refusal
 from .decisions import Decision
-from .judging import Question, judge
+from .judging import judge
 from .ledger.facts import Facts, HeldAddOn, Subscription, holds, replace
 from .resolution import resolve
+from .weighing import Question
 
 CURABLE = frozenset(
     {"unknown_customer", "no_active_subscription", "trial_ended", "not_in_plan", "value_not_allowed", "limit_reached"}

@@ -18,13 +18,14 @@ from .catalog.model import Feature
 from .charging import Judgement, booked, judged, meters_of, receipted, recorded, use_of
 from .decisions import Decision, Receipt, stored
 from .errors import AmountError
-from .judging import Question, after_aggregate, judge, unknown_feature
+from .judging import Finding, found, judge, unknown_feature
 from .ledger.entries import CounterKey, Entry, Verdict
 from .ledger.state import USAGE_KINDS, counted
 from .metering import Meter, is_stale, meters, sampled
 from .periods import duration_text
 from .thresholds import limit_crossings
 from .upgrades import with_upgrade
+from .weighing import Question, after_aggregate
 
 _ANY_WINDOW = frozenset({"free", "correct_usage"})
 """Verbs that put right what was booked before, however long ago."""
@@ -40,7 +41,7 @@ def consume(case: Case) -> Verdict[Decision]:
         return Verdict(_unknown(case))
     question = asked(case)
     judgement = judged(case, question)
-    if not judgement.decision:
+    if not judgement.allowed:
         return Verdict(with_upgrade(judgement.decision, question, case))
     return _book(case, question, judgement, "used")
 
@@ -215,9 +216,7 @@ def _book(case: Case, question: Question, judgement: Judgement, kind: str) -> Ve
             lines.append(Entry("opened", at, feature.key, meter.counter[0], meter.counter[1]))
         lines.append(_line(kind, feature, meter, at, after - used))
         lines += sampled(feature, meter.counter, case.counters, at)
-    decision = judgement.decision
-    overage = decision.overage if decision.limit is not None else from_units(units, feature.scale)
-    return counted_after(case, question, lines, units, judgement=judgement, overage=overage)
+    return counted_after(case, question, lines, units, judgement=judgement, overage=judgement.overage)
 
 
 def _line(kind: str, feature: Feature, meter: Meter, at: datetime, amount: int) -> Entry:
@@ -246,33 +245,30 @@ def standing_after(
         entries += booked(case, question, judgement)
         shown["budgets"] = caps(judgement.under, booked=True)
     standing = _standing(case, question, lines)
-    entries += _crossings(case, question, standing)
+    if question.feature.alerts:
+        entries += _crossings(case, question, standing.decision)
     late = question.occurred_at is not None
     counts = from_units(units, question.feature.scale)
     receipt = Receipt(case.key, case.head.seq + len(case.due) + len(entries), late=late, booked=counts)
     if judgement is not None and judgement.bill is not None:
         receipt = receipted(receipt, judgement.bill, judgement.bill.left)
-    decision = attrs.evolve(
-        standing, allowed=True, code="ok", outcome="allow", requested=question.number, receipt=receipt, **shown
-    )
-    return entries, decision
+    return entries, standing.booked(question.number, receipt=receipt, **shown)
 
 
-def _standing(case: Case, question: Question, lines: Sequence[Entry]) -> Decision:
-    """Return the decision on nothing more, once the lines are booked."""
+def _standing(case: Case, question: Question, lines: Sequence[Entry]) -> Finding:
+    """Return what is found of nothing more, once the lines are booked."""
     after, opened = _counters_after(case, lines)
-    head, asked_for = case.head, attrs.evolve(question, requested=0)
+    head, asked_for = case.head, question.for_nothing()
     if head.known and not opened:
-        return judge(asked_for, case.entitlements, head, after, meters_of(case, question))[0]
+        return found(asked_for, case.entitlements, head, after, meters_of(case, question))
     head = attrs.evolve(head, opened={**head.opened, **opened}, batches=head.batches + 1)
-    return judge(asked_for, case.entitlements, head, after)[0]
+    return found(asked_for, case.entitlements, head, after)
 
 
 def _crossings(case: Case, question: Question, standing: Decision) -> Iterator[Entry]:
     """Yield the lines that tell where usage comes up to a threshold of the limit that is shown."""
-    if question.feature.alerts:
-        stood, _, _ = judge(attrs.evolve(question, requested=0), case.entitlements, case.head, case.counters)
-        yield from limit_crossings(question.feature, stood, standing, case.at)
+    stood, _, _ = judge(question.for_nothing(), case.entitlements, case.head, case.counters)
+    yield from limit_crossings(question.feature, stood, standing, case.at)
 
 
 def _with_circumstances(case: Case, lines: Sequence[Entry]) -> Sequence[Entry]:

@@ -28,7 +28,7 @@ MODULES = {str(path.relative_to(PACKAGE).with_suffix("")).replace("/", "."): pat
 PURE = re.compile(
     r"amounts|errors|periods|catalog\..+|ledger\..+|resolution|metering|judging|using|changing|upgrades|cases|deciding"
     r"|consuming|spending|granting|holding|refunding|balances"
-    r"|rates|usage|charging|budgeting|capping|caps|usage_tree|plan_credits|alerting|thresholds"
+    r"|rates|usage|weighing|charging|budgeting|capping|caps|usage_tree|plan_credits|alerting|thresholds"
     r"|decisions|contest|requests|wording|snapshots|reports\..+"
 )
 READS_FILES = {"catalog.loading", "catalog.pricing2yaml"}
@@ -43,7 +43,7 @@ LAYERS = [
     r"errors|amounts|periods|wording|usage",
     r"catalog\..+",
     r"ledger\..+|decisions|snapshots|caps",
-    r"requests|consuming|resolution|metering|judging|contest|rates|plan_credits|alerting|thresholds",
+    r"requests|consuming|resolution|metering|weighing|judging|contest|rates|plan_credits|alerting|thresholds",
     (
         r"cases|changing|upgrades|using|spending|granting|holding|refunding|balances|deciding|hearing|resolved"
         r"|charging|budgeting|capping|usage_tree"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import attrs
 
@@ -18,7 +18,7 @@ from ..amounts import Number, from_units
 from ..catalog.model import NO_PERIOD, Period
 from ..periods import Window
 from .blocks import ScopePairs
-from .entries import EPOCH
+from .entries import EPOCH, CounterKey
 from .sealing import digest_of, to_text
 
 Action = Literal["block", "notify"]
@@ -65,19 +65,31 @@ class Budget:
         return self.feature or self.credit or ""
 
 
+Capped: TypeAlias = tuple[Budget, CounterKey, Window | None]
+"""A budget that a use falls under, with the counter and the window in which it counts there."""
+
+
+class Found(NamedTuple):
+    """The budgets that a kind of use falls under, from the root down, as they stand in `[since, until)`."""
+
+    since: datetime
+    until: datetime
+    capped: tuple[Capped, ...]
+
+
 @attrs.frozen(weakref_slot=False)
 class Budgets:
     """All budgets of a customer by id, each a row in order of time; `shapes` finds those of a charge.
 
     A budget's shape is the kinds its scope names. For each shape there are the ids by what is named.
-    What was worked out of them once is remembered: `found` by charge, `windows` by how they are laid out.
+    What was worked out of them once is remembered: `found` by kind of use, `windows` by how they are laid out.
     """
 
     rows: Mapping[str, Rows] = MappingProxyType({})
     shapes: Mapping[tuple[str, ...], Mapping[ScopePairs, tuple[str, ...]]] = attrs.field(
         default=MappingProxyType({}), eq=False, repr=False
     )
-    found: dict[object, tuple[Rows, ...]] = attrs.field(factory=dict, init=False, eq=False, repr=False)
+    found: dict[object, Found] = attrs.field(factory=dict, init=False, eq=False, repr=False)
     windows: dict[object, Window] = attrs.field(factory=dict, init=False, eq=False, repr=False)
 
     def __bool__(self) -> bool:

@@ -83,9 +83,9 @@ def recorded(batch: Batch) -> Record:
     number, salt = batch.number, batch.salt
     request = sealed_text(batch.request, salt, secrets, number)
     result = sealed_text(batch.result, salt, secrets, number)
-    lines = tuple([_line(entry, number, salt, secrets) for entry in batch.entries])
-    first, last = (lines[0].seq, lines[-1].seq) if lines else (0, 0)
     at = from_instant(batch.at)
+    lines = tuple([_line(entry, batch, at, secrets) for entry in batch.entries])
+    first, last = (lines[0].seq, lines[-1].seq) if lines else (0, 0)
     return Record(batch.customer, number, batch.key, at, first, last, request, result, batch.hash, lines, secrets)
 
 
@@ -123,13 +123,16 @@ def _is_plain(line: Line) -> bool:
     return line.data is None or MARK not in line.data
 
 
-def _line(entry: Entry, number: int, salt: str, secrets: dict[str, Any]) -> Line:
-    data = sealed_text(encode_data(entry.kind, entry.data), salt, secrets, number) if entry.data else None
+def _line(entry: Entry, batch: Batch, at: int, secrets: dict[str, Any]) -> Line:
+    """Return the line of an entry of a batch, whose instant is `at`."""
+    number, data = batch.number, None
+    if entry.data:
+        data = sealed_text(encode_data(entry.kind, entry.data), batch.salt, secrets, number)
     return Line(
         entry.seq,
         number,
         entry.kind,
-        from_instant(entry.at),
+        at if entry.at is batch.at else from_instant(entry.at),
         entry.subject,
         entry.counter,
         from_end(entry.window),

@@ -54,7 +54,7 @@ def sealed_text(value: Any, salt: str, secrets: dict[str, Secret], number: int =
     Most of what is personal is a field of the value itself; only where its names stand deeper, too, is all
     of the value looked through.
     """
-    own = _personal(value) if isinstance(value, Mapping) else []
+    own = _personal(value) if type(value) is dict or isinstance(value, Mapping) else []
     text = to_text(_with_sealed(value, own, salt, secrets, number) if own else value)
     for name, written in _NAMES:
         if written in text and text.count(written) > (name in own):
@@ -111,7 +111,7 @@ def _sealed_fields(value: Mapping[str, Any], salt: str, secrets: dict[str, Secre
 
 
 def _personal(value: Mapping[str, Any]) -> list[str]:
-    return [name for name in value if name in PERSONAL]
+    return [name for name, _ in _NAMES if name in value]
 
 
 def _with_sealed(
@@ -122,11 +122,19 @@ def _with_sealed(
     for name in names:
         inner = fields[name]
         if not (is_sealed(inner) or inner in (None, "", [], {})):
-            text = to_text(inner)
-            digest = digest_of(text, salt)
-            secrets[digest] = Secret(salt, text, number)
-            fields[name] = {SEALED: digest}
+            fields[name] = {SEALED: _kept_secret(to_text(inner), salt, secrets, number)}
     return fields
+
+
+def _kept_secret(text: str, salt: str, secrets: dict[str, Secret], number: int) -> str:
+    """Return the digest of a secret, noted under it; in a batch the same scope stands several times."""
+    secret = Secret(salt, text, number)
+    for digest, known in secrets.items():
+        if known == secret:
+            return digest
+    digest = digest_of(text, salt)
+    secrets[digest] = secret
+    return digest
 
 
 def _opened(value: Any, secrets: Mapping[str, Secret]) -> Any:

@@ -244,7 +244,7 @@ def counted(entries: Iterable[Entry]) -> dict[CounterKey, int]:
     """Return what the entries add to each counter."""
     sums: dict[CounterKey, int] = {}
     for entry in entries:
-        if entry.kind in COUNTER_KINDS and entry.window is not None:
+        if entry.window is not None and entry.kind in COUNTER_KINDS:
             counter = (entry.counter, entry.window)
             sums[counter] = sums.get(counter, 0) + entry.amount
     return sums

@@ -1,17 +1,22 @@
 """Decoded heads, remembered for as long as their rows say the same.
 
 A head is read from its rows once and then kept in memory; it is the customer's as long as the row
-in the database is the row it was decoded from, whichever process wrote it.
+in the database is the row it was decoded from, whichever process wrote it. The row names the last
+batch by its hash, so counters that were known at that row still stand, too.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
-from ..ledger.state import Head
+from ..ledger.entries import CounterKey
+from ..ledger.state import NO_COUNTERS, Head
 
 MOST_PARTS: Final = 100_000
+MOST_COUNTERS: Final = 32
+"""How many counters are remembered of one customer: those of its last writes; beyond that, none."""
 Row: TypeAlias = tuple[Any, ...]
 """A row of `heads` as it was read: all that tells one head from the next."""
 
@@ -25,7 +30,7 @@ class Heads:
 
     def __init__(self, most_parts: int = MOST_PARTS) -> None:
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[Row, Head, int]] = {}
+        self._known: dict[str, tuple[Row, Head, int, Mapping[CounterKey, int]]] = {}
         self._parts, self._most_parts = 0, most_parts
 
     def get(self, customer: str, row: Row) -> Head | None:
@@ -33,18 +38,24 @@ class Heads:
         known = self._known.get(customer)
         return known[1] if known is not None and known[0] == row else None
 
+    def counters(self, customer: str, row: Row) -> Mapping[CounterKey, int]:
+        """Return the counters that are known of this very row, none where it is another."""
+        known = self._known.get(customer)
+        return known[3] if known is not None and known[0] == row else NO_COUNTERS
+
     def latest(self, customer: str) -> tuple[Row, Head] | None:
         """Return the head that was put in last with its row, whether or not that row still stands."""
         known = self._known.get(customer)
         return None if known is None else known[:2]
 
-    def put(self, customer: str, row: Row, head: Head) -> None:
-        """Remember a head; one that is larger than all the room there is, is not."""
-        parts = _parts(head)
+    def put(self, customer: str, row: Row, head: Head, counters: Mapping[CounterKey, int] = NO_COUNTERS) -> None:
+        """Remember a head, and counters as they stand with it; one larger than all the room there is, is not."""
+        counters = counters if len(counters) <= MOST_COUNTERS else NO_COUNTERS
+        parts = _parts(head) + len(counters)
         with self._lock:
             self._drop(customer)
             if parts <= self._most_parts:
-                self._known[customer] = (row, head, parts)
+                self._known[customer] = (row, head, parts, counters)
                 self._parts += parts
             while self._parts > self._most_parts:
                 self._drop(next(iter(self._known)))

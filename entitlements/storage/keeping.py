@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from ..errors import LogCorrupt, shown
-from ..ledger.entries import Batch, CounterKey, Entry
+from ..ledger.entries import Batch, CounterKey
 from ..ledger.state import Head, State, add, apply
 
 MOST: Final = 2**62
@@ -35,8 +35,7 @@ def follow(
         )
     if batch.salt and state.head.salt and batch.salt != state.head.salt:
         raise LogCorrupt(f"{customer}: batch {batch.number} is sealed with another salt than its log")
-    for entry in batch.entries:
-        _check_of_batch(entry, batch)
+    _check_entries(batch)
     return apply(state.head, batch), add(customer, counters, batch.entries)
 
 
@@ -68,10 +67,12 @@ def patience(write_timeout: float) -> float:
     return min(float(write_timeout), threading.TIMEOUT_MAX)
 
 
-def _check_of_batch(entry: Entry, batch: Batch) -> None:
-    if entry.key != batch.key or entry.recorded_at != batch.at:
-        raise LogCorrupt(f"{shown(batch.customer)}: entry {entry.seq} does not carry the key and instant of its batch")
-    if not -_LARGEST <= entry.amount <= _LARGEST:
-        raise LogCorrupt(
-            f"{shown(batch.customer)}: entry {entry.seq} has the amount {entry.amount}, which is out of range"
-        )
+def _check_entries(batch: Batch) -> None:
+    key, at = batch.key, batch.at
+    for entry in batch.entries:
+        if entry.key != key or entry.recorded_at != at:
+            said = "does not carry the key and instant of its batch"
+            raise LogCorrupt(f"{shown(batch.customer)}: entry {entry.seq} {said}")
+        if not -_LARGEST <= entry.amount <= _LARGEST:
+            said = f"has the amount {entry.amount}, which is out of range"
+            raise LogCorrupt(f"{shown(batch.customer)}: entry {entry.seq} {said}")

@@ -262,7 +262,8 @@ class _Draft:
         verdict = call.decide(state)
         batch = verdict.batch
         if batch is not None:
-            counters = log.counters_at(head, counted(batch.entries))
+            unread = counted(batch.entries).keys() - state.counters.keys()
+            counters = {**state.counters, **log.counters_at(head, unread)} if unread else state.counters
             after, touched = follow(call.customer, call.key, state, batch, counters)
             log.write(head, batch, touched)
             if is_erasure(batch):

@@ -18,7 +18,7 @@ from .connection import Connection
 from .rows import complete, consecutive, digests_by_customer, entries_from, knowing, one, readable
 
 PAGE: Final = 1000
-_DIGESTS_AT_ONCE: Final = 500
+_AT_ONCE: Final = 500
 _RECORD: Final = "customer, number, key, at, first_seq, last_seq, request, result, hash, position"
 _LINE: Final = 'e.seq, e.batch, e.kind, e.at, e.subject, e.counter, e."window", e.amount, e.data, e.block'
 
@@ -31,6 +31,7 @@ _ENTRIES: Final = f"""
     FROM entries AS e LEFT JOIN batches AS b ON b.customer = e.customer AND b.number = e.batch
     WHERE e.customer = ? AND e.seq > ? ORDER BY e.seq LIMIT ?"""  # noqa: S608
 _NUMBER: Final = "SELECT number FROM batches WHERE customer = ? AND key = ?"
+_NUMBERS: Final = "SELECT key, number FROM batches WHERE customer = ? AND key IN ({})"
 _SECRETS: Final = "SELECT digest, salt, value, number FROM personal WHERE customer = ? AND digest IN ({})"
 _ERASED: Final = "SELECT digest, '', '', number FROM erased WHERE customer = ? AND digest IN ({})"
 _CUSTOMERS: Final = "SELECT customer FROM heads ORDER BY customer LIMIT ?"
@@ -50,6 +51,15 @@ def batch_with(connection: Connection, customer: str, key: str) -> Batch | None:
     """Return the batch of a key, None where there is none."""
     row = one(connection.rows(_NUMBER, (customer, key)))
     return batches_of(connection, customer, row[0] - 1, 1)[0] if row else None
+
+
+def numbers_with(connection: Connection, customer: str, keys: Sequence[str]) -> dict[str, int]:
+    """Return the numbers of the batches that keys have, by key; those that have none are left out."""
+    numbers: dict[str, int] = {}
+    for start in range(0, len(keys), _AT_ONCE):
+        some = keys[start : start + _AT_ONCE]
+        numbers.update(connection.rows(_NUMBERS.format(", ".join("?" * len(some))), (customer, *some)))
+    return numbers
 
 
 def batches_from(connection: Connection, position: int, limit: int) -> tuple[int, tuple[Batch, ...]]:
@@ -125,8 +135,8 @@ def secrets_of(
 ) -> dict[str, Secret]:
     """Return the secrets of a customer that are known, by digest."""
     wanted, known = list(digests), dict[str, Secret]()
-    for start in range(0, len(wanted), _DIGESTS_AT_ONCE):
-        some = wanted[start : start + _DIGESTS_AT_ONCE]
+    for start in range(0, len(wanted), _AT_ONCE):
+        some = wanted[start : start + _AT_ONCE]
         for sql in (_ERASED, _SECRETS) if erased else (_SECRETS,):
             rows = connection.rows(sql.format(", ".join("?" * len(some))), (customer, *some))
             known.update({digest: Secret(salt, text, number) for digest, salt, text, number in rows})

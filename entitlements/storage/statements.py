@@ -75,7 +75,7 @@ def find(connection: Connection, heads: Heads, customer: str, key: str) -> tuple
     prior = None
     if head.known and found[6] is not None:
         (prior,) = batches_of(connection, customer, found[6] - 1, 1)
-    return Growth(row, head, head, refolded), prior
+    return Growth(row, head, head, refolded, dict(heads.counters(customer, row))), prior
 
 
 def look(connection: Connection, heads: Heads, customer: str, reads: Reads) -> State:
@@ -90,8 +90,11 @@ def look(connection: Connection, heads: Heads, customer: str, reads: Reads) -> S
 
 def write_records(connection: Connection, records: Sequence[Record]) -> None:
     """Append batches, with their entries and what is personal in them."""
+    connection.run_each(_ADD_BATCH, [record[:9] for record in records])
+    connection.run_each(_ADD_ENTRY, [(record.customer, *line) for record in records for line in record.lines])
     for record in records:
-        _write_record(connection, record)
+        for digest, secret in record.secrets.items():
+            connection.run(_SEAL, (record.customer, digest, *secret))
 
 
 def write_state(connection: Connection, customer: str, growth: Growth) -> None:
@@ -155,14 +158,6 @@ def counters_of(connection: Connection, customer: str, names: Iterable[CounterKe
         for name, start, amount in connection.rows(sql, (*pairs, customer)):
             amounts[some[name, start]] = amount
     return amounts
-
-
-def _write_record(connection: Connection, record: Record) -> None:
-    customer, number, key, at, first, last, request, result, digest, lines, secrets = record[:11]
-    connection.run(_ADD_BATCH, (customer, number, key, at, first, last, request, result, digest))
-    connection.run_each(_ADD_ENTRY, [(customer, *line) for line in lines])
-    for sealed, secret in secrets.items():
-        connection.run(_SEAL, (customer, sealed, *secret))
 
 
 def _write_head(connection: Connection, customer: str, row: Row, before: Head, head: Head) -> Row:

@@ -14,7 +14,7 @@ from .connection import Connection
 from .forgetting import forget
 from .growing import Growth, record_of
 from .heads import Heads
-from .readings import batch_with
+from .readings import batch_with, batches_of, numbers_with
 
 
 class Writing:
@@ -32,6 +32,7 @@ class Writing:
         self._logs: dict[str, Growth] = {}
         self._records: list[Record] = []
         self._erased = ""
+        self._numbers: dict[tuple[str, str], int] | None = None
 
     def decide_all(self, calls: Sequence[Call]) -> None:
         """Decide the calls in their order and write what they come to; one that raises is undone alone."""
@@ -44,7 +45,7 @@ class Writing:
         """Remember the heads as they stand; call it once they are committed, or where nothing was written."""
         for customer, growth in self._logs.items():
             if growth.batches or growth.refolded:
-                self._heads.put(customer, growth.row, growth.head)
+                self._heads.put(customer, growth.row, growth.head, growth.counters)
 
     def leave_bytes(self, error: StorageUnavailable) -> None:
         """Let the calls that erase come to this error: they are booked, but bytes are left."""
@@ -64,6 +65,7 @@ class Writing:
         """Decide all and write once; where that does not fit what is stored, each is written for itself."""
         self._connection.run("SAVEPOINT calls")
         try:
+            self._numbers = self._numbers_of(calls)
             for call in calls:
                 self.outcomes.append(self._decided(call))
                 if self._erased:
@@ -112,7 +114,7 @@ class Writing:
             self._logs[customer] = stood
 
     def _forget_all(self) -> None:
-        self._logs, self._records, self._erased = {}, [], ""
+        self._logs, self._records, self._erased, self._numbers = {}, [], "", None
         self.outcomes, self.erases, self.has_written = [], [], False
 
     def _decide(self, call: Call) -> Outcome:
@@ -144,7 +146,26 @@ class Writing:
             growth, prior = statements.find(self._connection, self._heads, customer, key)
             self._logs[customer] = growth
             return growth, prior
-        return growth, growth.batches.get(key) or batch_with(self._connection, customer, key)
+        return growth, growth.batches.get(key) or self._stored(customer, key)
+
+    def _numbers_of(self, calls: Sequence[Call]) -> dict[tuple[str, str], int]:
+        """Return the numbers of the batches that were there before, each customer's keys looked for at once."""
+        keys: dict[str, list[str]] = {}
+        for call in calls:
+            keys.setdefault(call.customer, []).append(call.key)
+        return {
+            (customer, key): number
+            for customer, own in keys.items()
+            if len(own) > 1  # the first call of each looks for its own
+            for key, number in numbers_with(self._connection, customer, own).items()
+        }
+
+    def _stored(self, customer: str, key: str) -> Batch | None:
+        """Return the batch of a key that was there before; while calls are decided together, its number is known."""
+        if self._numbers is None:
+            return batch_with(self._connection, customer, key)
+        number = self._numbers.get((customer, key))
+        return None if number is None else batches_of(self._connection, customer, number - 1, 1)[0]
 
     def _write(self) -> None:
         """Write what has been decided since it was last written; what was erased goes before anything follows it."""

@@ -22,13 +22,14 @@ from entitlements.catalog.model import AddOn, Catalog, Entitlement, Feature, Lim
 from entitlements.catalog.standing import Source, add, at_least, bound, join, standing_of
 from entitlements.contest import says
 from entitlements.deciding import check, counters_of, snapshot
-from entitlements.judging import Question, judge
+from entitlements.judging import judge
 from entitlements.ledger.facts import Facts, HeldAddOn, Override, PromotionRun, Subscription, Trial
 from entitlements.ledger.state import Head
 from entitlements.metering import counters, meters
 from entitlements.reports.explain import explain
 from entitlements.requests import request
 from entitlements.resolution import resolve
+from entitlements.weighing import Question
 
 AT = datetime(2026, 5, 10, 12, tzinfo=UTC)
 STEP, TICK = timedelta(hours=6), timedelta(microseconds=1)
@@ -355,7 +356,7 @@ from datetime import UTC, datetime
 from entitlements.cases import Case
 from entitlements.catalog.model import Catalog
 from entitlements.deciding import snapshot
-from entitlements.judging import Question, judge
+from entitlements.judging import judge
 from entitlements.ledger.facts import Facts, HeldAddOn, PromotionRun, Subscription, Trial
 from entitlements.ledger.state import Head
 from entitlements.requests import request

@@ -12,10 +12,11 @@ import attrs
 import pytest
 
 from entitlements.errors import LogCorrupt, OutcomeUnknown
+from entitlements.ledger.chain import chain
 from entitlements.ledger.entries import Entry, Verdict
 from entitlements.ledger.state import EMPTY_HEAD, Head, State, fold
 from entitlements.storage.connection import Connection
-from entitlements.storage.heads import Heads
+from entitlements.storage.heads import MOST_COUNTERS, Heads
 from entitlements.storage.sqlite import SQLiteStorage
 from entitlements.testing.histories import START, append, append_sealed, batch_of, credit_kinds, reads_of, used
 from entitlements.testing.proving import same, together
@@ -180,6 +181,59 @@ def test_a_row_of_a_block_that_is_gone_is_a_corrupt_log(storage: SQLiteStorage) 
         plain.execute("DELETE FROM blocks WHERE id = 'free'")
     with pytest.raises(LogCorrupt, match="block 'free' is gone"):
         append_sealed(storage, "a", "k", BURN)
+
+
+def counters_seen(storage: SQLiteStorage, key: str, amount: int = 1) -> list[int]:
+    """Append usage, and return what the decision saw of its counter."""
+    seen: list[int] = []
+
+    def decide(state: State) -> Verdict[None]:
+        seen.extend(state.counters.values())
+        batch = batch_of(state, "a", key, [used(amount)])
+        return Verdict(None, *chain(batch, state.head.hash))
+
+    storage.transact("a", key, reads_of([used()]), decide)
+    return seen
+
+
+def test_counters_are_read_again_where_another_process_has_written(storage: SQLiteStorage) -> None:
+    told: list[str] = []
+    assert counters_seen(storage, "k1") == [0]
+    raw = storage._writer.raw if storage._writer else None
+    assert raw is not None
+    raw.set_trace_callback(told.append)
+    assert counters_seen(storage, "k2") == [1]
+    assert not [sql for sql in told if "CROSS JOIN counters" in sql]
+    with closing(SQLiteStorage(storage.path)) as other:
+        assert counters_seen(other, "k3", 5) == [2]
+    assert counters_seen(storage, "k4") == [7]
+    assert [sql for sql in told if "CROSS JOIN counters" in sql]
+
+
+def test_counters_of_a_write_that_was_undone_are_forgotten(
+    storage: SQLiteStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert counters_seen(storage, "k1") == [0]
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "commit", failing(after=False))
+        with pytest.raises(OutcomeUnknown):
+            counters_seen(storage, "k2", 5)
+    assert counters_seen(storage, "k3") == [1]
+
+
+def test_counters_are_remembered_beside_their_row_up_to_so_many() -> None:
+    heads = Heads(most_parts=60)
+    heads.put("a", (1,), EMPTY_HEAD, {("few", START): 7})
+    assert (heads.counters("a", (1,)), heads.counters("a", (2,)), heads.counters("b", ())) == (
+        {("few", START): 7},
+        {},
+        {},
+    )
+    heads.put("a", (2,), EMPTY_HEAD, {(f"c{number}", START): 1 for number in range(MOST_COUNTERS + 1)})
+    assert (heads.get("a", (2,)), heads.counters("a", (2,))) == (EMPTY_HEAD, {})
+    for customer in "bc":
+        heads.put(customer, (1,), EMPTY_HEAD, {(f"c{number}", START): 1 for number in range(MOST_COUNTERS)})
+    assert [heads.get(customer, (1,)) for customer in "bc"] == [None, EMPTY_HEAD]
 
 
 def test_there_is_room_for_so_much_and_no_more() -> None:

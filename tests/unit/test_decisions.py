@@ -2,7 +2,7 @@
 
 import json
 import pickle
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal, localcontext
 
 import attrs
@@ -206,6 +206,14 @@ def test_json_values():
     )
     assert json_instant(AT) == "2026-05-10T12:00:00+00:00"
     assert json_instant(None) is None
+
+
+def test_equal_instants_are_spelled_each_in_its_own_zone():
+    elsewhere = AT.astimezone(timezone(timedelta(hours=2)))
+    assert elsewhere == AT
+    assert [json_instant(at) for at in (AT, elsewhere, AT)] == [
+        "2026-05-10T12:00:00+00:00", "2026-05-10T14:00:00+02:00", "2026-05-10T12:00:00+00:00",
+    ]  # fmt: skip
 
 
 # --- what a log keeps

@@ -8,11 +8,12 @@ import pytest
 
 from entitlements.amounts import UNLIMITED
 from entitlements.catalog.model import Catalog, Entitlement, Limit, Period
-from entitlements.judging import Question, after_aggregate, judge, unknown_feature
+from entitlements.judging import judge, unknown_feature
 from entitlements.ledger.facts import Facts, Override, PromotionRun, Subscription, Trial
 from entitlements.ledger.state import Head
 from entitlements.metering import meters
 from entitlements.resolution import resolve
+from entitlements.weighing import Question, after_aggregate
 
 HOUR, DAY, MONTH = Period("hour"), Period("day"), Period("month")
 TICK = timedelta(microseconds=1)

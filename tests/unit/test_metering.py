@@ -9,7 +9,7 @@ from entitlements.catalog.model import Catalog, Entitlement, Limit, Period
 from entitlements.catalog.standing import Share, Source
 from entitlements.ledger.entries import EPOCH
 from entitlements.ledger.facts import Facts, HeldAddOn, Override, PromotionRun, Subscription
-from entitlements.metering import Meter, Weighed, counters, counters_of, meters, periods_of, weigh
+from entitlements.metering import Meter, Weighed, counters, counters_of, lasting_meters, meters, periods_of, weigh
 from entitlements.periods import Window
 from entitlements.resolution import Entitlements, resolve
 
@@ -165,6 +165,19 @@ def test_one_instance_moves_on_to_the_next_window_at_the_very_end_of_one():
     entitlements, end = known(held()), utc("2026-05-31 09:30")
     for at, start in ((end - TICK, utc("2026-04-30 09:30")), (end, end), (end - TICK, utc("2026-04-30 09:30"))):
         assert meters(entitlements, {}, CATALOG.features["calls"], at)[MONTH].counter[1] == start
+
+
+def test_meters_that_are_remembered_are_those_of_the_instant():
+    entitlements, end, calls = known(held()), utc("2026-05-31 09:30"), CATALOG.features["calls"]
+    for at in (AT, end - TICK, end, AT, end + TICK):
+        assert lasting_meters(entitlements, {}, calls, at) == meters(known(held()), {}, calls, at)
+    assert lasting_meters(entitlements, {}, calls, AT) is lasting_meters(entitlements, {}, calls, AT + TICK)
+
+
+def test_meters_whose_windows_open_at_first_use_are_worked_out_each_time():
+    entitlements, render = known(held()), CATALOG.features["render"]
+    for opened in ({}, {"render/5 hours (first_use)": AT - TICK}, {}):
+        assert lasting_meters(entitlements, opened, render, AT) == meters(known(held()), opened, render, AT)
 
 
 # --- windows that open with the first use

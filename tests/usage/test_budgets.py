@@ -48,6 +48,27 @@ def test_which_budgets_cap_a_use_is_remembered_for_so_many_uses_and_no_more(ent,
     assert [len(use(ent, 1, f"user:u{number % 4}", feature="chat").budgets) for number in range(8)] == [0, 1, 0, 0] * 2
 
 
+def test_what_is_remembered_of_budgets_is_that_of_the_instant_asked_about(ent, clock):
+    began = clock()
+    ent.set_budget("acme", "user:ann", feature="seats", limit=5, every={"every": "hour"})
+    ent.set_budget("acme", "user:ann", feature="seats", limit=3, every="none", ends_at=began + DAY)
+
+    def caps(**more):
+        found = ent.check("acme", "seats", scope="user:ann", **more).budgets
+        return [(cap.limit, cap.used, cap.window_start) for cap in found]
+
+    use(ent, 1, "user:ann")
+    before = caps()
+    clock.advance(2 * DAY)
+    after = caps()
+    assert [cap[0] for cap in before] == [5, 3]
+    assert [(limit, counted) for limit, counted, _ in after] == [(5, 0)]
+    assert caps(at=began) == before
+    assert caps() == after
+    use(ent, 2, "user:ann")
+    assert [cap[:2] for cap in caps()] == [(5, 2)]
+
+
 def test_a_budget_of_several_kinds_needs_them_all(ent):
     ent.set_budget("acme", ANN, feature="seats", limit=5, every="none")
     for scope in ("team:x", "user:ann", "team:y/user:ann"):
