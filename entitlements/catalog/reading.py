@@ -94,8 +94,8 @@ def _read_toml(text: str) -> Reading:
         raise Unreadable(_TOO_DEEP, place_at_depth(text, DEEPEST)) from None
     except ValueError:
         digits = _TOML_DIGITS.search(text)
-        place = place_of(text, digits.start()) if digits else None
-        raise Unreadable("a number in this file has too many digits; write one of at most 19", place) from None
+        at = place_of(text, digits.start()) if digits else None
+        raise Unreadable("a number in this file has too many digits; write one of at most 19", at) from None
     return Reading(document, ScannedPlaces(text, scanned_toml))
 
 
