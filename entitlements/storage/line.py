@@ -9,6 +9,7 @@ lock is the lock, and where the line does not move, or there is none, everybody 
 from __future__ import annotations
 
 import os
+import struct
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,9 +25,11 @@ except ImportError:  # pragma: no cover  (where there is no flock, nobody stands
 T = TypeVar("T")
 _TURN: Final = 0.008
 """How long who has come to the head may ask again without standing in line, in seconds."""
-_HEAD_ASKS_EVERY: Final = 0.0005
-"""Longer than who has the turn is away between two writes, so that it is not cut short."""
-_REST_ASK_EVERY: Final = 0.002
+_AWAY: Final = 0.001
+"""Who takes longer from one time to the next is not waited for."""
+_HEAD_ASKS_EVERY: Final = 0.0001
+_REST_ASK_EVERY: Final = 0.003
+_INSTANT: Final = struct.Struct("=d")
 _SHARE: Final = 0.25
 """How much of its time to wait a caller stands in a line that does not move."""
 _SHUNNED_FOR: Final = 5.0
@@ -41,21 +44,24 @@ class Line:
 
     def __init__(self, path: str | None) -> None:
         self._file = None if path is None or fcntl is None else _opened(f"{path}-line")
-        self._shunned_until = self._turn_ends = 0.0
+        self._shunned_until = self._turn_ends = self._told_at = self._away = 0.0
 
     def ask(self, action: Callable[[], T], deadline: float) -> T:
         """Return what `action` does once nobody is in its way; raises StorageUnavailable at the deadline."""
         file = self._file
         if file is None:
             return patiently(action, deadline)
-        if time.monotonic() < self._turn_ends:
+        now = time.monotonic()
+        if now < self._turn_ends:
+            self._away = now - self._told_at
             with suppress(StorageUnavailable):
-                return action()
+                return self._told(file, action())
         try:
             self._come_to_head(file, deadline)
+            _let_finish(file)
             asked = patiently(action, deadline, every=_HEAD_ASKS_EVERY)
             self._turn_ends = time.monotonic() + _TURN
-            return asked
+            return self._told(file, asked)
         finally:
             fcntl.flock(file, fcntl.LOCK_UN)
 
@@ -67,6 +73,14 @@ class Line:
 
     def __del__(self) -> None:
         self.close()
+
+    def _told(self, file: int, asked: T) -> T:
+        """Tell the head of the line how long to wait for us, who may ask again soon: some times as long as we take."""
+        self._told_at = time.monotonic()
+        until = min(self._turn_ends, self._told_at + 4 * self._away) if self._away < _AWAY else self._told_at
+        with suppress(OSError):  # a disk that is full
+            os.pwrite(file, _INSTANT.pack(until), 0)
+        return asked
 
     def _come_to_head(self, file: int, deadline: float) -> None:
         now = time.monotonic()
@@ -95,6 +109,19 @@ def patiently(action: Callable[[], T], deadline: float, *, every: float = 0.001)
             if time.monotonic() >= deadline:
                 raise
         time.sleep(every)
+
+
+def _let_finish(file: int) -> None:
+    """Leave who has the turn the rest of it, as long as it makes use of it; never longer than a turn."""
+    ends = time.monotonic() + _TURN
+    while (left := min(_told_by_another(file), ends) - time.monotonic()) > 0:
+        time.sleep(left)
+
+
+def _told_by_another(file: int) -> float:
+    """Return the instant in the file, whatever it holds; the clock is one for all processes of a machine."""
+    told = os.pread(file, _INSTANT.size, 0)
+    return float(_INSTANT.unpack(told)[0]) if len(told) == _INSTANT.size else 0.0
 
 
 def _opened(path: str) -> int | None:

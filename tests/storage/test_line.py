@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
+import statistics
+import struct
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -133,6 +137,49 @@ def test_without_a_line_everything_works(tmp_path: Path) -> None:
     with closing(SQLiteStorage(tmp_path / "log.db")) as one, closing(SQLiteStorage(tmp_path / "log.db")) as other:
         together(2, lambda n: [append((one, other)[n], "a", f"{n}-{i}", used()) for i in range(10)])
         assert [batch.number for batch in one.batches("a")] == list(range(1, 21))
+
+
+def test_who_has_the_turn_is_not_cut_short_and_it_ends(tmp_path: Path) -> None:
+    """Two ask as often as they can; each goes many times in a row, and neither for long."""
+    order, free, done, began = list[tuple[int, float]](), threading.Lock(), threading.Event(), time.monotonic()
+
+    def ask(n: int) -> None:
+        with closing(Line(str(tmp_path / "x"))) as line:
+            while not done.is_set():
+                line.ask(lambda: _take(free), time.monotonic() + 10)
+                order.append((n, time.monotonic()))
+                free.release()
+                if time.monotonic() > began + 0.4:
+                    done.set()
+
+    together(2, ask)
+    turns = [list(turn) for _, turn in groupby(order, key=lambda pair: pair[0])]
+    assert len(order) > 5 * len(turns)
+    assert len(turns) > 4
+    assert statistics.median(turn[-1][1] - turn[0][1] for turn in turns) < 0.1
+
+
+def _take(free: threading.Lock) -> None:
+    if not free.acquire(blocking=False):
+        raise StorageUnavailable("locked")
+
+
+@pytest.mark.parametrize("told", [b"", b"x", b"\xff" * 8, struct.pack("=d", float("inf")), struct.pack("=d", 1e300)])
+def test_nobody_waits_longer_than_a_turn_whatever_the_file_says(tmp_path: Path, told: bytes) -> None:
+    Path(f"{tmp_path / 'x'}-line").write_bytes(told)
+    with closing(Line(str(tmp_path / "x"))) as line:
+        began = time.monotonic()
+        assert line.ask(lambda: "asked", began + 10) == "asked"
+        assert time.monotonic() - began < 0.5
+
+
+def test_a_full_disk_is_no_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with closing(Line(str(tmp_path / "x"))) as line:
+        assert [line.ask(lambda: "asked", time.monotonic() + 10) for _ in range(3)] == ["asked"] * 3
 
 
 def test_a_line_that_is_deleted_costs_nothing_but_its_order(storage: SQLiteStorage) -> None:
