@@ -26,7 +26,9 @@ T = TypeVar("T")
 _TURN: Final = 0.008
 """How long who has come to the head may ask again without standing in line, in seconds."""
 _AWAY: Final = 0.001
-"""Who takes longer from one time to the next is not waited for."""
+"""Who stays away for longer between two times is not waited for."""
+_LOOK_EVERY: Final = 0.0005
+_LOOKS: Final = round(_TURN / _LOOK_EVERY)
 _HEAD_ASKS_EVERY: Final = 0.0001
 _REST_ASK_EVERY: Final = 0.003
 _INSTANT: Final = struct.Struct("=d")
@@ -44,7 +46,7 @@ class Line:
 
     def __init__(self, path: str | None) -> None:
         self._file = None if path is None or fcntl is None else _opened(f"{path}-line")
-        self._shunned_until = self._turn_ends = self._told_at = self._away = 0.0
+        self._shunned_until = self._turn_ends = self._left_at = self._away = 0.0
 
     def ask(self, action: Callable[[], T], deadline: float) -> T:
         """Return what `action` does once nobody is in its way; raises StorageUnavailable at the deadline."""
@@ -52,18 +54,24 @@ class Line:
         if file is None:
             return patiently(action, deadline)
         now = time.monotonic()
-        if now < self._turn_ends:
-            self._away = now - self._told_at
+        if self._turn_ends - _TURN <= now < self._turn_ends:
+            self._away = now - self._left_at
             with suppress(StorageUnavailable):
-                return self._told(file, action())
+                return self._in_turn(file, action())
         try:
             self._come_to_head(file, deadline)
-            _let_finish(file)
-            asked = patiently(action, deadline, every=_HEAD_ASKS_EVERY)
+            asked = patiently(lambda: _after_another(file, action), deadline, every=_HEAD_ASKS_EVERY)
             self._turn_ends = time.monotonic() + _TURN
-            return self._told(file, asked)
+            return self._in_turn(file, asked)
         finally:
             fcntl.flock(file, fcntl.LOCK_UN)
+
+    def leave(self) -> None:
+        """Have done with what was asked for; who may ask again and soon does is waited for some times as long."""
+        if self._file is not None:
+            self._left_at = time.monotonic()
+            soon = self._left_at + 4 * self._away if self._away < _AWAY else 0.0
+            _tell(self._file, min(self._turn_ends, soon))
 
     def close(self) -> None:
         """Leave for good."""
@@ -74,12 +82,8 @@ class Line:
     def __del__(self) -> None:
         self.close()
 
-    def _told(self, file: int, asked: T) -> T:
-        """Tell the head of the line how long to wait for us, who may ask again soon: some times as long as we take."""
-        self._told_at = time.monotonic()
-        until = min(self._turn_ends, self._told_at + 4 * self._away) if self._away < _AWAY else self._told_at
-        with suppress(OSError):  # a disk that is full
-            os.pwrite(file, _INSTANT.pack(until), 0)
+    def _in_turn(self, file: int, asked: T) -> T:
+        _tell(file, self._turn_ends)
         return asked
 
     def _come_to_head(self, file: int, deadline: float) -> None:
@@ -111,17 +115,26 @@ def patiently(action: Callable[[], T], deadline: float, *, every: float = 0.001)
         time.sleep(every)
 
 
-def _let_finish(file: int) -> None:
-    """Leave who has the turn the rest of it, as long as it makes use of it; never longer than a turn."""
-    ends = time.monotonic() + _TURN
-    while (left := min(_told_by_another(file), ends) - time.monotonic()) > 0:
-        time.sleep(left)
+def _after_another(file: int, action: Callable[[], T]) -> T:
+    """Return what `action` does once who has the turn makes no more use of it; after a turn in any case."""
+    for _ in range(_LOOKS):
+        left = _told(file) - time.monotonic()
+        if not 0 < left <= _TURN:
+            break
+        time.sleep(min(left, _LOOK_EVERY))
+    return action()
 
 
-def _told_by_another(file: int) -> float:
+def _tell(file: int, until: float) -> None:
+    with suppress(OSError):  # a disk that is full
+        os.pwrite(file, _INSTANT.pack(until), 0)
+
+
+def _told(file: int) -> float:
     """Return the instant in the file, whatever it holds; the clock is one for all processes of a machine."""
-    told = os.pread(file, _INSTANT.size, 0)
-    return float(_INSTANT.unpack(told)[0]) if len(told) == _INSTANT.size else 0.0
+    with suppress(OSError, struct.error):
+        return float(_INSTANT.unpack(os.pread(file, _INSTANT.size, 0))[0])
+    return 0.0
 
 
 def _opened(path: str) -> int | None:

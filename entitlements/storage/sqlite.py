@@ -167,6 +167,7 @@ class SQLiteStorage:
             return writing.outcomes
         finally:
             self._end(connection)
+            self._line.leave()
 
     def _scrub(self, connection: Connection, deadline: float, writing: Writing) -> None:
         self._drop_readers()

@@ -149,6 +149,7 @@ def test_who_has_the_turn_is_not_cut_short_and_it_ends(tmp_path: Path) -> None:
                 line.ask(lambda: _take(free), time.monotonic() + 10)
                 order.append((n, time.monotonic()))
                 free.release()
+                line.leave()
                 if time.monotonic() > began + 0.4:
                     done.set()
 
@@ -171,6 +172,25 @@ def test_nobody_waits_longer_than_a_turn_whatever_the_file_says(tmp_path: Path, 
         began = time.monotonic()
         assert line.ask(lambda: "asked", began + 10) == "asked"
         assert time.monotonic() - began < 0.5
+
+
+def test_a_clock_that_stands_still_or_goes_back_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where an application freezes it in its tests, and keeps the file."""
+    for standing in (50_000_000.0, 50_000_000.004, 20_000_000.0):
+        monkeypatch.setattr(time, "monotonic", lambda at=standing: at)
+        with closing(Line(str(tmp_path / "x"))) as line, closing(Line(str(tmp_path / "x"))) as other:
+            for each in (line, other) * 3:
+                assert each.ask(lambda: "asked", standing + 10) == "asked"
+                each.leave()
+
+
+def test_a_file_that_cannot_be_read_is_no_matter(tmp_path: Path) -> None:
+    os.mkfifo(f"{tmp_path / 'x'}-line")
+    with closing(Line(str(tmp_path / "x"))) as line:
+        assert line.ask(lambda: "asked", time.monotonic() + 10) == "asked"
+        line.leave()
 
 
 def test_a_full_disk_is_no_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
