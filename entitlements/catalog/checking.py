@@ -28,6 +28,8 @@ from .findings import MOST_FINDINGS, Finding, Path, unknown
 from .model import DEFAULT_PRODUCT, AddOn, Catalog, Entitlement, Plan, Promotion, Rate
 from .words import LONGEST_DAYS, key_fault
 
+_MOST_LOOKED_AT: Final = 20 * MOST_FINDINGS
+"""What follows from other mistakes is among them, and is not told."""
 Unclear: TypeAlias = Callable[[str, str], bool]
 _NOUNS: Final[Mapping[str, str]] = {
     "features": "feature",
@@ -51,7 +53,7 @@ def check(catalog: Catalog, unclear: Unclear = all_clear) -> tuple[Finding, ...]
     `unclear(section, key)` tells whether an entry was left out for a mistake of its own, so that what
     refers to it is not reported again.
     """
-    return tuple(islice(_Checker(catalog, unclear).findings(), MOST_FINDINGS + 1))
+    return tuple(islice(_Checker(catalog, unclear).findings(), _MOST_LOOKED_AT))
 
 
 @attrs.frozen

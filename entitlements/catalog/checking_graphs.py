@@ -19,7 +19,8 @@ def graph_findings(section: str, verb: str, graph: Graph) -> Iterator[Finding]:
     order, circles = _walked(graph)
     if circles:
         yield from _told(section, verb, circles)
-        return
+        graph = _leading_nowhere(graph, {key for circle in circles for key in circle})
+        order, _ = _walked(graph)
     depth: dict[str, int] = {}
     ways: dict[str, int] = {}
     for key in order:
@@ -64,6 +65,20 @@ def exclusion_findings(key: str, requires: Graph, excludes: Graph) -> Iterator[F
                 first, second = sorted((one, other))
                 message = f"comes to {shown(first)} and {shown(second)}, which exclude each other; drop one"
                 yield Finding(("addons", key, "requires"), message)
+
+
+def _leading_nowhere(graph: Graph, circular: set[str]) -> Graph:
+    """Return the graph without what leads into a circle."""
+    above: dict[str, list[str]] = {}
+    for key, names in graph.items():
+        for name in names:
+            above.setdefault(name, []).append(key)
+    waiting, seen = list(circular), set(circular)
+    for key in waiting:
+        more = [name for name in above.get(key, ()) if name not in seen]
+        seen.update(more)
+        waiting.extend(more)
+    return {key: names for key, names in graph.items() if key not in seen}
 
 
 def _told(section: str, verb: str, circles: Sequence[Sequence[str]]) -> Iterator[Finding]:

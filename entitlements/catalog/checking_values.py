@@ -113,13 +113,13 @@ def count_findings(count: int | None, most: int, path: Path) -> Iterator[Finding
 def _limits(feature: Feature, limits: Sequence[Limit], path: Path) -> Iterator[Finding]:
     if not limits:
         yield Finding((*path, "limits"), "is empty; write at least one limit")
-    first: dict[Period, int] = {}
+    earlier: dict[Period, list[int]] = {}
     for at, limit in enumerate(limits):
         place = (*path, "limits", at)
-        before = first.setdefault(limit.period, at)
-        if before != at:
+        for before in earlier.setdefault(limit.period, []):
             message = f"has the same period as limits[{before}], {limit.period}; keep one of them"
             yield Finding((*place, "reset"), message, beside=(*path, "limits", before, "reset"))
+        earlier[limit.period].append(at)
         yield from _ceiling(limit, (*place, "ceiling"))
         if limit.period != feature.reset:
             yield from _period(limit.period, (*place, "reset"))

@@ -165,7 +165,7 @@ class Findings:
             return self._within(finding.path[:-1])
         path = written(finding.path, self.document)
         is_there = path[-1:] == finding.path[-1:]
-        judged = (finding.path, *((path,) if is_there else ()))
+        judged = (finding.path, finding.beside, *((path,) if is_there else ()))
         return (
             self._within(path)
             or self._within(finding.beside)

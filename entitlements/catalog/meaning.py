@@ -65,7 +65,7 @@ _INSTEAD: Final = {("feature", "type"): "value", ("entitlement", "limits"): "lim
 _ITEMS: Final[Mapping[object, Any]] = {"alerts": 1, "limits": {}, "when": {}}
 """What stands in a list for an item that is wrong; a text in all others."""
 _ENTRIES: Final = frozenset(_SECTIONS) - {"version", "default_plan"}
-_DEEPEST: Final = 12
+_DEEPEST: Final = 10
 
 
 @attrs.frozen
@@ -112,15 +112,22 @@ def mark_sections_meant(findings: Findings) -> None:
     findings.sections.update(section for section in meant if section and section not in findings.document)
 
 
-def with_text_keys(document: Any, deep: int = 0) -> Any:
+def with_text_keys(document: Any) -> Any:
     """Return a copy of the document with the word for each key that is no text, as far down as entries go."""
-    if deep == _DEEPEST:
+    return _with_text_keys(document, 0, {})
+
+
+def _with_text_keys(document: Any, deep: int, made: dict[tuple[int, int], Any]) -> Any:
+    """Return the copy of a part; what stands in several places is copied once."""
+    if deep == _DEEPEST or not isinstance(document, Mapping | list | tuple):
         return document
-    if isinstance(document, list | tuple):
-        return [with_text_keys(item, deep + 1) for item in document]
-    if not isinstance(document, Mapping):
-        return document
-    return {key_word(key): with_text_keys(item, deep + 1) for key, item in document.items()}
+    place = (id(document), deep)
+    if place not in made:
+        listed = isinstance(document, list | tuple)
+        items = enumerate(document) if isinstance(document, list | tuple) else document.items()
+        copies = {at if listed else key_word(at): _with_text_keys(item, deep + 1, made) for at, item in items}
+        made[place] = list(copies.values()) if listed else copies
+    return made[place]
 
 
 def _doubts(document: Any, fault: Finding) -> Iterator[Doubt]:
@@ -181,9 +188,16 @@ def _is_entry(path: Path) -> bool:
 
 
 def _at(document: Any, path: Path) -> Mapping[str, Any]:
+    """Return the mapping at a path; an empty one where there is another, two keys having had one word."""
     for part in path:
-        document = document[part]
-    return document  # type: ignore[no-any-return]
+        document = document[part] if _has(document, part) else {}
+    return document if isinstance(document, Mapping) else {}
+
+
+def _has(document: Any, part: str | int) -> bool:
+    if isinstance(document, list):
+        return isinstance(part, int) and part < len(document)
+    return isinstance(document, Mapping) and part in document
 
 
 def _read(document: Any, meant: Iterable[tuple[Path, Any]]) -> Any:
@@ -198,6 +212,8 @@ def _put(document: Any, path: Path, value: Any) -> Any:
         return document
     copy: Any = document[:] if isinstance(document, list) else dict(document)
     part, rest = path[0], path[1:]
+    if not _has(document, part) and (rest or isinstance(document, list)):
+        return document
     if rest:
         copy[part] = _put(copy[part], rest, value)
     elif value is _LEFT_OUT:

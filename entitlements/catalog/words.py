@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
@@ -81,8 +81,8 @@ def pointed(value: object) -> str | None:
 
 def whole(literal: str) -> str | None:
     """Return how to write a number with a point without it, where there is nothing behind it."""
-    number = Decimal(literal.replace("_", ""))
-    return str(int(number)) if number.adjusted() <= 40 and number == int(number) else None
+    number = _number(literal)
+    return None if number is None or number != int(number) else str(int(number))
 
 
 def float_message(literal: str) -> str:
@@ -94,12 +94,21 @@ def float_message(literal: str) -> str:
 
 def in_digits(literal: str) -> str:
     """Return how to write a float's literal exactly: `1000000` for 1e6, `"2.50" in quotes` for 2.50."""
-    number = Decimal(literal.replace("_", ""))
-    if abs(number.adjusted()) > 40 or len(literal) > 80:
+    number = _number(literal)
+    if number is None:
         return "it in digits"
     if "e" in literal.lower() and number == int(number):
         return str(int(number))
     return f'"{number:f}" in quotes'
+
+
+def _number(literal: str) -> Decimal | None:
+    """Return the number that a literal spells, None where nobody would write it in digits."""
+    try:
+        number = Decimal(literal.replace("_", ""))
+    except InvalidOperation:  # an exponent beyond all
+        return None
+    return None if abs(number.adjusted()) > 40 or len(literal) > 80 else number
 
 
 def spelled(value: object) -> str:
@@ -233,7 +242,9 @@ def _metadata_misfits(value: object, path: tuple[str | int, ...]) -> Iterator[Mi
     elif isinstance(value, Mapping):
         for key, item in value.items():
             fault, within = key_fault(key), (*path, key_word(key))
-            yield from [Misfit(fault, within)] if fault else _metadata_misfits(item, within)
+            if fault:
+                yield Misfit(fault, within)
+            yield from _metadata_misfits(item, within)
     elif isinstance(value, list | tuple):
         for at, item in enumerate(value):
             yield from _metadata_misfits(item, (*path, at))

@@ -167,6 +167,14 @@ def test_chains_have_an_end():
     assert time.perf_counter() - started < 5
 
 
+def test_a_circle_hides_no_chain_elsewhere():
+    plans = chain("plans", "extends", 33)["plans"]
+    assert problems({"plans": {**plans, "z": {"extends": "z"}, "y": {"extends": ["z", "p0"]}}}) == [
+        "plans.p0.extends: is a chain of 33; chains have at most 32",
+        "plans.z.extends: goes in a circle: z -> z; take one step out",
+    ]
+
+
 def test_addons_may_require_each_other_in_any_number():
     assert len(parse(chain("addons", "requires", 2_000)).addons) == 2_000
     ladder = {f"a{rung}": {"requires": [f"a{up}" for up in range(rung)]} for rung in range(14)}

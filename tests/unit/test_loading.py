@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
@@ -654,6 +655,51 @@ def test_a_wrong_field_hides_no_other_of_its_entry():
         "features.f.valu: unknown key 'valu'; did you mean 'value'?",
         "features.f.scale: says nothing on a config feature; leave it out",
     ]
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ([{"reset": {"every": "day", "count": "x"}}, {"reset": "day"}], ["[0].reset.count: 'x' is text"]),
+        ([{"reset": {"every": "day", "cont": 2}}, {"reset": "day"}], ["[0].reset.cont: unknown key 'cont'"]),
+        (
+            [{"reset": "dy"}, {"reset": "day"}, {"reset": "day"}],
+            ["[0].reset: 'dy' is not a period", "[2].reset: has the same period as limits[1], day"],
+        ),
+        ([{}, {}], ["[1]: has the same period as limits[0], month"]),
+    ],
+)
+def test_a_period_that_is_wrong_is_no_other_and_hides_no_other(limits, expected):
+    told = problems(metered({"limits": [{"limit": 1, **limit} for limit in limits]}, reset="month"))
+    assert [line.partition("; ")[0] for line in told] == [f"plans.pro.entitlements.calls.limits{line}" for line in expected]
+
+
+def test_what_follows_takes_no_place_of_what_does_not():
+    many = {"plans": {"p": {}}, "addons": {"m": {"plans": [1] * 60}}, "features": {"calls": {"type": "metered"}}}
+    told = problems({**many, "credits": {"ai": {}}, "rates": {"calls": {"credit": "aii", "price": 1}}})
+    assert len(told) == 61
+    assert told[-1] == "rates.calls.credit: unknown credit 'aii'; did you mean 'ai'?"
+
+
+def test_a_metadata_key_that_is_wrong_hides_nothing_below_it():
+    assert problems({"products": {"p": {"metadata": {"$x": 1.5}}}}) == [
+        "products.p.metadata.'$x': keys that start with $ are the library's own; write another",
+        'products.p.metadata.\'$x\': 1.5 is a float, and floats are not exact; write "1.5" in quotes',
+    ]
+
+
+def test_keys_that_have_one_word():
+    for entries in ({1: {"type": "metered", "foo": 1}, "1": 5}, {1.5: {"type": "metered", "foo": 1}, 2.5: 5}):
+        assert any("keys are text" in line for line in problems({"features": entries}))
+    assert len(problems({"addons": {b"a": {"plans": [1, 2]}, b"b": {"plans": []}}})) >= 3
+
+
+def test_what_holds_itself_takes_bounded_time():
+    started = time.perf_counter()
+    circle = []
+    circle.extend([circle] * 10)
+    assert problems({"plans": {"p": {"extends": circle}}})
+    assert time.perf_counter() - started < 5
 
 
 def test_names_in_what_was_left_out_are_looked_up():

@@ -240,6 +240,8 @@ def test_json_values():
         ("2.5", '2.5 is a float, and floats are not exact; write "2.5" in quotes'),
         ("1e6", "1e6 is a float, and floats are not exact; write 1000000"),
         ("1e400", "1e400 is a float, and floats are not exact; write it in digits"),
+        ("1e99999999999999999999", "1e99999999999999999999 is a float, and floats are not exact; write it in digits"),
+        ("1.0e-99999999999999999999", "1.0e-99999999999999999999 is a float, and floats are not exact; write it in digits"),
         ("NaN", 'NaN is no amount; write "unlimited"'),
         ("-Infinity", '-Infinity is no amount; write "unlimited"'),
         ("9" * 50, "is a number of 50 digits; write one of at most 19"),
