@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import attrs
 
 from .encoding import decode_data, encode_data
 from .entries import NOTHING, Batch, CounterKey, Entry
 from .instants import from_end, from_instant, to_instant
-from .sealing import MARK, Secret, digests_in, opened_value, salt_of, sealed_text
+from .sealing import MARK, Seal, Secret, digests_in, opened_value, salt_of
 from .state import Head
 
 NO_SECRETS: Final[Mapping[str, Secret]] = MappingProxyType({})
@@ -79,14 +79,11 @@ class Kept:
 
 def recorded(batch: Batch) -> Record:
     """Return a batch as it is kept, with its hash as it stands."""
-    secrets: dict[str, Secret] = {}
-    number, salt = batch.number, batch.salt
-    request = sealed_text(batch.request, salt, secrets, number)
-    result = sealed_text(batch.result, salt, secrets, number)
-    at = from_instant(batch.at)
-    lines = tuple([_line(entry, batch, at, secrets) for entry in batch.entries])
+    seal, at = Seal(batch.salt, batch.number), from_instant(batch.at)
+    told = (seal.text(batch.request), seal.text(batch.result))
+    lines = tuple([_line(entry, batch, at, seal) for entry in batch.entries])
     first, last = (lines[0].seq, lines[-1].seq) if lines else (0, 0)
-    return Record(batch.customer, number, batch.key, at, first, last, request, result, batch.hash, lines, secrets)
+    return Record(batch.customer, batch.number, batch.key, at, first, last, *told, batch.hash, lines, seal.secrets)
 
 
 def batch_of(record: Record) -> Batch:
@@ -123,20 +120,17 @@ def _is_plain(line: Line) -> bool:
     return line.data is None or MARK not in line.data
 
 
-def _line(entry: Entry, batch: Batch, at: int, secrets: dict[str, Any]) -> Line:
+def _line(entry: Entry, batch: Batch, at: int, seal: Seal) -> Line:
     """Return the line of an entry of a batch, whose instant is `at`."""
-    number, data = batch.number, None
-    if entry.data:
-        data = sealed_text(encode_data(entry.kind, entry.data), batch.salt, secrets, number)
     return Line(
         entry.seq,
-        number,
+        batch.number,
         entry.kind,
         at if entry.at is batch.at else from_instant(entry.at),
         entry.subject,
         entry.counter,
         from_end(entry.window),
         entry.amount,
-        data,
+        seal.text(encode_data(entry.kind, entry.data)) if entry.data else None,
         entry.block,
     )

@@ -48,18 +48,68 @@ to_text = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circula
 """Returns a JSON value as text: compact, exact, in the order given."""
 
 
-def sealed_text(value: Any, salt: str, secrets: dict[str, Secret], number: int = 0) -> str:
-    """Return a JSON value as text with what is personal sealed, and note each secret under its digest.
+class Seal:
+    """Seals what is personal in the texts of one batch; the same scope stands in several of them.
 
-    Most of what is personal is a field of the value itself; only where its names stand deeper, too, is all
-    of the value looked through.
+    `salt` and `number` are the batch's. `secrets` are those that were sealed so far, by digest.
     """
-    own = _personal(value) if type(value) is dict or isinstance(value, Mapping) else []
-    text = to_text(_with_sealed(value, own, salt, secrets, number) if own else value)
-    for name, written in _NAMES:
-        if written in text and text.count(written) > (name in own):
-            return to_text(_sealed(value, salt, secrets, number))
-    return text
+
+    __slots__ = ("_digests", "number", "salt", "secrets")
+
+    def __init__(self, salt: str, number: int = 0) -> None:
+        self.salt, self.number = salt, number
+        self.secrets: dict[str, Secret] = {}
+        self._digests: dict[str, str] = {}
+
+    def text(self, value: Any) -> str:
+        """Return a JSON value as text with what is personal sealed.
+
+        Most of what is personal is a field of the value itself; only where its names stand deeper, too, is all
+        of the value looked through.
+        """
+        own = _personal(value) if type(value) is dict or isinstance(value, Mapping) else []
+        text = to_text(self._with_sealed(value, own) if own else value)
+        for name, written in _NAMES:
+            if written in text and text.count(written) > (name in own):
+                return to_text(self._sealed(value))
+        return text
+
+    def _sealed(self, value: Any) -> Any:
+        """Return a value that is no leaf with what is personal in it sealed."""
+        if isinstance(value, Mapping):
+            return self._sealed_fields(value)
+        if not isinstance(value, list | tuple) or _LEAVES.issuperset(map(type, value)):
+            return value
+        return [inner if type(inner) in _LEAVES else self._sealed(inner) for inner in value]
+
+    def _sealed_fields(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        fields = self._with_sealed(value, _personal(value))
+        for name, inner in value.items():
+            if type(inner) not in _LEAVES and fields[name] is inner:
+                fields[name] = self._sealed(inner)
+        return fields
+
+    def _with_sealed(self, value: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+        """Return a mapping with some of its fields sealed, save those that say nothing or are sealed already."""
+        fields = dict(value)
+        for name in names:
+            inner = fields[name]
+            if not (is_sealed(inner) or inner in (None, "", [], {})):
+                fields[name] = {SEALED: self._kept(to_text(inner))}
+        return fields
+
+    def _kept(self, text: str) -> str:
+        """Return the digest of a secret, which is kept under it."""
+        digest = self._digests.get(text)
+        if digest is None:
+            digest = self._digests[text] = digest_of(text, self.salt)
+            self.secrets[digest] = Secret(self.salt, text, self.number)
+        return digest
+
+
+def sealed_text(value: Any, salt: str) -> str:
+    """Return a JSON value as text with what is personal sealed; its secrets are kept elsewhere."""
+    return Seal(salt).text(value)
 
 
 def opened_value(text: str, secrets: Mapping[str, Secret]) -> Any:
@@ -93,48 +143,8 @@ def erased(value: Any, salt: str) -> dict[str, Any]:
     return {SEALED: digest_of(to_text(value), salt)}
 
 
-def _sealed(value: Any, salt: str, secrets: dict[str, Secret], number: int) -> Any:
-    """Return a value that is no leaf with what is personal in it sealed."""
-    if isinstance(value, Mapping):
-        return _sealed_fields(value, salt, secrets, number)
-    if not isinstance(value, list | tuple) or _LEAVES.issuperset(map(type, value)):
-        return value
-    return [inner if type(inner) in _LEAVES else _sealed(inner, salt, secrets, number) for inner in value]
-
-
-def _sealed_fields(value: Mapping[str, Any], salt: str, secrets: dict[str, Secret], number: int) -> dict[str, Any]:
-    fields = _with_sealed(value, _personal(value), salt, secrets, number)
-    for name, inner in value.items():
-        if type(inner) not in _LEAVES and fields[name] is inner:
-            fields[name] = _sealed(inner, salt, secrets, number)
-    return fields
-
-
 def _personal(value: Mapping[str, Any]) -> list[str]:
     return [name for name, _ in _NAMES if name in value]
-
-
-def _with_sealed(
-    value: Mapping[str, Any], names: Iterable[str], salt: str, secrets: dict[str, Secret], number: int
-) -> dict[str, Any]:
-    """Return a mapping with some of its fields sealed, save those that say nothing or are sealed already."""
-    fields = dict(value)
-    for name in names:
-        inner = fields[name]
-        if not (is_sealed(inner) or inner in (None, "", [], {})):
-            fields[name] = {SEALED: _kept_secret(to_text(inner), salt, secrets, number)}
-    return fields
-
-
-def _kept_secret(text: str, salt: str, secrets: dict[str, Secret], number: int) -> str:
-    """Return the digest of a secret, noted under it; in a batch the same scope stands several times."""
-    secret = Secret(salt, text, number)
-    for digest, known in secrets.items():
-        if known == secret:
-            return digest
-    digest = digest_of(text, salt)
-    secrets[digest] = secret
-    return digest
 
 
 def _opened(value: Any, secrets: Mapping[str, Secret]) -> Any:

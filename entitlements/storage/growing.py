@@ -12,8 +12,9 @@ import attrs
 
 from ..ledger.entries import Batch, CounterKey, Verdict
 from ..ledger.records import Record, recorded
+from ..ledger.sealing import Secret
 from ..ledger.state import Head, State, touched, touched_budgets
-from .heads import Row
+from .heads import NOTHING_BESIDE, Beside, Row
 from .keeping import follow
 
 
@@ -24,6 +25,7 @@ class Growth:
     `row` and `stood` are the head as it is stored, `head` is what it has come to. `counters` are those that
     were read, as they have come to be; what has changed since it was written is named in `moved`,
     `blocks`, `holds` and `budgets`. `batches` are known by key. `refolded` says that the head is stored anew.
+    `sealed` are digests of secrets that are kept, or are to be written with what has grown.
     """
 
     row: Row
@@ -36,6 +38,17 @@ class Growth:
     holds: set[str] = attrs.field(factory=set)
     budgets: set[str] = attrs.field(factory=set)
     batches: dict[str, Batch] = attrs.field(factory=dict)
+    sealed: set[str] = attrs.field(factory=set)
+
+    @classmethod
+    def on(cls, row: Row, head: Head, beside: Beside = NOTHING_BESIDE, *, refolded: bool = False) -> Growth:
+        """Return what is known of a log that stands at a head."""
+        return cls(row, head, head, refolded, dict(beside.counters), sealed=set(beside.sealed))
+
+    @property
+    def beside(self) -> Beside:
+        """What is known beside the head, once it is committed."""
+        return Beside(self.counters, self.sealed)
 
     def missing(self, names: Iterable[CounterKey]) -> list[CounterKey]:
         """Return the counters among these that are still to be read."""
@@ -56,6 +69,12 @@ class Growth:
         self.holds |= holds
         self.budgets |= touched_budgets(batch)
 
+    def unsealed(self, record: Record) -> list[tuple[str, Secret]]:
+        """Return the secrets of a record that are not known to be kept, and take them for kept."""
+        new = [(digest, secret) for digest, secret in record.secrets.items() if digest not in self.sealed]
+        self.sealed.update(record.secrets)
+        return new
+
     def stand(self, row: Row) -> None:
         """Take note that all of it is written, and the head in this row."""
         self.row, self.stood = row, self.head
@@ -65,7 +84,7 @@ class Growth:
     def copied(self) -> Growth:
         """Return the same, to be gone back to."""
         known = (dict(self.counters), set(self.moved), set(self.blocks), set(self.holds), set(self.budgets))
-        return Growth(self.row, self.stood, self.head, self.refolded, *known, dict(self.batches))
+        return Growth(self.row, self.stood, self.head, self.refolded, *known, dict(self.batches), set(self.sealed))
 
 
 def record_of(verdict: Verdict[object], batch: Batch) -> Record:

@@ -18,7 +18,7 @@ from ..ledger.records import Record
 from ..ledger.state import EMPTY_HEAD, Head, State, changes_terms, counted, fold, is_erasure
 from .base import Call, Outcome, Reads
 from .growing import Growth, record_of
-from .heads import Heads
+from .heads import Beside, Heads
 from .postgres_readings import batches_of, log_of, secrets_of
 from .postgres_signals import telling
 from .postgres_trips import (
@@ -74,10 +74,11 @@ class Log:
         """Take a batch up, to be sent with the lines; raises LogCorrupt, and takes none, where it does not follow."""
         self.growth.grow(self.customer, key, state, batch)
         self.last = len(lines)
-        lines += adding(record)
+        lines += adding(record, self.growth)
         self.tells = self.tells or changes_terms(batch)
         if is_erasure(batch):
             lines += erasing(self.customer)
+            self.growth.sealed.clear()
             self.erases = True
 
 
@@ -97,7 +98,7 @@ def writing(heads: Heads, schema: str, calls: Sequence[Call], wait: float) -> St
     lines += [telling(schema)] if any(log.tells for log in written) else []
     marks = yield from _commit(lines, written, calls)
     for log, mark in zip(written, marks, strict=True):
-        heads.put(log.customer, mark, log.growth.head)
+        heads.put(log.customer, mark, log.growth.head, Beside(sealed=log.growth.sealed))
     if any(log.erases for log in written):
         yield Trip([(_VACUUM, ())])
     return outcomes
@@ -133,7 +134,7 @@ def stored_head(customer: str) -> Steps[tuple[Row, Head | None]]:
 def _find(heads: Heads, schema: str, calls: Sequence[Call], wait: float) -> Steps[dict[str, Log]]:
     """Lock the customers of the calls and return what is known of each."""
     customers = {call.customer: [each for each in calls if each.customer == call.customer] for call in calls}
-    plans = [_Plan(customer, own, heads.latest(customer)) for customer, own in customers.items()]
+    plans = [_Plan(customer, own, heads) for customer, own in customers.items()]
     if len(plans) == 1 and plans[0].known is not None:
         return {plans[0].customer: (yield from _found(heads, schema, plans[0], plans[0].known, wait))}
     asked, parts = begin_writing([lock_of(schema, customer) for customer in customers], wait), []
@@ -151,8 +152,9 @@ def _find(heads: Heads, schema: str, calls: Sequence[Call], wait: float) -> Step
 class _Plan:
     """What to ask of one customer, given the head that is in memory, if one is."""
 
-    def __init__(self, customer: str, calls: Sequence[Call], known: tuple[Row, Head] | None) -> None:
-        self.customer, self.known = customer, known
+    def __init__(self, customer: str, calls: Sequence[Call], heads: Heads) -> None:
+        self.customer, self.known = customer, (known := heads.latest(customer))
+        self.sealed = heads.beside(customer, known[0]).sealed if known else ()
         self.guesses: dict[int, list[CounterKey]] = {}
         self.names: Mapping[CounterKey, None] = {}
         if known is not None:
@@ -174,7 +176,7 @@ class _Plan:
     def log(self, known: tuple[Row, Head], amounts: Iterable[int]) -> Log:
         """Return the log, given that the head in memory is the one that stands."""
         mark, head = known
-        return Log(self.customer, Growth(mark, head, head, counters=self.counters(amounts)), self.guesses)
+        return Log(self.customer, Growth.on(mark, head, Beside(self.counters(amounts), self.sealed)), self.guesses)
 
     def counters(self, amounts: Iterable[int]) -> dict[CounterKey, int]:
         """Return the counters that were asked for, as they were answered."""
@@ -199,7 +201,7 @@ def _opened(heads: Heads, plan: _Plan, found: Sequence[list[Row]]) -> Steps[Log]
     elif is_current(row):
         parts = parts or (yield Trip(_parts(plan.customer)))
         head = yield from _decoded(heads, plan.customer, parts)
-        log = Log(plan.customer, Growth(_mark(row), head, head, counters=plan.counters(amounts)))
+        log = Log(plan.customer, Growth.on(_mark(row), head, Beside(plan.counters(amounts))))
     else:
         log = yield from _refolded(plan.customer)
     return (yield from _recalling(log, priors))
@@ -254,7 +256,7 @@ def _refolded(customer: str) -> Steps[Log]:
     """Return a log whose head is folded anew, with all that is to be written for it; empty where there is none."""
     head, counters = fold((yield from log_of(customer)))
     if not head.known:
-        return Log(customer, Growth((), EMPTY_HEAD, EMPTY_HEAD))
+        return Log(customer, Growth.on((), EMPTY_HEAD))
     rows = (set(head.blocks), set(head.holds), set(head.budgets.rows))
     growth = Growth((), EMPTY_HEAD, head, True, dict(counters), set(counters), *rows)
     return Log(customer, growth)

@@ -53,16 +53,16 @@ _KEEP_DIGESTS: Final = """
 _FORGET: Final = "DELETE FROM {schema}.personal WHERE customer = $1"
 
 
-def adding(record: Record) -> list[Statement]:
+def adding(record: Record, growth: Growth) -> list[Statement]:
     """Return what appends a batch to its log, first, and what is personal in it beside it."""
-    customer, number, key, at, first, last, request, result, digest, lines, secrets = record[:11]
+    customer, number, key, at, first, last, request, result, digest, lines = record[:10]
     batch = (customer, number, key, at, first, last, request, result, digest)
     if len(lines) == 1:
         added: Statement = (_ADD_BATCH, (*batch, *lines[0][2:], *_STAYS))
     else:
         _, _, *columns = zip(*lines, strict=True)
         added = (_ADD_BATCH_OF_MANY, (*batch, *map(array_of, columns), *_STAYS))
-    return [added, *((_SEAL, (customer, sealed, *secret)) for sealed, secret in secrets.items())]
+    return [added, *((_SEAL, (customer, sealed, *secret)) for sealed, secret in growth.unsealed(record))]
 
 
 def erasing(customer: str) -> list[Statement]:
@@ -107,7 +107,7 @@ def _moved(last: Statement, amounts: Mapping[CounterKey, int], left: Mapping[str
 
 def _set_head(customer: str, head: Head) -> Statement:
     counts = (head.seq, head.batches, from_instant(head.at), head.hash)
-    return _SET_HEAD, (customer, *counts, FOLD_VERSION, sealed_text(encode_head(head), head.salt, {}))
+    return _SET_HEAD, (customer, *counts, FOLD_VERSION, sealed_text(encode_head(head), head.salt))
 
 
 def _differing_in_units(before: Head, head: Head, key: str) -> Block | None:
@@ -127,7 +127,7 @@ def _block(customer: str, head: Head, key: str) -> Statement:
     block = head.blocks.get(key)
     if block is None:
         return _DROP_BLOCK, (customer, key)
-    said = sealed_text(encode_block(block), head.salt, {})
+    said = sealed_text(encode_block(block), head.salt)
     return _SET_BLOCK, (customer, key, block.free_units, block.held_units, said)
 
 
@@ -135,11 +135,11 @@ def _hold(customer: str, head: Head, key: str) -> Statement:
     hold = head.holds.get(key)
     if hold is None:
         return _DROP_HOLD, (customer, key)
-    return _SET_HOLD, (customer, key, sealed_text(encode_hold(hold), head.salt, {}))
+    return _SET_HOLD, (customer, key, sealed_text(encode_hold(hold), head.salt))
 
 
 def _budgets(customer: str, head: Head, key: str) -> Statement:
-    return _SET_BUDGETS, (customer, key, sealed_text(encode_budgets(head.budgets.rows[key]), head.salt, {}))
+    return _SET_BUDGETS, (customer, key, sealed_text(encode_budgets(head.budgets.rows[key]), head.salt))
 
 
 def _set(customer: str, amounts: Mapping[CounterKey, int]) -> Iterator[Statement]:

@@ -75,7 +75,7 @@ def find(connection: Connection, heads: Heads, customer: str, key: str) -> tuple
     prior = None
     if head.known and found[6] is not None:
         (prior,) = batches_of(connection, customer, found[6] - 1, 1)
-    return Growth(row, head, head, refolded, dict(heads.counters(customer, row))), prior
+    return Growth.on(row, head, heads.beside(customer, row), refolded=refolded), prior
 
 
 def look(connection: Connection, heads: Heads, customer: str, reads: Reads) -> State:
@@ -88,12 +88,12 @@ def look(connection: Connection, heads: Heads, customer: str, reads: Reads) -> S
     return State(head, {counter: counters.get(counter, 0) for counter in reads(head)})
 
 
-def write_records(connection: Connection, records: Sequence[Record]) -> None:
-    """Append batches, with their entries and what is personal in them."""
+def write_records(connection: Connection, records: Sequence[Record], logs: Mapping[str, Growth]) -> None:
+    """Append batches to their logs, with their entries and what is personal in them."""
     connection.run_each(_ADD_BATCH, [record[:9] for record in records])
     connection.run_each(_ADD_ENTRY, [(record.customer, *line) for record in records for line in record.lines])
     for record in records:
-        for digest, secret in record.secrets.items():
+        for digest, secret in logs[record.customer].unsealed(record):
             connection.run(_SEAL, (record.customer, digest, *secret))
 
 
@@ -166,7 +166,7 @@ def _write_head(connection: Connection, customer: str, row: Row, before: Head, h
         connection.run(_MOVE_HEAD, (seq, batches, at, digest, customer))
         text = row[5]
     else:
-        text = sealed_text(encode_head(head), head.salt, {})
+        text = sealed_text(encode_head(head), head.salt)
         connection.run(_SET_HEAD, (seq, batches, at, FOLD_VERSION, digest, text, customer))
     return (seq, batches, at, FOLD_VERSION, digest, text)
 
@@ -180,7 +180,7 @@ def _write_blocks(connection: Connection, customer: str, before: Head, head: Hea
             if connection.run(_MOVE_BLOCK, (block.free_units, block.held_units, customer, key)) != 1:
                 raise LogCorrupt(f"{customer}: the row of block {key!r} is gone; nothing was written")
         else:
-            said = sealed_text(encode_block(block), head.salt, {})
+            said = sealed_text(encode_block(block), head.salt)
             connection.run(_SET_BLOCK, (customer, key, block.free_units, block.held_units, said))
 
 
@@ -190,12 +190,12 @@ def _write_holds(connection: Connection, customer: str, head: Head, keys: Iterab
         if hold is None:
             connection.run(_DROP_HOLD, (customer, key))
         else:
-            connection.run(_SET_HOLD, (customer, key, sealed_text(encode_hold(hold), head.salt, {})))
+            connection.run(_SET_HOLD, (customer, key, sealed_text(encode_hold(hold), head.salt)))
 
 
 def _write_budgets(connection: Connection, customer: str, head: Head, keys: Iterable[str]) -> None:
     for key in keys:
-        said = sealed_text(encode_budgets(head.budgets.rows[key]), head.salt, {})
+        said = sealed_text(encode_budgets(head.budgets.rows[key]), head.salt)
         connection.run(_SET_BUDGETS, (customer, key, said))
 
 

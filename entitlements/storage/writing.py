@@ -45,7 +45,7 @@ class Writing:
         """Remember the heads as they stand; call it once they are committed, or where nothing was written."""
         for customer, growth in self._logs.items():
             if growth.batches or growth.refolded:
-                self._heads.put(customer, growth.row, growth.head, growth.counters)
+                self._heads.put(customer, growth.row, growth.head, growth.beside)
 
     def leave_bytes(self, error: StorageUnavailable) -> None:
         """Let the calls that erase come to this error: they are booked, but bytes are left."""
@@ -169,11 +169,12 @@ class Writing:
 
     def _write(self) -> None:
         """Write what has been decided since it was last written; what was erased goes before anything follows it."""
-        statements.write_records(self._connection, self._records)
+        statements.write_records(self._connection, self._records, self._logs)
         for customer in dict.fromkeys(record.customer for record in self._records):
             statements.write_state(self._connection, customer, self._logs[customer])
         if self._erased:
             forget(self._connection, self._erased)
+            self._logs[self._erased].sealed.clear()
         refolded = any(growth.refolded for growth in self._logs.values())
         self.has_written = self.has_written or refolded or bool(self._records)
         self._records, self._erased = [], ""

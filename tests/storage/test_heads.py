@@ -16,7 +16,7 @@ from entitlements.ledger.chain import chain
 from entitlements.ledger.entries import Entry, Verdict
 from entitlements.ledger.state import EMPTY_HEAD, Head, State, fold
 from entitlements.storage.connection import Connection
-from entitlements.storage.heads import MOST_COUNTERS, Heads
+from entitlements.storage.heads import MOST_BESIDE, NOTHING_BESIDE, Beside, Heads
 from entitlements.storage.sqlite import SQLiteStorage
 from entitlements.testing.histories import START, append, append_sealed, batch_of, credit_kinds, reads_of, used
 from entitlements.testing.proving import same, together
@@ -221,18 +221,23 @@ def test_counters_of_a_write_that_was_undone_are_forgotten(
     assert counters_seen(storage, "k3") == [1]
 
 
-def test_counters_are_remembered_beside_their_row_up_to_so_many() -> None:
-    heads = Heads(most_parts=60)
-    heads.put("a", (1,), EMPTY_HEAD, {("few", START): 7})
-    assert (heads.counters("a", (1,)), heads.counters("a", (2,)), heads.counters("b", ())) == (
-        {("few", START): 7},
-        {},
-        {},
-    )
-    heads.put("a", (2,), EMPTY_HEAD, {(f"c{number}", START): 1 for number in range(MOST_COUNTERS + 1)})
-    assert (heads.get("a", (2,)), heads.counters("a", (2,))) == (EMPTY_HEAD, {})
+def test_what_is_beside_a_row_is_remembered_up_to_so_many() -> None:
+    heads, few = Heads(most_parts=60), Beside({("few", START): 7}, {"digest"})
+    heads.put("a", (1,), EMPTY_HEAD, few)
+    assert [heads.beside(customer, (row,)) for customer, row in (("a", 1), ("a", 2), ("b", 1))] == [
+        few,
+        NOTHING_BESIDE,
+        NOTHING_BESIDE,
+    ]
+    for many in (
+        Beside({(f"c{number}", START): 1 for number in range(MOST_BESIDE + 1)}),
+        Beside(sealed=[f"d{number}" for number in range(MOST_BESIDE + 1)]),
+    ):
+        heads.put("a", (2,), EMPTY_HEAD, many)
+        assert (heads.get("a", (2,)), heads.beside("a", (2,))) == (EMPTY_HEAD, NOTHING_BESIDE)
     for customer in "bc":
-        heads.put(customer, (1,), EMPTY_HEAD, {(f"c{number}", START): 1 for number in range(MOST_COUNTERS)})
+        some = {(f"c{number}", START): 1 for number in range(MOST_BESIDE // 2)}
+        heads.put(customer, (1,), EMPTY_HEAD, Beside(some, [f"d{number}" for number in range(MOST_BESIDE // 2)]))
     assert [heads.get(customer, (1,)) for customer in "bc"] == [None, EMPTY_HEAD]
 
 

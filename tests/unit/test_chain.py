@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from entitlements.ledger.chain import chain, chained
 from entitlements.ledger.entries import EPOCH, Batch, Entry, numbered
 from entitlements.ledger.records import Line, Record, batch_of, digests_of, recorded
-from entitlements.ledger.sealing import Secret, digest_of, is_sealed, opened_value, sealed_text
+from entitlements.ledger.sealing import Seal, Secret, digest_of, is_sealed, opened_value
 from entitlements.testing.histories import START, credit_kinds, every_kind, personal_kinds
 
 SECRET = "wvutsr"
@@ -117,12 +117,9 @@ def test_what_is_personal_stands_nowhere_in_a_record_but_in_its_secrets():
 
 @pytest.mark.parametrize("value", [None, "", [], {}])
 def test_what_is_not_given_is_not_sealed(value):
-    secrets = {}
-    assert json.loads(sealed_text({"scope": value, "reason": value}, "salt", secrets)) == {
-        "scope": value,
-        "reason": value,
-    }
-    assert secrets == {}
+    seal = Seal("salt")
+    assert json.loads(seal.text({"scope": value, "reason": value})) == {"scope": value, "reason": value}
+    assert seal.secrets == {}
 
 
 def test_a_digest_depends_on_the_salt_and_never_on_where_salt_and_value_part():
@@ -136,8 +133,8 @@ def test_a_batch_with_nothing_personal_keeps_no_salt():
 
 
 def test_only_what_is_known_is_opened():
-    secrets = {}
-    text = sealed_text({"scope": {"a": "1"}, "inner": [{"reason": "why"}]}, "s", secrets)
+    seal = Seal("s")
+    text, secrets = seal.text({"scope": {"a": "1"}, "inner": [{"reason": "why"}]}), seal.secrets
     (known,) = [digest for digest, secret in secrets.items() if secret.text == '"why"']
     value = opened_value(text, {known: secrets[known]})
     assert value["inner"] == [{"reason": "why"}]
@@ -149,16 +146,16 @@ def test_a_secret_that_looks_like_a_seal_is_not_taken_for_one():
     """Whoever writes a digest into metadata gets their own words back, not somebody's secret."""
     other = digest_of('"hers"', "s")
     known = {other: Secret("s", '"hers"')}
-    secrets = {}
-    text = sealed_text({"metadata": {"a": {"$sealed": other}}}, "s", secrets)
-    assert opened_value(text, {**secrets, **known}) == {"metadata": {"a": {"$sealed": other}}}
+    seal = Seal("s")
+    text = seal.text({"metadata": {"a": {"$sealed": other}}})
+    assert opened_value(text, {**seal.secrets, **known}) == {"metadata": {"a": {"$sealed": other}}}
 
 
 @given(st.dictionaries(st.sampled_from(["scope", "reason", "a", "$sealed"]), st.text(max_size=3), max_size=3))
 def test_every_value_survives_sealing(value):
-    secrets = {}
-    sealed = sealed_text({"metadata": value, "at": [value if "$sealed" not in value else 1]}, "s", secrets)
-    assert opened_value(sealed, secrets) == {"metadata": value, "at": [value if "$sealed" not in value else 1]}
+    seal = Seal("s")
+    sealed = seal.text({"metadata": value, "at": [value if "$sealed" not in value else 1]})
+    assert opened_value(sealed, seal.secrets) == {"metadata": value, "at": [value if "$sealed" not in value else 1]}
 
 
 def test_an_instant_before_1970_is_hashed_like_any_other():
