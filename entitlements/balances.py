@@ -65,10 +65,12 @@ class Balance:
 
 
 def balance(case: Case) -> Balance:
-    """Return the balance of a credit for a purpose; raises UnknownCredit."""
-    key = case.value("credit")
+    """Return the balance of a credit for a purpose; raises UnknownCredit or UnknownFeature."""
+    key, feature = case.value("credit"), case.value("feature")
     if key not in case.catalog.credits:
         raise UnknownCredit(key, case.catalog.credits)
+    if feature is not None:
+        case.known_feature(feature)
     return balance_of(case, key, purpose_of(case))
 
 

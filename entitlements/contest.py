@@ -14,7 +14,7 @@ from .catalog.standing import Share, Source, Standing, flatten, lineage
 from .decisions import json_instant
 from .ledger.facts import Fact, HeldAddOn, Override, PromotionRun, Subscription, Trial, in_force
 from .resolution import Entitlements, applies, summed
-from .wording import instant, number, value_text
+from .wording import instant, moment, number, value_text
 
 
 @attrs.frozen
@@ -184,7 +184,7 @@ def _trial_bids(
 def _barred(entitlements: Entitlements, fact: Fact) -> tuple[str, str] | None:
     at = entitlements.at
     if fact.until is not None and fact.until <= at:
-        return "expired", f"ended {instant(fact.until)}"
+        return "expired", f"ended {moment(fact.until)}"
     if fact.since > at:
         return "not yet", f"begins {instant(fact.since)}"
     if isinstance(fact, Subscription) and fact.status == "paused":

@@ -151,7 +151,7 @@ class CreditVerbs(Driven):
         """Return what a customer's credits come to; restricted blocks count where `feature` or `scope` names them.
 
         `at` in the past answers with what was recorded by then, so that the answer never changes.
-        Raises UnknownCredit.
+        Raises UnknownCredit, UnknownFeature.
         """
         told = given(feature=feature, scope=scope, at=at)
         asked = request("balance", customer, None, credit=credit, **told)

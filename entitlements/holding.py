@@ -52,7 +52,7 @@ from .spending import (
 )
 from .upgrades import with_upgrade
 from .using import asked, standing_after
-from .wording import instant
+from .wording import moment
 
 CLOSED = {"settle": "settled", "release": "released"}
 
@@ -372,5 +372,5 @@ def _released(case: Case, hold: OpenHold, *, lapsed: bool) -> Decision:
     subject = hold.purpose.feature or hold.subject
     said = f"hold {hold.id!r} is released, and gave back what it held"
     if lapsed:
-        said = f"hold {hold.id!r} ended on {instant(cast('datetime', hold.ends_at))}, and gave back what it held then"
+        said = f"hold {hold.id!r} ended on {moment(cast('datetime', hold.ends_at))}, and gave back what it held then"
     return Decision(True, "ok", case.customer, subject, requested=0, catalog_version=version, at=case.at, said=said)

@@ -33,11 +33,18 @@ def number(amount: Quantity) -> str:
 
 
 def instant(at: datetime) -> str:
-    """Return an instant as people read it: 2026-12-01 00:00 UTC; with seconds, rounded up, where there are any."""
+    """Return an instant to come as people read it: 2026-12-01 00:00 UTC; with seconds, rounded up, where there are any.
+
+    So who waits until then has waited long enough.
+    """
     shown = at.astimezone(UTC)
-    if shown.microsecond and shown < _LAST:
-        shown = shown.replace(microsecond=0) + timedelta(seconds=1)
-    return f"{shown.replace(tzinfo=None).isoformat(' ', 'seconds' if shown.second else 'minutes')} UTC"
+    return moment(shown + timedelta(seconds=1) if shown.microsecond and shown < _LAST else shown)
+
+
+def moment(at: datetime) -> str:
+    """Return when something happened as people read it: the second in which it did, so never another day."""
+    shown = at.astimezone(UTC).replace(tzinfo=None)
+    return f"{shown.isoformat(' ', 'seconds' if shown.second else 'minutes')} UTC"
 
 
 def value_text(value: object) -> str:

@@ -572,6 +572,21 @@ class TestProgram:
         done = shell("bash -c 'set -o pipefail; entitlements catalog show | head -1'")
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout == "catalog.yaml: 5,000 features\n"
+        done = shell("bash -c 'set -o pipefail; entitlements demo | head -1'")
+        assert (done.returncode, done.stderr) == (0, "")
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+    @pytest.mark.parametrize(("line", "said"), [("show", "answer could not be written"), ("show --help", "No space")])
+    def test_an_answer_that_cannot_be_written_is_no_denial(self, catalog: Path, line: str, said: str) -> None:
+        done = shell(f"bash -c 'entitlements catalog {line} > /dev/full'")
+        assert done.returncode == 2
+        assert done.stderr.startswith("Error: ")
+        assert said in done.stderr
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="needs a shell that closes streams")
+    def test_a_closed_stdout_is_no_failure(self, catalog: Path) -> None:
+        done = shell("bash -c 'entitlements catalog show --json >&-'")
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def in_a_terminal(*words: str, **extra: str) -> str:

@@ -173,7 +173,7 @@ class TestVerify:
     def test_sound_logs(self, ent: Entitlements) -> None:
         assert printed("verify", "acme") == ["the log of acme is sound"]
         assert printed("verify") == ["every log is sound"]
-        assert answer("verify") == {"customer": None, "sound": True, "problems": []}
+        assert answer("verify") == {"customer": None, "sound": True, "empty": False, "problems": []}
         assert printed("verify", "acme", "--head", ent.head("acme")) == ["the log of acme is sound"]
 
     def test_problems_are_told_and_the_exit_code_is_1(self, ent: Entitlements) -> None:
@@ -183,6 +183,10 @@ class TestVerify:
         found = answer("verify", "acme", "--head", "0" * 64, code=1)
         assert (found["sound"], found["problems"][0]["customer"]) == (False, "acme")
         assert found["problems"] == [attrs.asdict(problem) for problem in ent.verify("acme", head="0" * 64)]
+
+    def test_a_log_that_is_not_there_is_not_called_sound(self, ent: Entitlements) -> None:
+        assert printed("verify", "acm") == ["the log of acm has no entries: there is nothing to prove"]
+        assert answer("verify", "acm")["empty"] is True
 
     def test_a_head_is_of_one_customer(self, ent: Entitlements) -> None:
         assert "name the customer" in answer("verify", "--head", "0" * 64, code=2)["error"]["message"]

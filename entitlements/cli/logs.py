@@ -12,7 +12,7 @@ from ..ledger.crediting import CREDIT_KINDS
 from ..ledger.encoding import show_entry
 from ..ledger.entries import Entry
 from ..reports.tables import table
-from ..wording import instant, number
+from ..wording import moment, number
 from .options import customer_id, opened, opening_options
 from .replies import FINE, PROBLEMS, Misuse, Reply, counted, plain
 
@@ -49,14 +49,14 @@ def verify(customer: str | None, head: str | None, catalog_path: str, storage: s
         raise Misuse("--head is the hash of one customer's log; name the customer, too")
     with opened(catalog_path, storage) as engine:
         problems = engine.verify(customer, head=head)
+        empty = customer is not None and not engine.entries(customer, limit=1)
     found = [
         {"customer": problem.customer, "batch": problem.batch, "seq": problem.seq, "message": problem.message}
         for problem in problems
     ]
-    whose = "every log is" if customer is None else f"the log of {customer} is"
     text = "\n".join([counted(len(found), "problem"), *(f"  {problem}" for problem in problems)])
-    data = {"customer": customer, "sound": not found, "problems": found}
-    return Reply(data, plain(text if found else f"{whose} sound"), PROBLEMS if found else FINE)
+    data = {"customer": customer, "sound": not found, "empty": empty, "problems": found}
+    return Reply(data, plain(text if found else _sound(customer, empty=empty)), PROBLEMS if found else FINE)
 
 
 @click.command(short_help="Book what fell due by time.", epilog=_CODES)
@@ -70,6 +70,12 @@ def sweep(customer: str | None, catalog_path: str, storage: str) -> Reply:
     return Reply({"customer": customer, "booked": booked}, f"{booked:,} entr{ending} booked")
 
 
+def _sound(customer: str | None, *, empty: bool) -> str:
+    if customer is None:
+        return "every log is sound"
+    return f"the log of {customer} {'has no entries: there is nothing to prove' if empty else 'is sound'}"
+
+
 def _shown(entry: Entry) -> dict[str, Any]:
     """Return an entry as JSON values; a line of credits says its amount and its block."""
     shown = show_entry(entry)
@@ -80,7 +86,7 @@ def _shown(entry: Entry) -> dict[str, Any]:
 
 def _row(entry: Entry, catalog: Catalog) -> tuple[str, ...]:
     what = entry.kind.replace("_", " ")
-    return str(entry.seq), instant(entry.at), what, entry.subject, _amount(entry, catalog), entry.block, entry.key
+    return str(entry.seq), moment(entry.at), what, entry.subject, _amount(entry, catalog), entry.block, entry.key
 
 
 def _amount(entry: Entry, catalog: Catalog) -> str:

@@ -11,7 +11,7 @@ import attrs
 import click
 
 from ..errors import did_you_mean, shown
-from .replies import FAULTS, FINE, INTERRUPTED, Reply, colour, fault, show
+from .replies import FAULTS, FINE, INTERRUPTED, MISUSE, Reply, colour, fault, show
 
 _HOMES: Final = {
     "init": "starting",
@@ -26,6 +26,10 @@ _HOMES: Final = {
     "sweep": "logs",
     "catalog": "catalogs",
 }
+
+
+class ReaderLeft(Exception):
+    """Whoever read our output has left; said in a way that click does not take for a failure of the command."""
 
 
 class Program(click.Group):
@@ -54,6 +58,13 @@ class Program(click.Group):
             ctx.fail(f"there is no command {shown(args[0])}{hint}")
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; raises ReaderLeft where nobody reads what it prints."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderLeft from error
+
     def main(self, args: Any = None, *rest: Any, **extra: Any) -> NoReturn:
         """Run a command, print its reply and exit."""
         as_json = _wants_json(sys.argv[1:] if args is None else list(args))
@@ -62,17 +73,20 @@ class Program(click.Group):
         try:
             reply = self._answer(args, rest, extra, as_json=as_json)
             show(reply, as_json=as_json)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            _leave_the_pipe()
+            if sys.stdout is not None:  # it is None where the shell closed it
+                sys.stdout.flush()
+        except (BrokenPipeError, ReaderLeft):
+            _print_no_more()
+        except OSError as error:
+            _print_no_more()
+            reply = Reply(None, code=MISUSE)
+            click.echo(f"Error: the answer could not be written: {error.strerror}; send it elsewhere", err=True)
         sys.exit(reply.code)
 
     def _answer(self, args: Any, rest: tuple[Any, ...], extra: dict[str, Any], *, as_json: bool) -> Reply:
         extra = {"color": colour(), **extra, "standalone_mode": False}
         try:
             reply = super().main(args, *rest, **extra)
-        except BrokenPipeError:
-            raise
         except FAULTS as error:
             return _failed(error, as_json=as_json)
         except click.Abort:
@@ -101,8 +115,8 @@ def _print_anything() -> None:
             reconfigure(errors="backslashreplace")
 
 
-def _leave_the_pipe() -> None:
-    """Let the interpreter's last flush go nowhere, since whoever read our output has left."""
+def _print_no_more() -> None:
+    """Let the interpreter's last flush go nowhere, since what we print does not arrive."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

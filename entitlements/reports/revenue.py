@@ -14,7 +14,7 @@ import attrs
 from ..catalog.model import Category
 from ..ledger.entries import Batch
 from ..periods import Window
-from ..wording import instant
+from ..wording import moment
 from .flows import CreditFlow, DeferredFlow, Tallies, Tally, names, read, to_texts, total
 from .postings import Reading
 from .tables import Cell, table, to_csv
@@ -93,7 +93,7 @@ class Revenue:
         return tuple(self._sums(lambda row: {"currency": row.currency, "customer": row.customer}))
 
     def __str__(self) -> str:
-        title = f"Revenue from credits, {instant(self.start)} to {instant(self.end)}"
+        title = f"Revenue from credits, {moment(self.start)} to {moment(self.end)}"
         if not self.rows:
             return f"{title}\n  no credits in this period"
         return "\n".join([title, "", *table(list(self._money()), range(5, 13)), "", *self._counted()])

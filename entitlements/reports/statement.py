@@ -23,7 +23,7 @@ from ..ledger.entries import Batch, Entry
 from ..ledger.plan_grants import lives_on
 from ..periods import Window
 from ..spending import owed_in
-from ..wording import instant, number, source
+from ..wording import instant, moment, number, source
 from .flows import AnyFlow, CreditFlow, DeferredFlow, Tallies, adds_up, names, read, to_texts, total
 from .postings import Posting, Reading, just_before
 from .tables import Cell, table, to_csv
@@ -137,7 +137,7 @@ class Statement:
         return whole and found == self.closing.balance and all(flow is None or adds_up(flow) for flow in flows)
 
     def __str__(self) -> str:
-        title = f"{self.credit} credits of {self.customer}, {instant(self.start)} to {instant(self.end)}"
+        title = f"{self.credit} credits of {self.customer}, {moment(self.start)} to {moment(self.end)}"
         standing = [f"  opening: {self.opening}", f"  closing: {self.closing}"]
         return "\n".join([title, "", *self._table(), "", *standing, "", *self._flows(), "", f"  {self._check()}"])
 
@@ -245,7 +245,7 @@ def _flows_of(tallies: Tallies, category: Category, credit: Credit) -> Flows:
 
 def _shown(line: StatementLine) -> tuple[str, ...]:
     amount, deferred = _signed(line.amount), "" if line.deferred is None else _signed(line.deferred)
-    return instant(line.at), line.what, line.block, amount, number(line.balance), deferred
+    return moment(line.at), line.what, line.block, amount, number(line.balance), deferred
 
 
 def _signed(amount: Decimal) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from .base import AsyncStorage, Storage
 from .hosts import host_of
+from .memory import MemoryStorage
 
 SCHEMA: Final = "entitlements"
 PATIENCE: Final = 5.0
@@ -62,6 +63,8 @@ def _home(storage: Any) -> Any:
 
 def _check_kind(kind: str, storage: Any) -> None:
     """Raise ValueError where the engine is known to keep its logs in a database of the other kind."""
+    if isinstance(storage, MemoryStorage):
+        raise ValueError("the logs are in memory, and this is a connection to a database; open an engine on that one")
     if kind == "sqlite" and hasattr(storage, "schema"):
         raise ValueError("the logs are in PostgreSQL, and this is a connection to an SQLite file")
     if kind != "sqlite" and hasattr(storage, "path"):

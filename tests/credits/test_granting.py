@@ -268,6 +268,11 @@ def test_a_balance_of_an_unknown_credit_is_raised_and_of_an_unknown_customer_is_
     assert standing(ent) == (0, 0, 0)
 
 
+def test_a_balance_for_an_unknown_feature_is_raised(ent):
+    with pytest.raises(UnknownFeature, match="did you mean 'chat'"):
+        ent.balance("acme", "plain", feature="chatt")
+
+
 def test_held_credits_of_a_block_that_ended_are_held_still(ent, clock):
     grant(ent, 10, expires_at=START + HOUR)
     reserve(ent, 4, ttl=7200)

@@ -183,6 +183,13 @@ class TestOutput:
         ent.consume_credits("acme", "ai", "0.01", key="use")
         return month(ent, JANUARY, FEBRUARY)
 
+    def test_no_line_shows_an_instant_outside_the_period(self, ent: Entitlements) -> None:
+        last = FEBRUARY - timedelta(microseconds=1)
+        with Entitlements(ent.catalog, storage="memory:", clock=lambda: last) as other:
+            other.grant_credits("acme", "ai", 5, key="g")
+            told = str(other.statement("acme", "ai", start=JANUARY, end=FEBRUARY))
+        assert f"{last:%Y-%m-%d %H:%M:%S} UTC  granted" in told
+
     def test_as_csv(self, statement: Statement) -> None:
         opening, granted, used, closing = csv.DictReader(io.StringIO(statement.to_csv()))
         assert (opening["at"], opening["what"], opening["balance"]) == (

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from entitlements import Catalog, Entitlements
+from entitlements import AsyncEntitlements, Catalog, Entitlements
 from entitlements.errors import IdempotencyConflict, StorageError, StorageUnavailable
 from entitlements.freshness import PULSE_EVERY
 from entitlements.storage.sqlite import SQLiteStorage
@@ -175,8 +175,22 @@ def test_another_file_and_a_file_without_tables_are_refused(ent, tmp_path):
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(ValueError, match=r"other\.db, and the logs are in .*app\.db"):
         ent.joined(other)
-    with Entitlements(CATALOG, storage="memory:") as elsewhere, pytest.raises(StorageError, match="to make them"):
-        elsewhere.joined(other)
+    other.rollback()
+    ent.close()
+    bare = sqlite3.connect(tmp_path / "app.db", isolation_level=None)
+    bare.execute("DROP TABLE _sqlite_migrations")
+    bare.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StorageError, match="to make them"):
+        ent.joined(bare)
+    bare.close()
+
+
+@pytest.mark.parametrize("kind", [Entitlements, AsyncEntitlements])
+def test_logs_in_memory_are_in_nobodys_database(tmp_path, kind):
+    other = sqlite3.connect(tmp_path / "other.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(ValueError, match="the logs are in memory"):
+        kind(CATALOG, storage="memory:").joined(other)
     other.rollback()
     other.close()
 

@@ -8,7 +8,7 @@ import pytest
 
 from entitlements.amounts import UNLIMITED
 from entitlements.decisions import Decision, Receipt
-from entitlements.wording import alternatives, instant, number, reason, source
+from entitlements.wording import alternatives, instant, moment, number, reason, source
 
 RESET = datetime(2026, 12, 1, tzinfo=UTC)
 CALLS = Decision(True, "ok", "acme", "calls", limit=100_000, used=82_140, source="plan:pro")
@@ -42,6 +42,12 @@ def test_numbers_as_people_read_them(amount, text):
 def test_instants_are_read_in_utc_to_the_minute():
     assert instant(RESET) == "2026-12-01 00:00 UTC"
     assert instant(datetime(2026, 12, 1, 2, tzinfo=timezone(timedelta(hours=2)))) == "2026-12-01 00:00 UTC"
+
+
+def test_what_happened_is_never_said_to_be_later_than_it_was():
+    assert moment(RESET - timedelta(microseconds=1)) == "2026-11-30 23:59:59 UTC"
+    assert moment(RESET + timedelta(microseconds=1)) == moment(RESET) == "2026-12-01 00:00 UTC"
+    assert moment(datetime.max.replace(tzinfo=UTC)) == "9999-12-31 23:59:59 UTC"
 
 
 def test_an_instant_is_never_said_to_be_earlier_than_it_is():
