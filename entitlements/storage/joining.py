@@ -64,7 +64,8 @@ def _home(storage: Any) -> Any:
 def _check_kind(kind: str, storage: Any) -> None:
     """Raise ValueError where the engine is known to keep its logs in a database of the other kind."""
     if isinstance(storage, MemoryStorage):
-        raise ValueError("the logs are in memory, and this is a connection to a database; open an engine on that one")
+        said = "the logs are in memory, and this is a connection to a database; open an engine on that one"
+        raise ValueError(said)  # noqa: TRY004  (the engine is the wrong one, not the type of what is given)
     if kind == "sqlite" and hasattr(storage, "schema"):
         raise ValueError("the logs are in PostgreSQL, and this is a connection to an SQLite file")
     if kind != "sqlite" and hasattr(storage, "path"):
