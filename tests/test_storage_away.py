@@ -74,6 +74,25 @@ def test_after_max_stale_the_last_known_answer_says_that_it_is_stale(storage: Fl
         assert (decision.allowed, decision.stale, decision.fallback) == (True, True, True)
 
 
+def test_the_last_known_answer_stays_for_as_long_as_memory_has_it(storage: Flaky, ent: Entitlements) -> None:
+    lost(storage, ent)
+    time.sleep(0.5)
+    assert ent.check("acme", "calls").stale
+    with pytest.raises(StorageUnavailable):
+        ent.consume("acme", "calls")
+    decision = ent.check("acme", "calls")
+    assert (decision.code, decision.stale, decision.fallback) == ("storage_unavailable", False, True)
+
+
+@pytest.mark.parametrize(("feature", "allowed"), [("exports", False), ("shut", False), ("open", True)])
+def test_what_is_never_in_memory_is_answered_by_the_feature(
+    storage: Flaky, ent: Entitlements, feature: str, allowed: bool
+) -> None:
+    lost(storage, ent)
+    decision = ent.check("acme", feature, scope="team:research")
+    assert (decision.allowed, decision.stale, decision.fallback) == (allowed, False, True)
+
+
 def test_a_feature_may_deny_or_allow_instead(storage: Flaky, ent: Entitlements) -> None:
     lost(storage, ent)
     shut, opened = ent.check("acme", "shut"), ent.check("acme", "open")
