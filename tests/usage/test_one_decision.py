@@ -81,6 +81,15 @@ def test_check_says_what_consume_would(ent):
     assert ent.check("acme", "tokens")  # nothing says of what kind, and so nothing says what it costs
 
 
+def test_the_scope_and_the_dimensions_of_a_check_pick_the_budgets(ent):
+    ent.set_budget("acme", "team:x", feature="chat", limit=3, every="day")
+    ent.set_budget("acme", None, feature="chat", dimensions=LARGE, limit=2, every="day")
+    assert ent.check("acme", "chat", requested=4)
+    assert ent.check("acme", "chat", requested=4, scope="team:y")
+    assert ent.check("acme", "chat", requested=4, scope="team:x").code == "budget_exceeded"
+    assert ent.check("acme", "chat", requested=3, dimensions=LARGE).code == "budget_exceeded"
+
+
 def test_a_meter_stays_the_features_own_when_the_credits_run_out(ent):
     used = ent.consume("acme", "chat", 33)
     ent.consume_credits("acme", "ai", 50, key=None)
