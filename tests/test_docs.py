@@ -61,12 +61,15 @@ from entitlements.caps import Cap
 from entitlements.catalog import written
 from entitlements.contest import Candidate
 from entitlements.credit_verbs import CreditVerbs
+from entitlements.ledger import facts
+from entitlements.ledger.budgets import Budget
 from entitlements.ledger.burn import KEYS, POLICIES
 from entitlements.reports.flows import CreditFlow, DeferredFlow
 from entitlements.reports.revenue import RevenueRow, RevenueTotal
 from entitlements.reports.statement import Flows, Standing, StatementLine
-from entitlements.storage.base import Storage
+from entitlements.storage.base import FeedPage, Storage
 from entitlements.usage import TokenUsage
+from entitlements.usage_tree import BudgetUsage, ScopeUsage, UsageTree
 from entitlements.usage_verbs import UsageVerbs
 
 ROOT = Path(__file__).parent.parent
@@ -423,6 +426,27 @@ def test_every_code_and_outcome_is_documented() -> None:
     page = REFERENCE / "decision.md"
     assert rows(section(page, "Codes")) == set(get_args(decisions.Code))
     assert rows(section(page, "Outcomes")) == set(get_args(decisions.Outcome))
+
+
+def test_it_is_said_of_every_denial_what_to_do() -> None:
+    text = section(DOCS / "explanation" / "reading-a-decision.md", "The code says what to do")
+    cells = re.findall(r"^\| (`[^|]+`) \|", text, re.MULTILINE)
+    told = [code for cell in cells for code in re.findall(r"`(\w+)`", cell)]
+    assert sorted(told) == sorted(set(get_args(decisions.Code)) - {"ok"})
+
+
+RETURNED = [
+    facts.Subscription, facts.Trial, facts.HeldAddOn, facts.PromotionRun, facts.Override, entitlements.Entry, Budget,
+    UsageTree, ScopeUsage, BudgetUsage, FeedPage,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", RETURNED, ids=lambda kind: kind.__name__)
+def test_every_field_of_what_verbs_return_is_documented(kind: type[Any]) -> None:
+    text = section(REFERENCE / "engine.md", "What verbs return")
+    told = re.search(rf"^\| `{kind.__name__}` \| (.+) \|$", text, re.MULTILINE)
+    assert told is not None
+    assert set(re.findall(r"`(\w+)`", told[1])) >= {field.name for field in attrs.fields(kind)}
 
 
 def test_every_error_is_documented() -> None:
