@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
@@ -279,21 +279,29 @@ def _features(value: object) -> tuple[str, ...]:
     return tuple(sorted({text(feature, "features") for feature in value}))
 
 
-def _metadata(value: object, depth: int = 0) -> Any:
+def _metadata(value: object, where: str = "metadata", depth: int = 0) -> Any:
     """Return metadata as JSON values; raises TypeError or ValueError for what no log can keep exactly."""
     if depth > 8:
-        raise ValueError("metadata is nested more than 8 deep")
+        raise ValueError("metadata is nested more than 8 deep; flatten it")
     if isinstance(value, Mapping):
-        return {identifier(name, "metadata key"): _metadata(inner, depth + 1) for name, inner in value.items()}
+        named = ((identifier(name, "metadata key"), inner) for name, inner in value.items())
+        return {name: _metadata(inner, f"{where}[{shown(name)}]", depth + 1) for name, inner in named}
     if depth == 0:
         raise TypeError(f"metadata is of type {type(value).__name__}; it is a mapping")
     if isinstance(value, list | tuple):
-        return [_metadata(inner, depth + 1) for inner in value]
+        return [_metadata(inner, f"{where}[{at}]", depth + 1) for at, inner in enumerate(value)]
     if isinstance(value, int) and value.bit_length() > 63:
-        raise ValueError("metadata holds a number of more than 63 bits; write it as text")
-    if value is None or isinstance(value, bool | int):
+        raise ValueError(f"{where} is a number of more than 63 bits; write it as text")
+    return value if value is None or isinstance(value, bool | int) else prose(_worded(value, where), where)
+
+
+def _worded(value: object, where: str) -> str:
+    if isinstance(value, str):
         return value
-    return prose(value, "metadata")
+    spelled = value.isoformat() if isinstance(value, date) else str(value) if isinstance(value, float | Decimal) else ""
+    kinds = "text, a whole number, true, false, null, a list or a mapping"
+    write = shown(spelled) if spelled else "it as text"
+    raise TypeError(f"{where} is of type {type(value).__name__}; it is {kinds}; write {write}")
 
 
 def _positive_or_zero(value: object, what: str) -> Decimal:
