@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from entitlements import Entitlements
+from entitlements import Entitlements, configure
 from entitlements.errors import CatalogError, StorageUnavailable
 from entitlements.storage.memory import MemoryStorage
 
@@ -335,10 +335,27 @@ def test_a_catalog_may_be_a_mapping_a_path_or_a_catalog(opened, file):
     assert by_catalog.catalog is by_path.catalog
 
 
+def test_a_catalog_that_is_not_there_is_looked_for_at_a_whole_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = f"there is no catalog at {tmp_path / 'none.yaml'}; pass another path, or let `entitlements init` write one"
+    for opening in (Entitlements, configure):
+        with pytest.raises(FileNotFoundError) as missing:
+            opening("none.yaml", storage="memory:")
+        assert str(missing.value) == said
+
+
+def test_a_catalog_that_is_gone_cannot_be_read_again(opened, file):
+    ent = opened(file.path)
+    file.path.unlink()
+    with pytest.raises(FileNotFoundError, match="entitlements init"):
+        ent.reload()
+    assert ent.catalog.plans
+
+
 def test_a_broken_catalog_opens_nothing(tmp_path, clock):
     with pytest.raises(CatalogError):
         Entitlements({"version": 1, "plans": {"p": {"extends": "q"}}}, storage=f"sqlite:///{tmp_path / 'a.db'}")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="there is no catalog at"):
         Entitlements(tmp_path / "none.yaml", storage="memory:")
     with pytest.raises(TypeError, match="a catalog is a path, a mapping or a Catalog, not int"):
         Entitlements(7, storage="memory:")

@@ -127,6 +127,9 @@ def _bytes(path: str) -> bytes:
     try:
         with FilePath(path).open("rb") as file:
             return file.read(LARGEST + 1)
+    except FileNotFoundError:
+        said = f"there is no catalog at {FilePath(path).absolute()}"
+        raise FileNotFoundError(f"{said}; pass another path, or let `entitlements init` write one") from None
     except ValueError:
         raise Unreadable("this is no path; it has a character that no file name has") from None
 
