@@ -211,11 +211,21 @@ def _described(part: Part, known: frozenset[str]) -> dict[str, Any]:
 
 
 def _kind(part: Part) -> Kind:
+    given = part.peek("valueType")
     name = part.text("valueType").strip().upper()
-    if name not in VALUE_TYPES:
-        message = unknown("valueType", name, VALUE_TYPES) if name else "is missing"
-        part.wrong("valueType", f"{message}; write {', '.join(VALUE_TYPES)}")
+    if given is None or (isinstance(given, str) and not name):
+        _need_value_type(part)
+    elif name and name not in VALUE_TYPES:
+        part.wrong("valueType", f"{unknown('valueType', name, VALUE_TYPES)}; write {', '.join(VALUE_TYPES)}")
     return VALUE_TYPES.get(name, "unknown")
+
+
+def _need_value_type(part: Part) -> None:
+    meant = part.like("valueType", _FEATURE_KEYS | _LIMIT_KEYS)
+    if meant is None:
+        part.remarks.wrong(part.path, "needs the key 'valueType': BOOLEAN, NUMERIC or TEXT")
+    else:
+        part.remarks.wrong(part.at(meant), unknown("key", meant, ("valueType",)), at_key=True)
 
 
 def _setting(kind: Kind, value: Value, path: Path, remarks: Remarks, least: int | None) -> Setting | None:

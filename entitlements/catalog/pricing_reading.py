@@ -7,10 +7,10 @@ before anything recurses, and what aliases unfold to is counted.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -18,6 +18,7 @@ import yaml
 
 from ..errors import shown
 from .findings import Finding, Findings, Path, Reading, Unreadable, dotted, near
+from .pricing_words import check_encoding, plain
 from .words import Misfit, key_fault
 from .words import text as sound
 from .yaml_reading import place_of, unreadable
@@ -27,18 +28,8 @@ Value: TypeAlias = "bool | int | Decimal | str | list[Value] | dict[str, Value] 
 LARGEST: Final = 4 * 2**20
 DEEPEST: Final = 32
 MOST_VALUES: Final = 100_000
-_LONGEST_NUMBER: Final = 80
 _MOST_HINTS: Final = 200
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_WORDS: Final[Mapping[str, bool | None]] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-}
-_INTEGER: Final = re.compile(r"[-+]?[0-9][0-9_]*", re.ASCII)
-_BASED: Final = re.compile(r"0x[0-9a-fA-F]+|0o[0-7]+", re.ASCII)
-_DECIMAL: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]{1,4})?", re.ASCII)
-_SPECIAL: Final = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _QUOTES: Final = frozenset("'\"|>")
 _UNFINISHED: Final = object()
 
@@ -47,6 +38,7 @@ def read(data: bytes) -> Reading:
     """Return the one document of a YAML text; raises Unreadable where it is none, too deep or too large."""
     if len(data) > LARGEST:
         raise Unreadable(f"the file is larger than {LARGEST // 2**20} MiB; a pricing is not")
+    check_encoding(data)
     try:
         _survey(data)
         tree = _Tree(yaml.compose(data, Loader=_LOADER))
@@ -148,6 +140,10 @@ class Part:
     def peek(self, key: str) -> Value:
         """Return a value as it is, None where it is absent, and leave it."""
         return self._left.get(key)
+
+    def like(self, key: str, known: Iterable[str]) -> str | None:
+        """Return a key that is not `known` and was probably meant to be this one; None where there is none."""
+        return next((name for name in islice(self._left, 100) if name not in known and near(name, (key,))), None)
 
     def take(self, key: str) -> Value:
         """Return a value as it is and leave it out from now on."""
@@ -289,22 +285,6 @@ def _leaf(value: object) -> Value:
     return sound(value, "text, a number, true, false, a list or a mapping")
 
 
-def _plain(word: str) -> Value:
-    """Return what a YAML word without quotes means in every reader of the format."""
-    if word in _WORDS:
-        return _WORDS[word]
-    if len(word) > _LONGEST_NUMBER:
-        return word
-    digits = word.replace("_", "")
-    if _INTEGER.fullmatch(word):
-        return int(digits)
-    if _BASED.fullmatch(word):
-        return int(digits, 0)
-    if _DECIMAL.fullmatch(word):
-        return Decimal(digits)
-    return Decimal(word.replace(".", "")) if _SPECIAL.fullmatch(word) else word
-
-
 def _survey(data: bytes) -> None:
     """Refuse, event by event, what is not safe to build: depth, tags, a second document."""
     depth = documents = 0
@@ -337,7 +317,7 @@ class _Tree:
     def value(self, node: Any, path: Path) -> Any:
         """Return what a node says."""
         if isinstance(node, yaml.ScalarNode):
-            return node.value if node.style in _QUOTES else _plain(node.value)
+            return node.value if node.style in _QUOTES else plain(node.value)
         built = self._built.get(id(node))
         if built is _UNFINISHED:
             raise Unreadable("an alias stands inside of what it names", place_of(node.start_mark))

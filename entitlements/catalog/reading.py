@@ -34,14 +34,19 @@ def read(data: bytes, suffix: str) -> Reading:
 def _decoded(data: bytes) -> str:
     if len(data) > LARGEST:
         raise Unreadable(f"the file is larger than {LARGEST // 2**20} MiB; a catalog is not, split it up")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        place = (data.count(b"\n", 0, error.start) + 1, error.start - data.rfind(b"\n", 0, error.start))
-        raise Unreadable(f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8", place) from None
+    text = utf8(data)
     if "\0" in text:
         raise Unreadable("there is a NUL character here; take it out", place_of(text, text.index("\0")))
     return text
+
+
+def utf8(data: bytes) -> str:
+    """Return bytes as text; raises Unreadable, which names the byte, where they are not UTF-8."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        place = (data.count(b"\n", 0, error.start) + 1, error.start - data.rfind(b"\n", 0, error.start))
+        raise Unreadable(f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8", place) from None
 
 
 def _read_json(text: str) -> Reading:

@@ -1099,7 +1099,14 @@ NO_NAMES = "this is no list of names; write one"
         ({"features": None}, "", NO_FEATURES),
         ({"features": "many"}, "features", "this is text; write a mapping"),
         ({"features": {"a": True}}, "features.a", "this is true or false; write a mapping"),
-        (feature(None, True), "features.a.valueType", "is missing; write BOOLEAN, NUMERIC, TEXT"),
+        (feature(None, True), "features.a", "needs the key 'valueType': BOOLEAN, NUMERIC or TEXT"),
+        (feature(["TEXT"], True), "features.a.valueType", "this is a list; write text"),
+        (feature(" ", True), "features.a", "needs the key 'valueType': BOOLEAN, NUMERIC or TEXT"),
+        (
+            {"features": {"a": {"valueTyp": "BOOLEAN", "defaultValue": True}}},
+            "features.a.valueTyp",
+            "unknown key 'valueTyp'; did you mean 'valueType'?",
+        ),
         (
             feature("BOOL", "x"),
             "features.a.valueType",
@@ -1290,6 +1297,25 @@ def test_files_in_other_encodings_and_with_marks_are_read(tmp_path: Path) -> Non
         file = tmp_path / f"{encoding}.yml"
         file.write_bytes(text.encode(encoding))
         assert list(pricing2yaml.load(file).products) == ["Café"]
+
+
+@pytest.mark.parametrize(
+    ("data", "message", "place"),
+    [
+        (b"saasName: Acme\nplans: Caf\xe9\n", "byte 0xe9 is not UTF-8; save the file as UTF-8", (2, 11)),
+        (b"\xff\xfe", "byte 0xff is not UTF-8; save the file as UTF-8", (1, 1)),
+        (b"\xff\xfea", "byte 0xff is not UTF-8; save the file as UTF-8", (1, 1)),
+    ],
+)
+def test_a_file_in_no_encoding_is_told_by_its_byte(
+    tmp_path: Path, data: bytes, message: str, place: tuple[int, int]
+) -> None:
+    for name, load_file in (("a.yml", pricing2yaml.load), ("b.yaml", Catalog.load)):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(CatalogError) as caught:
+            load_file(tmp_path / name)
+        problem = caught.value.problems[0]
+        assert (problem.message, (problem.line, problem.column)) == (message, place)
 
 
 def test_a_file_that_cannot_be_read_is_an_oserror(tmp_path: Path) -> None:
