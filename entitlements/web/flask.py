@@ -61,8 +61,7 @@ class FlaskEntitlements:
 
     def init_app(self, app: Flask, ent: Entitlements | None = None) -> None:
         """Gate an application; raises KeyError where there is neither an engine nor ENTITLEMENTS_CATALOG."""
-        engine = ent or Entitlements(app.config["ENTITLEMENTS_CATALOG"], storage=app.config.get("ENTITLEMENTS_STORAGE"))
-        self.ent = engine
+        self.ent = ent if ent is not None else _opened(app)
         app.extensions[NAME] = self
         app.aborter.mapping[402] = PaymentRequired
         app.before_request(self._begin)
@@ -100,6 +99,13 @@ class FlaskEntitlements:
         known = request.headers.get("If-None-Match")
         asked = question(request.method, f"/{path}", customer, request.stream.read(LARGEST + 1), known)
         return _sent(reply(asked, self.ent.snapshot(customer or ""), self.ent.catalog))
+
+
+def _opened(app: Flask) -> Entitlements:
+    if app.config.get("ENTITLEMENTS_CATALOG") is None:
+        said = "set it to the path of the catalog, or pass an engine as ent"
+        raise KeyError(f"the app's config has no ENTITLEMENTS_CATALOG; {said}")
+    return Entitlements(app.config["ENTITLEMENTS_CATALOG"], storage=app.config.get("ENTITLEMENTS_STORAGE"))
 
 
 def _act(_app: object) -> None:

@@ -32,8 +32,10 @@ def install(
     """Let an application act for the customer of each request, before it has started; else RuntimeError.
 
     `customer` takes the request and returns an id, or None for nobody; it sees what every other middleware
-    has done, such as the session. `flags` is where the front end asks for its snapshot and flags.
+    has done, such as the session. `flags` is where the front end asks for its snapshot and flags. Raises
+    TypeError for an `ent` that is no engine, and for a `customer` that cannot be called.
     """
+    _check(ent, customer)
     if app.middleware_stack is not None:
         raise RuntimeError("the application has started; install the gates before it does")
     told = problems or Problems()
@@ -58,3 +60,11 @@ def install(
     if flags is not None:
         app.mount(flags, Flags(ent, customer=named, problems=told))
     app.state.entitlements = ent
+
+
+def _check(ent: object, customer: object) -> None:
+    if not isinstance(ent, Entitlements | AsyncEntitlements):
+        raise TypeError(f"ent is of type {type(ent).__name__}; pass an Entitlements or an AsyncEntitlements")
+    if not callable(customer):
+        said = "pass a function that takes the request and returns an id, or None for nobody"
+        raise TypeError(f"customer is of type {type(customer).__name__}; {said}")

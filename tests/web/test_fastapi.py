@@ -465,6 +465,17 @@ def test_gates_are_installed_before_an_application_starts(ent):
         pytest.fail("started")
 
 
+def test_gates_are_installed_with_an_engine_and_a_function_that_names_the_customer(ent):
+    app = FastAPI()
+    with pytest.raises(TypeError, match="customer is of type str; pass a function that takes the request"):
+        install(app, ent, customer="acme")
+    for nothing in (None, "catalog.yaml", Entitlements):
+        said = f"ent is of type {type(nothing).__name__}; pass an Entitlements or an AsyncEntitlements"
+        with pytest.raises(TypeError, match=said):
+            install(app, nothing, customer=asker)
+    assert app.user_middleware == []
+
+
 def test_settings_are_flags_of_their_own_kind():
     catalog = {
         "features": {

@@ -65,6 +65,11 @@ def test_402_is_a_status_once_the_extension_is_there(ent):
     assert app.test_client().get("/pay").status_code == 402
 
 
+def test_without_an_engine_and_the_setting_it_says_which_to_give():
+    with pytest.raises(KeyError, match="config has no ENTITLEMENTS_CATALOG; set it to the path of the catalog, or pass"):
+        FlaskEntitlements(Flask(__name__), customer=lambda: "acme")
+
+
 def test_an_engine_is_opened_as_the_config_says():
     app = create_app()
     with app.extensions["entitlements"].ent as ent:
