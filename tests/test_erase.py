@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from entitlements import Catalog, Entitlements
-from entitlements.errors import HoldClosed, IdempotencyConflict, StorageUnavailable, UnknownCustomer
+from entitlements.errors import HoldClosed, IdempotencyConflict, StorageError, StorageUnavailable, UnknownCustomer
 from entitlements.ledger.audit import audit
+from entitlements.ledger.entries import Entry
 from entitlements.storage.sqlite import SQLiteStorage
 from entitlements.testing import FrozenClock
+from entitlements.testing.histories import append_sealed, call_of, personal_kinds, sealed_call_of, used
 
 START = datetime(2026, 3, 10, 12, tzinfo=UTC)
 DOCUMENT = {
@@ -340,7 +342,7 @@ def test_a_reader_in_the_way_is_said_and_asking_again_finishes(database):
         live(ent)
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM personal").fetchall()
-        with pytest.raises(StorageUnavailable, match="booked, but another connection still reads"):
+        with pytest.raises(StorageUnavailable, match="booked, but .*another connection still reads it"):
             ent.erase("acme")
         assert MARK not in shown(ent)
         assert ent.consume("acme", "chat", 1)
@@ -349,6 +351,22 @@ def test_a_reader_in_the_way_is_said_and_asking_again_finishes(database):
         assert MARK.encode() not in bytes_of(database)
         assert ent.verify() == ()
     storage.close()
+
+
+def test_a_disk_that_fails_after_the_commit_is_told_to_who_erased_alone(tmp_path, monkeypatch):
+    def fail(*_):
+        raise StorageError("disk I/O error")
+
+    with closing(SQLiteStorage(tmp_path / "log.db")) as storage:
+        append_sealed(storage, "a", "k0", *personal_kinds())
+        calls = [call_of("a", "k1", used()), sealed_call_of("a", "erase", Entry("erased", START, "a"))]
+        with monkeypatch.context() as patch:
+            patch.setattr("entitlements.storage.sqlite.scrub", fail)
+            first, second = storage.transact_all(calls)
+        assert first.answer().number == 2
+        with pytest.raises(StorageUnavailable, match=r"the erasure is booked, but .*disk I/O error.*; erase again"):
+            second.answer()
+        assert [batch.key for batch in storage.batches("a")] == ["k0", "k1", "erase"]
 
 
 def test_personal_values_cannot_be_changed_or_deleted_by_sql(file, database):

@@ -43,6 +43,4 @@ def scrub(connection: Connection, deadline: float) -> None:
 def _empty_log(connection: Connection) -> None:
     ((busy, _, _),) = connection.rows("PRAGMA wal_checkpoint(TRUNCATE)")
     if busy:
-        raise StorageUnavailable(
-            f"{connection.path}: the erasure is booked, but another connection still reads what was erased; erase again"
-        )
+        raise StorageUnavailable(f"{connection.path}: another connection still reads it")

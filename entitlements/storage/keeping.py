@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from typing import Final
 
-from ..errors import LogCorrupt, shown
+from ..errors import LogCorrupt, StorageError, StorageUnavailable, shown
 from ..ledger.entries import Batch, CounterKey
 from ..ledger.state import Head, State, add, apply
 
@@ -53,6 +53,12 @@ def plain(*texts: str) -> None:
     for text in texts:
         if "\0" in text or (not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text)):
             raise ValueError(f"{shown(text)} holds a NUL character or a lone surrogate, which no text may")
+
+
+def bytes_left(error: StorageError) -> StorageUnavailable:
+    """Return what a call comes to whose erasure is committed, but of which the storage may still hold bytes."""
+    said = str(error).removesuffix("; nothing was written")
+    return StorageUnavailable(f"the erasure is booked, but bytes of what was erased may be left ({said}); erase again")
 
 
 def bounded(number: int) -> int:

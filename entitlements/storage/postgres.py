@@ -288,7 +288,12 @@ def drive(
     try:
         trip = next(steps)
         while True:
-            trip = steps.send(_sent(connection, trip, texts, where, until))
+            try:
+                found = _sent(connection, trip, texts, where, trip.until(time.monotonic(), until))
+            except StorageError as error:
+                trip = steps.throw(error)
+            else:
+                trip = steps.send(found)
     except StopIteration as done:
         result: R = done.value
         return result

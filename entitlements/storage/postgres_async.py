@@ -23,7 +23,7 @@ from .heads import Heads
 from .keeping import MOST_TOLD, bounded, patience, plain
 from .postgres import migrate
 from .postgres_auditing import auditing_at_once, flaws_of_schema
-from .postgres_connection import IDLE_FOR, OPTIONS, Lost, Texts, exchange, failure, interruption, place_name
+from .postgres_connection import IDLE_FOR, OPTIONS, Late, Lost, Texts, exchange, failure, interruption, place_name
 from .postgres_identity import Identity, identifying_alone
 from .postgres_readings import Place, cursor_of, place_of
 from .postgres_schema import schema_name
@@ -211,7 +211,12 @@ class AsyncPostgresStorage:
             trip = next(steps)
             while True:
                 work = _sent(connection, trip, self._texts, self.where)
-                trip = steps.send(await (work if trip.commits is None else seen_through(work)))
+                try:
+                    found = await (work if trip.commits is None else seen_through(work))
+                except StorageError as error:
+                    trip = steps.throw(error)
+                else:
+                    trip = steps.send(found)
         except StopIteration as done:
             result: R = done.value
             return result
@@ -235,7 +240,10 @@ async def _given_back(pool: Pool, connection: Connection) -> None:
 
 async def _sent(connection: Connection, trip: Trip, texts: Texts, where: str) -> list[list[Row]]:
     try:
-        return await connection.wait(exchange(connection.pgconn, trip, texts))
+        return await connection.wait(exchange(connection.pgconn, trip, texts, trip.until(time.monotonic())))
+    except Late:
+        await connection.close()
+        raise StorageUnavailable(f"{where}: the server did not answer in time; nothing was written") from None
     except psycopg.Error as error:
         interrupt = interruption(error)
         if interrupt is not None:

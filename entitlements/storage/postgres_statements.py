@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import attrs
 
+from ..errors import StorageError
 from ..ledger.entries import Batch, CounterKey, Verdict
 from ..ledger.instants import to_instant
 from ..ledger.records import Record
@@ -19,6 +20,7 @@ from ..ledger.state import EMPTY_HEAD, Head, State, changes_terms, counted, fold
 from .base import Call, Outcome, Reads
 from .growing import Growth, record_of
 from .heads import Beside, Heads
+from .keeping import bytes_left
 from .postgres_readings import batches_of, log_of, secrets_of
 from .postgres_signals import telling
 from .postgres_trips import (
@@ -48,6 +50,8 @@ _COUNTERS: Final = """
     SELECT name, start, amount FROM {schema}.counters
     WHERE customer = $1 AND (name, start) IN (SELECT * FROM unnest($2::text[], $3::bigint[]))"""
 _VACUUM: Final = "VACUUM {schema}.personal"
+_LEAST_WAIT: Final = 0.1
+"""How long is waited for the vacuum in any case, in seconds."""
 
 
 @attrs.define
@@ -55,14 +59,15 @@ class Log:
     """What a write knows of one customer.
 
     The row of `growth` is the mark of the head: what tells it from every other that was ever there. `last`
-    is the place of the last batch that was taken up, among all that is to be sent.
+    is the place of the last batch that was taken up, among all that is to be sent. `erased` has the keys of
+    those that erase.
     """
 
     customer: str
     growth: Growth
     guesses: Mapping[int, list[CounterKey]] = attrs.Factory(dict)
     last: int = -1
-    erases: bool = False
+    erased: set[str] = attrs.Factory(set)
     tells: bool = False
 
     @property
@@ -79,7 +84,7 @@ class Log:
         if is_erasure(batch):
             lines += erasing(self.customer)
             self.growth.sealed.clear()
-            self.erases = True
+            self.erased.add(key)
 
 
 def writing(heads: Heads, schema: str, calls: Sequence[Call], wait: float) -> Steps[list[Outcome]]:
@@ -99,8 +104,12 @@ def writing(heads: Heads, schema: str, calls: Sequence[Call], wait: float) -> St
     marks = yield from _commit(lines, written, calls)
     for log, mark in zip(written, marks, strict=True):
         heads.put(log.customer, mark, log.growth.head, Beside(sealed=log.growth.sealed))
-    if any(log.erases for log in written):
-        yield Trip([(_VACUUM, ())])
+    if any(log.erased for log in written):
+        try:
+            yield Trip([(_VACUUM, ())], within=max(_LEAST_WAIT, wait))
+        except StorageError as error:  # all of it is committed: only who erased is told
+            left = Outcome(error=bytes_left(error))
+            return [left if call.key in logs[call.customer].erased else outcomes[at] for at, call in enumerate(calls)]
     return outcomes
 
 

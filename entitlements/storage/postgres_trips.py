@@ -26,11 +26,17 @@ class Trip:
     """Statements that are sent together and run in order, until one fails.
 
     `commits` is the key of what the trip commits with its last statement: whether that happened is not
-    known where the answer is lost.
+    known where the answer is lost. `within` bounds the wait for the answer, in seconds, where the server does not.
     """
 
     statements: Sequence[Statement]
     commits: str | None = None
+    within: float | None = None
+
+    def until(self, now: float, latest: float | None = None) -> float | None:
+        """Return the instant by which the answer has to be there, `latest` at the latest, None where there is none."""
+        ends = [end for end in (latest, None if self.within is None else now + self.within) if end is not None]
+        return min(ends, default=None)
 
 
 Steps: TypeAlias = Generator[Trip, list[list[Row]], R]

@@ -20,7 +20,7 @@ from .connection import MEMORY, Connection, Durability, open_reader, open_writer
 from .forgetting import scrub
 from .grouping import Take, Turns
 from .heads import Heads
-from .keeping import MOST_TOLD, bounded, patience, position
+from .keeping import MOST_TOLD, bounded, bytes_left, patience, position
 from .line import Line
 from .schema import migrate
 from .writing import Writing
@@ -173,8 +173,8 @@ class SQLiteStorage:
         self._drop_readers()
         try:
             scrub(connection, deadline)
-        except StorageUnavailable as error:
-            writing.leave_bytes(error)
+        except StorageError as error:  # the batches are committed: nobody else is told of it
+            writing.leave_bytes(bytes_left(error))
 
     def _commit(self, connection: Connection, key: str) -> None:
         try:

@@ -22,7 +22,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from entitlements.errors import LogCorrupt, OutcomeUnknown, StorageError, StorageUnavailable
-from entitlements.ledger.entries import Batch, Verdict
+from entitlements.ledger.entries import Batch, Entry, Verdict
 from entitlements.ledger.state import State, fold
 from entitlements.storage.postgres import PostgresStorage
 from entitlements.storage.postgres_async import AsyncPostgresStorage
@@ -30,7 +30,19 @@ from entitlements.storage.postgres_connection import translated
 from entitlements.storage.postgres_trips import lock_of
 from entitlements.testing.blocking import Blocking
 from entitlements.testing.contract import StorageContract
-from entitlements.testing.histories import CALLS, STRANGE_IDS, append, call_of, reads_of, used, whole_state
+from entitlements.testing.histories import (
+    CALLS,
+    START,
+    STRANGE_IDS,
+    append,
+    append_sealed,
+    call_of,
+    personal_kinds,
+    reads_of,
+    sealed_call_of,
+    used,
+    whole_state,
+)
 from entitlements.testing.proving import Background, together
 
 NAMES = itertools.count()
@@ -696,3 +708,23 @@ def test_a_role_without_rights_is_told(postgres_url: str, plain: psycopg.Connect
         with pytest.raises(StorageError, match="permission denied"):
             PostgresStorage(make_conninfo(postgres_url, user=role), schema=schema)
     plain.execute(f"DROP ROLE {role}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_erasure_that_cannot_be_finished_is_told_to_nobody_else(
+    postgres_url: str, plain: psycopg.Connection, kind: type
+) -> None:
+    """It is committed with the rest of its group, and waits no longer than a write may."""
+    schema, erase = fresh(), sealed_call_of("a", "erase", Entry("erased", START, "a"))
+    with opened(kind, postgres_url, schema, write_timeout=1, connections=1) as storage:
+        append_sealed(storage, "a", "k0", *personal_kinds())
+        with plain.transaction():
+            plain.execute(f"LOCK TABLE {schema}.personal IN SHARE UPDATE EXCLUSIVE MODE")
+            began = time.monotonic()
+            first, second, third = storage.transact_all([call_of("a", "k1", used()), erase, call_of("a", "k2", used())])
+            assert time.monotonic() - began < 8
+        assert [first.answer().number, third.answer().number] == [2, 4]
+        with pytest.raises(StorageUnavailable, match=r"the erasure is booked, but .*; erase again"):
+            second.answer()
+        assert append_sealed(storage, "a", "again", Entry("erased", START, "a")).number == 5
+        assert len(assert_sound(storage)) == 5
