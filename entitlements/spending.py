@@ -23,6 +23,8 @@ from .ledger.blocks import Block, OpenHold, Purpose
 from .ledger.burn import burn, burn_order, usable
 from .ledger.crediting import Books
 from .ledger.entries import Entry, Verdict
+from .plan_credits import credits_of
+from .wording import alternatives, no_customer
 
 
 @attrs.frozen
@@ -101,8 +103,15 @@ def refused(case: Case) -> Decision | None:
     if feature is not None and feature not in case.catalog.features:
         return unknown_feature(case.catalog, case.customer, feature, case.at)
     if not case.is_known:
-        return _denial(case, "unknown_customer", credit, "")
+        return _denial(case, "unknown_customer", credit, _stranger(case, credit))
     return None
+
+
+def _stranger(case: Case, credit: str) -> str:
+    """Return what to do first for a customer that is not known; one who has credits need hold no plan."""
+    granting = [f"plan:{plan}" for plan in case.catalog.plans if credit in credits_of(case.catalog, plan)]
+    subscribe = f", or subscribe the customer to {alternatives(tuple(granting))}" if granting else ""
+    return f"{no_customer(case.customer)}; grant the customer {credit} credits first{subscribe}"
 
 
 def unknown_credit(case: Case, credit: str) -> Decision:

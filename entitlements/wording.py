@@ -77,6 +77,11 @@ def gone(kind: str, plan: str) -> str:
     return f"the customer {how} plan {shown(plan)}, which the catalog no longer has; {mend}"
 
 
+def no_customer(customer: str) -> str:
+    """Return that a customer is not known, with no word on what to do next."""
+    return f"no customer {customer!r} is known"
+
+
 def also(said: str, upgrade: tuple[str, ...]) -> str:
     """Return a reason that was given, with the plans and add-ons that would allow it besides."""
     return f"{said}; {alternatives(upgrade)} would allow it" if upgrade else said
@@ -159,7 +164,7 @@ def _no_subscription(decision: Decision) -> str:
 
 
 def _unknown_customer(decision: Decision) -> str:
-    return f"no customer {decision.customer!r} is known"
+    return no_customer(decision.customer)
 
 
 def _insufficient_credits(decision: Decision) -> str:

@@ -45,6 +45,18 @@ def test_a_grant_needs_no_subscription_and_opens_the_log(opened):
     assert consume(ent, 1)
 
 
+def test_who_is_not_known_is_told_to_be_granted_credits_first(opened):
+    plans = {"pro": {"credits": {"plain": {"grant": 5, "every": "month"}}}, "max": {"extends": "pro"}, "bare": {}}
+    document = {"version": 1, "credits": {"plain": {}, "other": {}}, "plans": plans}
+    ent = opened(Catalog.load(document))
+    first = "no customer 'acme' is known; grant the customer plain credits first"
+    assert consume(ent, 1).reason == f"{first}, or subscribe the customer to plan pro or plan max"
+    assert reserve(ent, 1).decision.reason == consume(ent, 1).reason
+    assert consume(ent, 1, "other").reason == "no customer 'acme' is known; grant the customer other credits first"
+    ent.subscribe("acme", "max")
+    assert consume(ent, 1)
+
+
 def test_a_key_of_none_draws_a_new_id_for_every_grant(ent):
     first, second = grant(ent, 1, key=None), grant(ent, 1, key=None)
     assert first.id != second.id
