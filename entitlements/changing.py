@@ -29,6 +29,7 @@ from .ledger.entries import Entry, Verdict
 from .ledger.facts import F, Fact, HeldAddOn, Override, PromotionRun, Subscription, Trial, in_force
 from .metering import meters
 from .resolution import applies, resolve
+from .wording import coming
 
 
 def subscribe(case: Case) -> Verdict[Subscription]:
@@ -57,8 +58,11 @@ def change_plan(case: Case) -> Verdict[Subscription]:
     case.known()
     plan = _plan(case.catalog, case.value("plan"))
     held = _from(case.head.facts.subscriptions, plan.product, case.since)
-    if not held or held[0].since > case.since:
+    if not held:
         raise NotSubscribed(f"{case.customer} holds no plan of product {plan.product!r}; use subscribe")
+    if held[0].since > case.since:
+        begins = coming(held[0].plan, held[0].since)
+        raise NotSubscribed(f"{case.customer}: {begins}; cancel it first, or give at= from then on")
     facts = _rewritten(held, case.since, plan=plan.key, version=_sold_in(case.catalog, plan))
     changed = Entry("plan_changed", case.since, plan.product, data={"facts": facts})
     return verdict(case, [changed, *_usage_resets(case)], facts[0])

@@ -1,5 +1,6 @@
 """Facts about a customer: each verb, what it changes and when, and what it raises. On both storages."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -18,6 +19,7 @@ from entitlements.errors import (
     UnknownPlan,
     UnknownPromotion,
 )
+from entitlements.wording import instant
 
 START = datetime(2026, 3, 10, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -244,6 +246,16 @@ def test_a_change_without_a_subscription_is_refused(ent):
     ent.subscribe("acme", "contacts")
     with pytest.raises(NotSubscribed, match="acme holds no plan of product 'app'; use subscribe"):
         ent.change_plan("acme", "pro")
+
+
+def test_a_plan_cannot_be_changed_before_its_subscription_begins_and_the_refusal_says_what_to_do(ent):
+    ent.subscribe("acme", "pro", at=START + 3 * DAY)
+    begins = re.escape(f"the subscription to plan 'pro' begins on {instant(START + 3 * DAY)}; ")
+    with pytest.raises(NotSubscribed, match=f"acme: {begins}cancel it first, or give at= from then on"):
+        ent.change_plan("acme", "max")
+    assert ent.change_plan("acme", "max", at=START + 3 * DAY).plan == "max"
+    ent.cancel("acme")
+    assert ent.subscribe("acme", "max").plan == "max"
 
 
 # --- cancel
