@@ -131,7 +131,14 @@ def _next_step(decision: Decision) -> str:
         steps.append(f"{'try again after' if soon else when} {instant(decision.lifted_at)}")
     if decision.upgrade:
         steps.append(f"{alternatives(decision.upgrade)} would allow it")
-    return " or ".join(steps) if steps else _DEAD_ENDS.get(decision.code, "no plan or add-on on sale would allow it")
+    return " or ".join(steps) if steps else _dead_end(decision)
+
+
+def _dead_end(decision: Decision) -> str:
+    """Return what to do where nothing on sale and no reset helps: what an override set, only an override lifts."""
+    if decision.source == "override:set" and decision.code in _SET:
+        return _SET[decision.code]
+    return _DEAD_ENDS.get(decision.code, "no plan or add-on on sale would allow it")
 
 
 def _limit_reached(decision: Decision) -> str:
@@ -212,6 +219,10 @@ _DENIALS: Mapping[str, Callable[[Decision], str]] = {
     "unknown_customer": _unknown_customer,
     "insufficient_credits": _insufficient_credits,
     "budget_exceeded": _budget_exceeded,
+}
+_SET: Mapping[str, str] = {
+    "limit_reached": "raise or remove the override",
+    "value_not_allowed": "change or remove the override",
 }
 _DEAD_ENDS: Mapping[str, str] = {
     "denied_by_override": "remove the override to restore it",

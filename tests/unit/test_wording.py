@@ -127,6 +127,15 @@ def test_a_denial_says_why_and_what_to_do(decision, text):
     assert reason(decision) == text
 
 
+def test_what_an_override_set_is_lifted_by_the_override_alone():
+    none = denied("limit_reached", limit=0, used=0, source="override:set")
+    assert reason(none) == "1 of calls asked for, 0 left of 0 (override set); raise or remove the override"
+    value = denied("value_not_allowed", value=30, source="override:set")
+    assert reason(value).endswith(", which does not cover what was asked; change or remove the override")
+    assert reason(attrs.evolve(FULL, source="override:set")).endswith("; it resets on 2026-12-01 00:00 UTC")
+    assert reason(attrs.evolve(none, source="override:grant")).endswith("; no plan or add-on on sale would allow it")
+
+
 def test_an_upgrade_is_the_next_step():
     decision = denied("not_in_plan", upgrade=("plan:pro", "add-on:pack"))
     assert reason(decision) == "nothing acme holds grants calls; plan pro or add-on pack would allow it"
