@@ -20,7 +20,7 @@ from .ledger.state import Head
 from .metering import Meter, Weighed, meters
 from .resolution import SET, Entitlements
 from .weighing import Choice, Question, Weighing, end_of, lifted_by_resets, overage, weighed_by
-from .wording import coming, gone, paused
+from .wording import coming, gone, paused, ungranted
 
 
 @attrs.define(slots=False, frozen=True, eq=False)
@@ -28,6 +28,7 @@ class Finding:
     """What is found of a question, and the meters usage would be counted in; the decision is spelled out when read.
 
     `standing` is what the customer is given, None for nothing; `weighed` is None for what has no limits.
+    `counters` is what is used, read only where nothing weighs it.
     """
 
     question: Question
@@ -36,6 +37,7 @@ class Finding:
     metered: Mapping[Period, Meter]
     standing: Standing | None
     weighed: Weighing | None
+    counters: Mapping[CounterKey, int]
 
     @property
     def allowed(self) -> bool:
@@ -65,8 +67,16 @@ class Finding:
         """Return the decision that tells that an amount was booked, and what stands now."""
         told |= {"allowed": True, "code": "ok", "outcome": "allow", "requested": number}
         if self.weighed is None:
-            return attrs.evolve(self.decision, **told)
+            why = self.decision._said
+            said = ungranted(self.question.feature.key, self._used, why) if why else ""
+            return attrs.evolve(self.decision, used=self._used, said=said, **told)
         return _decided(self.question, self.entitlements, self.weighed, **told)
+
+    @property
+    def _used(self) -> Number:
+        """What is used of a feature that nothing grants, in its own period."""
+        feature = self.question.feature
+        return from_units(self.counters.get(self.metered[feature.reset].counter, 0), feature.scale)
 
 
 def found(
@@ -83,9 +93,9 @@ def found(
         metered = meters(entitlements, head.opened, feature, question.occurred_at or question.at)
     standing = entitlements.standing(feature.key)
     if standing is None or not _given(feature, standing):
-        return Finding(question, entitlements, head, metered, None, None)
+        return Finding(question, entitlements, head, metered, None, None, counters)
     weighed = weighed_by(question, standing, metered, counters) if feature.type == "metered" else None
-    return Finding(question, entitlements, head, metered, standing, weighed)
+    return Finding(question, entitlements, head, metered, standing, weighed, counters)
 
 
 def judge(

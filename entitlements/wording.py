@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from .amounts import Unlimited
+from .amounts import Number, Unlimited
 from .decisions import EXACT, left_of
 from .errors import shown
 
@@ -77,6 +77,11 @@ def gone(kind: str, plan: str) -> str:
     return f"the customer {how} plan {shown(plan)}, which the catalog no longer has; {mend}"
 
 
+def ungranted(feature: str, used: Number, why: str) -> str:
+    """Return how much is used of what nothing grants, and why nothing does, the customer not being named."""
+    return f"{number(used)} of {feature} used, which nothing grants; {why}"
+
+
 def no_customer(customer: str) -> str:
     """Return that a customer is not known, with no word on what to do next."""
     return f"no customer {customer!r} is known"
@@ -93,6 +98,8 @@ def alternatives(labels: tuple[str, ...]) -> str:
 
 
 def _granted(decision: Decision) -> str:
+    if decision.source is None and decision.used is not None:
+        return f"nothing {decision.customer} holds grants {decision.feature}: {number(decision.used)} used"
     by = f"{decision.feature} is granted by {source(decision.source)}"
     if decision.limit is None:
         shown = "" if decision.value is None or decision.value is True else f": {value_text(decision.value)}"

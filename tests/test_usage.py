@@ -181,6 +181,23 @@ def test_record_books_what_nothing_grants(opened):
     assert used(ent) == 0  # the window of the subscription begins with it; what came before lies in the calendar month
 
 
+def test_what_is_booked_and_granted_by_nothing_says_how_much_is_used(opened):
+    ent = opened(catalog(entitlement=5, default=False))
+    assert record(ent, 3).used == 3
+    decision = record(ent, 4, key="k")
+    assert (decision.used, decision.remaining, decision.source) == (7, None, None)
+    assert decision.reason == "nothing acme holds grants tokens: 7 used"
+    again = record(ent, 4, key="k")
+    assert (again.receipt.replayed, again.used, again.reason) == (True, 7, decision.reason)
+    assert ent.free("acme", "tokens", 2, key=None).reason == "nothing acme holds grants tokens: 5 used"
+    ent.subscribe("acme", "basic")
+    ent.set_status("acme", "paused")
+    paused = record(ent, 2, key="paused")
+    why = "the subscription to plan 'basic' is paused; set_status to active resumes it"
+    assert paused.reason == f"{paused.used} of tokens used, which nothing grants; {why}"
+    assert record(ent, 2, key="paused").reason == paused.reason
+
+
 def test_record_of_an_unknown_feature_is_a_denial(ent):
     decision = ent(10).record("acme", "token", 3)
     assert (decision.allowed, decision.code) == (False, "unknown_feature")
