@@ -9,9 +9,10 @@ from .amounts import to_units
 from .budgeting import budget_crossings, counter_of, span_of
 from .cases import Case, verdict
 from .catalog.model import NO_PERIOD, Period
-from .errors import UnknownBudget, UnknownCredit
+from .errors import UnknownBudget, UnknownCredit, shown
 from .ledger.budgets import Budget, Rows, budget_id, in_force_of, later_rows
 from .ledger.entries import EPOCH, CounterKey, Entry, Verdict
+from .ledger.sealing import SEALED
 from .periods import calendar_anchor, window
 
 
@@ -73,8 +74,28 @@ def remove_budget(case: Case) -> Verdict[None]:
     known, stood = _known(case)
     if not any(row.until is None or row.until > case.since for row in stood):
         subject = case.value("feature") or case.value("credit")
-        raise UnknownBudget(f"there is no budget on {subject!r} per {Period(*case.value('every'))} in that scope")
+        asked = f"there is no budget on {subject!r} per {Period(*case.value('every'))} in that scope"
+        raise UnknownBudget(f"{asked}; {_those_there_are(case)}")
     return verdict(case, [Entry("budget_removed", case.since, known, data={"facts": ()})], None)
+
+
+def _those_there_are(case: Case) -> str:
+    """Return which budgets could be removed: up to five, each with its subject, period and scope."""
+    newest = [rows[-1] for rows in case.head.budgets.rows.values() if rows]
+    lasting = [row for row in newest if row.until is None or row.until > case.since]
+    if not lasting:
+        return f"{case.customer} has none"
+    named = [f"{row.subject!r} per {row.period}{_in_scope(row)}" for row in lasting[:5]]
+    return f"{case.customer} has one on {', '.join(named)}{', …' if len(lasting) > 5 else ''}"
+
+
+def _in_scope(budget: Budget) -> str:
+    """Return where a budget counts, and of which dimensions; nothing for one on the whole customer."""
+    scope = "/".join(f"{kind}:{name}" for kind, name in budget.scope if kind != SEALED)
+    of = ", ".join(f"{name} {value}" for name, value in budget.dimensions if name != SEALED)
+    erased = any(name == SEALED for name, _ in (*budget.scope, *budget.dimensions))
+    told = (f" in {shown(scope)}" if scope else "") + (f" of {shown(of)}" if of else "")
+    return f"{told} in a scope that was erased" if erased else told
 
 
 def _known(case: Case) -> tuple[str, Rows]:

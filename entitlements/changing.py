@@ -22,6 +22,7 @@ from .errors import (
     UnknownAddOn,
     UnknownPlan,
     UnknownPromotion,
+    did_you_mean,
     shown,
 )
 from .ledger.budgets import Budget
@@ -112,7 +113,8 @@ def remove_addon(case: Case) -> Verdict[None]:
     case.known()
     key = case.value("addon")
     if not _from(case.head.facts.addons, key, case.since):
-        raise NotSubscribed(f"{case.customer} does not hold add-on {shown(key)}")
+        held = [fact.addon for fact in case.head.facts.addons if fact.until is None or fact.until > case.since]
+        raise NotSubscribed(f"{case.customer} does not hold add-on {shown(key)}{did_you_mean(key, held)}")
     return _none_after(case, "addon_removed", key)
 
 
@@ -139,10 +141,11 @@ def remove_override(case: Case) -> Verdict[None]:
     """Take back every override of a feature; raises NotSubscribed where there is none."""
     case.known()
     feature = case.value("feature")
-    held = [fact for fact in case.head.facts.overrides if fact.entitlement.feature == feature]
-    keys = sorted({fact.key for fact in held if fact.until is None or fact.until > case.since})
+    held = [fact for fact in case.head.facts.overrides if fact.until is None or fact.until > case.since]
+    keys = sorted({fact.key for fact in held if fact.entitlement.feature == feature})
     if not keys:
-        raise NotSubscribed(f"{case.customer} has no override of feature {shown(feature)}")
+        near = did_you_mean(feature, (fact.entitlement.feature for fact in held))
+        raise NotSubscribed(f"{case.customer} has no override of feature {shown(feature)}{near}")
     nothing: Mapping[str, Any] = {"facts": ()}
     return verdict(case, [Entry("override_removed", case.since, key, data=nothing) for key in keys], None)
 
@@ -229,7 +232,8 @@ def _held_product(case: Case) -> str:
     if named is not None and named in products:
         return named
     if named is not None or not products:
-        raise NotSubscribed(f"{case.customer} holds no plan{'' if named is None else f' of product {shown(named)}'}")
+        which = "" if named is None else f" of product {shown(named)}{did_you_mean(named, products)}"
+        raise NotSubscribed(f"{case.customer} holds no plan{which}")
     if len(products) > 1:
         raise ValueError(f"{case.customer} holds plans of {', '.join(products)}; say which with product=")
     return products[0]

@@ -74,12 +74,23 @@ class CatalogError(EntitlementsError):
         super().__init__("\n".join([f"{count} in {origin}", *(f"  {problem}" for problem in self.problems)]))
 
 
+def near_or_some(word: str, known: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?", or, where none is near, up to five of those known: "; there are 'a', 'b', …"."""
+    names = list(known)
+    near = did_you_mean(word, names)
+    if near or not names:
+        return near
+    more = ", …" if len(names) > 5 else ""
+    return f"; there {'is' if len(names) == 1 else 'are'} {', '.join(shown(name) for name in names[:5])}{more}"
+
+
 class _Unknown(EntitlementsError, LookupError):
     noun = "name"
+    suggested = staticmethod(did_you_mean)
 
     def __init__(self, word: str, known: Iterable[str] = (), *, hint: str = "") -> None:
         self.word = word
-        text = f"unknown {self.noun} {shown(word)}{did_you_mean(word, known)}"
+        text = f"unknown {self.noun} {shown(word)}{self.suggested(word, known)}"
         super().__init__(f"{text}; {hint}" if hint else text)
 
 
@@ -93,24 +104,28 @@ class UnknownPlan(_Unknown):
     """The catalog names no such plan."""
 
     noun = "plan"
+    suggested = staticmethod(near_or_some)
 
 
 class UnknownAddOn(_Unknown):
     """The catalog names no such add-on."""
 
     noun = "add-on"
+    suggested = staticmethod(near_or_some)
 
 
 class UnknownPromotion(_Unknown):
     """The catalog names no such promotion."""
 
     noun = "promotion"
+    suggested = staticmethod(near_or_some)
 
 
 class UnknownCredit(_Unknown):
     """The catalog names no such credit."""
 
     noun = "credit"
+    suggested = staticmethod(near_or_some)
 
 
 class UnknownCustomer(_Unknown):

@@ -158,7 +158,8 @@ def settle(case: Case) -> Verdict[Decision]:
     if hold is None:
         hold = _lapsed(case)
         if hold.late == "refuse":
-            raise HoldExpired(f"hold {hold.id!r} ended at {hold.ends_at}; it refuses late settling")
+            ended = f"hold {hold.id!r} ended at {hold.ends_at}"
+            raise HoldExpired(f"{ended}; it refuses late settling: charge anew, or let it go")
     if hold.usage:
         return _settle_usage(case, books, hold, lapsed=lapsed)
     return _settle_credits(case, books, hold, lapsed=lapsed)

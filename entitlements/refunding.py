@@ -100,7 +100,8 @@ def refund(case: Case) -> Verdict[Decision]:
     taking = taking_of(case)
     if taking is None:
         key = shown(case.value("batch_key"))
-        raise LookupError(f"no batch with key {key} took anything from {case.customer}; nothing to refund")
+        took = f"no batch with key {key} took anything from {case.customer}"
+        raise LookupError(f"{took}; nothing to refund: give the key of a charge, as its receipt has it")
     subject, known = taking.subject, case.catalog
     if taking.credits:
         credit = known.credits.get(subject)

@@ -299,6 +299,18 @@ def test_what_is_not_held_cannot_be_cancelled(ent):
         ent.cancel("acme")
 
 
+def test_what_is_not_held_is_refused_with_what_is_held_and_near(ent):
+    ent.subscribe("acme", "pro")
+    ent.add_addon("acme", "extra_seats")
+    ent.override("acme", "seats", 3)
+    with pytest.raises(NotSubscribed, match="does not hold add-on 'extra_seat'; did you mean 'extra_seats'?"):
+        ent.remove_addon("acme", "extra_seat")
+    with pytest.raises(NotSubscribed, match="has no override of feature 'seat'; did you mean 'seats'?"):
+        ent.remove_override("acme", "seat")
+    with pytest.raises(NotSubscribed, match="holds no plan of product 'ap'; did you mean 'app'?"):
+        ent.cancel("acme", product="ap")
+
+
 # --- set_status
 
 

@@ -329,7 +329,7 @@ def test_a_hold_may_refuse_to_be_settled_late(ent, clock):
     hold = reserve(ent, 5, ttl=60, late="refuse")
     clock.advance(60 * SECOND)
     lines = size(ent)
-    with pytest.raises(HoldExpired, match="refuses late settling"):
+    with pytest.raises(HoldExpired, match="refuses late settling: charge anew, or let it go"):
         hold.settle(5)
     assert (size(ent), standing(ent)) == (lines, (10, 0, 0))
     assert hold.release()

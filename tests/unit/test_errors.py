@@ -18,7 +18,7 @@ from entitlements import CatalogError, EntitlementDenied, Entitlements, Idempote
 from entitlements.amounts import UNLIMITED
 from entitlements.catalog.problems import Problem
 from entitlements.decisions import Allowance, Decision, Receipt
-from entitlements.errors import EntitlementsError
+from entitlements.errors import EntitlementsError, UnknownCredit
 
 AT = datetime(2026, 5, 10, 12, tzinfo=UTC)
 DENIED = Decision(
@@ -138,3 +138,11 @@ def test_what_is_refused_in_a_process_of_a_pool_arrives_as_it_was_raised() -> No
     assert str(raised["subscribe"]) == "unknown plan 'fre'; did you mean 'free'?"
     assert isinstance(raised["load"], CatalogError)
     assert len(raised["load"].problems) == str(raised["load"]).count("\n")
+
+
+def test_where_nothing_is_near_up_to_five_of_what_there_is_are_named():
+    assert str(UnknownPlan("zzz", ["pro", "free"])) == "unknown plan 'zzz'; there are 'pro', 'free'"
+    assert str(UnknownPlan("zzz", ["pro"])) == "unknown plan 'zzz'; there is 'pro'"
+    assert str(UnknownPlan("zzz")) == "unknown plan 'zzz'"
+    assert str(UnknownPlan("por", ["pro", "free"])) == "unknown plan 'por'; did you mean 'pro'?"
+    assert str(UnknownCredit("zzz", "abcdef")).endswith("; there are 'a', 'b', 'c', 'd', 'e', …")

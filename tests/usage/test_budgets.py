@@ -244,6 +244,26 @@ def test_there_must_be_a_budget_to_remove(ent):
         ent.remove_budget("nobody", "team:x", feature="seats", every="day")
 
 
+def test_who_removes_a_budget_that_is_none_is_told_which_there_are(ent):
+    ent.set_budget("acme", "team:x/user:y", feature="seats", limit=1, every="day")
+    with pytest.raises(UnknownBudget, match="in that scope; acme has one on 'seats' per day .calendar. in 'team:x/user:y'$"):
+        ent.remove_budget("acme", "team:x", feature="seats", every="day")
+    ent.remove_budget("acme", "team:x/user:y", feature="seats", every="day")
+    ent.set_budget("acme", None, credit="ai", limit=1, every="month")
+    with pytest.raises(UnknownBudget, match="in that scope; acme has one on 'ai' per month"):
+        ent.remove_budget("acme", None, credit="ai", every="day")
+    ent.remove_budget("acme", None, credit="ai", every="month")
+    ent.set_budget("acme", "user:ann", feature="seats", limit=1, every="month")
+    ent.erase("acme")
+    with pytest.raises(UnknownBudget, match=r"\(calendar\) in a scope that was erased$"):
+        ent.remove_budget("acme", "user:bob", feature="seats", every="month")
+
+
+def test_who_removes_a_budget_and_has_none_is_told_so(ent):
+    with pytest.raises(UnknownBudget, match="in that scope; acme has none$"):
+        ent.remove_budget("acme", None, credit="ai", every="month")
+
+
 def test_setting_a_budget_opens_a_log_and_its_key_replays(ent):
     first = ent.set_budget("new", "team:x", credit="ai", limit=5, every="day", key="k")
     assert ent.set_budget("new", "team:x", credit="ai", limit="5.00", every={"every": "day"}, key="k") == first
