@@ -55,6 +55,11 @@ class Block:
     voided: bool = False
     rollover: Rollover | None = None
 
+    @property
+    def granted_order(self) -> tuple[int, datetime]:
+        """When the block was granted, among others: of those that one batch booked, the one that fell due first."""
+        return self.number, self.effective_at
+
     @cached_property
     def rank(self) -> tuple[Any, ...]:
         """Where the block stands in the default burn order; worked out once, as it never changes."""

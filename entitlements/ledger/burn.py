@@ -11,7 +11,7 @@ more pairs. Among those that tie, and among shared blocks, the keys decide:
 | cost_basis | the cheaper unit |
 | restricted | blocks that only some charges may use |
 | effective_at | the earlier |
-| granted | the earlier granted |
+| granted | the earlier granted; of those that one batch booked, the one that fell due first |
 | plan | credits of a plan before all others |
 """
 
@@ -38,7 +38,7 @@ KEYS: Final[Mapping[str, Callable[[Block], Any]]] = MappingProxyType(
         "cost_basis": unit_cost,
         "restricted": lambda block: block.features is None and block.scope is None,
         "effective_at": lambda block: block.effective_at,
-        "granted": lambda block: block.number,
+        "granted": lambda block: block.granted_order,
         "plan": lambda block: not block.source.startswith("plan:"),
     }
 )

@@ -141,7 +141,7 @@ class Tallies:
     def all(self, category: Category | None = None) -> list[Tally]:
         """Return the tallies in the order their blocks were granted, of one category or of both."""
         found = [tally for tally in self._by_block.values() if category in {None, tally.block.category}]
-        return sorted(found, key=lambda tally: (tally.block.number, tally.block.id))
+        return sorted(found, key=lambda tally: (tally.block.granted_order, tally.block.id))
 
 
 def total(kind: type[Flow], flows: Iterable[Flow], scale: int = CENTS) -> Flow:

@@ -259,7 +259,7 @@ def burn_rank(block: Block, policy: str | tuple[str, ...]) -> tuple[Any, ...]:
         "cost_basis": Fraction(block.cost_basis or Decimal(0)) / block.units,
         "restricted": block.features is None and block.scope is None,
         "effective_at": block.effective_at,
-        "granted": block.number,
+        "granted": (block.number, block.effective_at),
         "plan": not block.source.startswith("plan:"),
     }
     keys = (*own, *(key for key in _DEFAULT if key not in own))

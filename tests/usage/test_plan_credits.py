@@ -656,3 +656,30 @@ def test_whoever_sweeps_when_and_how_often_the_answers_are_the_same(data):  # no
     assert flows[0] == flows[1]
     grants = [sorted((e.block, e.amount, e.at) for e in ent.entries("acme", limit=10**6) if e.kind == "granted") for ent in (lazy, eager)]
     assert grants[0] == grants[1]
+
+
+@pytest.mark.parametrize("order", ["default", "first_in_first_out", "plan_first", ["granted"], ["category", "granted"]])
+def test_which_grant_burns_first_does_not_depend_on_when_it_was_booked(opened, clock, order):
+    """Also of those that one batch catches up on, the one that fell due first was granted first."""
+    document = {
+        "credits": {"ai": {"burn_order": order}},
+        "products": {"x": {}, "y": {}},
+        "plans": {
+            "w": {"product": "x", "credits": {"ai": {"grant": 10, "every": "week"}}},
+            "m": {"product": "y", "credits": {"ai": {"grant": 10, "every": "month"}}},
+        },
+    }
+    ent, burned, expired = opened(document), [], []
+    for who in ("late", "swept"):
+        clock.set(datetime(2026, 3, 11, tzinfo=UTC))
+        ent.subscribe(who, "m")
+        ent.subscribe(who, "w", at=datetime(2026, 3, 13, tzinfo=UTC))
+    for at in (datetime(2026, 4, 11, 1, tzinfo=UTC), datetime(2026, 4, 17, 1, tzinfo=UTC)):
+        clock.set(at)
+        ent.sweep("swept")
+    for who in ("late", "swept"):
+        burned.append(ent.consume_credits(who, "ai", 15, key="x").receipt.burned)
+        expired.append([(line.kind, line.at, line.block) for line in ent.entries(who) if line.kind == "expired"])
+    assert burned[0] == burned[1]
+    assert list(burned[0].values()) == [10, 5]
+    assert expired[0] == expired[1]
