@@ -55,11 +55,6 @@ class Block:
     voided: bool = False
     rollover: Rollover | None = None
 
-    @property
-    def granted_order(self) -> tuple[int, datetime]:
-        """When the block was granted, among others: of those that one batch booked, the one that fell due first."""
-        return self.number, self.effective_at
-
     @cached_property
     def rank(self) -> tuple[Any, ...]:
         """Where the block stands in the default burn order; worked out once, as it never changes."""
@@ -150,6 +145,11 @@ class Debt:
 
 RANK: Final = attrgetter("rank")
 """Returns the rank of a block, to sort by."""
+
+
+def granted_order(block: Block) -> tuple[int, datetime]:
+    """Return when a block was granted, among others: of those that one batch booked, the one that fell due first."""
+    return block.number, block.effective_at
 
 
 def depth(block: Block) -> int:

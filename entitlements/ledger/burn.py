@@ -22,7 +22,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
-from .blocks import RANK, Block, Purpose, depth, pays, unit_cost
+from .blocks import RANK, Block, Purpose, depth, granted_order, pays, unit_cost
 from .entries import EPOCH
 
 
@@ -38,7 +38,7 @@ KEYS: Final[Mapping[str, Callable[[Block], Any]]] = MappingProxyType(
         "cost_basis": unit_cost,
         "restricted": lambda block: block.features is None and block.scope is None,
         "effective_at": lambda block: block.effective_at,
-        "granted": lambda block: block.granted_order,
+        "granted": granted_order,
         "plan": lambda block: not block.source.startswith("plan:"),
     }
 )

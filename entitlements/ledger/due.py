@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 
 from ..catalog.model import Rollover
-from .blocks import Block, OpenHold, live, over, pays
+from .blocks import Block, OpenHold, granted_order, live, over, pays
 from .burn import burn_order
 from .crediting import Books
 from .entries import Entry
@@ -119,7 +119,7 @@ def _is_settled(row: PlanGrant) -> bool:
 def _at(books: Books, instant: datetime) -> Iterator[Entry]:
     """Yield what falls due at one instant, each line posted."""
     ended = [block for block in books.blocks.values() if block.expires_at == instant and block.free_units]
-    for block in sorted(ended, key=lambda block: (block.granted_order, block.id)):
+    for block in sorted(ended, key=lambda block: (granted_order(block), block.id)):
         yield from _expire(books, block.id, instant)
     lapsed = [hold for hold in books.holds.values() if hold.ends_at == instant]
     for hold in sorted(lapsed, key=lambda hold: hold.id):

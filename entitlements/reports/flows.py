@@ -18,7 +18,7 @@ import attrs
 from ..amounts import exact
 from ..balances import sum_exact
 from ..catalog.model import Category
-from ..ledger.blocks import Block
+from ..ledger.blocks import Block, granted_order
 from ..ledger.crediting import Books
 from ..ledger.entries import Entry
 from ..ledger.plan_grants import CENTS, deferred, lives_on, places_of, smallest
@@ -141,7 +141,7 @@ class Tallies:
     def all(self, category: Category | None = None) -> list[Tally]:
         """Return the tallies in the order their blocks were granted, of one category or of both."""
         found = [tally for tally in self._by_block.values() if category in {None, tally.block.category}]
-        return sorted(found, key=lambda tally: (tally.block.granted_order, tally.block.id))
+        return sorted(found, key=lambda tally: (granted_order(tally.block), tally.block.id))
 
 
 def total(kind: type[Flow], flows: Iterable[Flow], scale: int = CENTS) -> Flow:
