@@ -253,11 +253,11 @@ def _usage_resets(case: Case) -> list[Entry]:
     if case.since > case.at:
         raise ValueError("usage='reset' takes effect at once; for a later change call reset_usage when it comes")
     return [
-        Entry("usage_reset", case.at, feature.key, meter.counter[0], meter.counter[1], -case.counters[meter.counter])
+        Entry("usage_reset", case.at, feature.key, meter.counter[0], meter.counter[1], -used)
         for feature in case.catalog.features.values()
         if feature.type == "metered"
         for meter in meters(case.entitlements, case.head.opened, feature, case.at).values()
-        if case.counters.get(meter.counter)
+        if case.counters.get(meter.counter) and (used := case.counters[meter.counter] - case.held(meter.counter))
     ]
 
 

@@ -78,13 +78,18 @@ def free(case: Case) -> Verdict[Decision]:
     for meter in metered.values():
         back = min(question.requested, _in_use(case, meter.counter))
         lines.append(_line("freed", feature, meter, case.at, -back))
-    under = loads(case, use_of(case, question, 0, 0))
-    beside = [
+    return counted_after(case, question, lines, question.requested, beside=_out_of_budgets(case, question))
+
+
+def _out_of_budgets(case: Case, question: Question) -> list[Entry]:
+    """Return the lines that take what is freed out of the budgets on its feature; what is held there stays."""
+    under = [load for load in loads(case, use_of(case, question, 0, 0)) if load.budget.feature is not None]
+    backs = [min(question.requested, max(0, _in_use(case, load.counter))) for load in under]
+    return [
         Entry("budget_refunded", case.at, load.budget.subject, *load.counter, -back)
-        for load in under
-        if load.budget.feature is not None and (back := min(question.requested, load.used))
+        for load, back in zip(under, backs, strict=True)
+        if back
     ]
-    return counted_after(case, question, lines, question.requested, beside=beside)
 
 
 def correct_usage(case: Case) -> Verdict[Decision]:

@@ -6,7 +6,7 @@ import pytest
 
 from entitlements.errors import AmountError, IdempotencyConflict
 
-DAY = timedelta(days=1)
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 
 
 @pytest.fixture
@@ -18,7 +18,8 @@ def ent(opened):
         "sso": {"type": "boolean"},
     }
     limits = {"slots": {"limits": [{"limit": 5}, {"limit": 20, "reset": "month"}]}, "peak": 10, "latest": 10, "sso": True}
-    engine = opened({"version": 1, "features": features, "plans": {"pro": {"entitlements": limits}}})
+    plans = {"pro": {"entitlements": limits}, "max": {"entitlements": limits}}
+    engine = opened({"version": 1, "features": features, "plans": plans})
     engine.subscribe("acme", "pro")
     return engine
 
@@ -49,6 +50,46 @@ def test_what_is_freed_leaves_the_budgets_of_its_scope(ent):
     ent.consume("acme", "slots", 3, scope="team:x")
     ent.free("acme", "slots", 2, scope="team:x")
     assert ent.usage_tree("acme")["team:x"].budgets[0].used == 1
+    assert ent.verify("acme") == ()
+
+
+def test_what_a_hold_set_aside_in_a_budget_is_not_freed(ent, clock):
+    ent.set_budget("acme", "team:y", feature="slots", limit=3, every="none")
+    ent.consume("acme", "slots", 2)
+    ent.reserve("acme", "slots", 2, key="h", scope="team:y", ttl=60)
+    ent.free("acme", "slots", 1, scope="team:y")
+    budget = ent.usage_tree("acme")["team:y"].budgets[0]
+    assert (budget.used, budget.held) == (0, 2)
+    clock.advance(HOUR)
+    ent.consume("acme", "slots", 1, scope="team:y")
+    budget = ent.usage_tree("acme")["team:y"].budgets[0]
+    assert (budget.used, budget.held) == (1, 0)
+    assert ent.verify("acme") == ()
+
+
+def test_a_budget_gives_up_what_is_used_beside_what_is_held(ent):
+    ent.set_budget("acme", "team:y", feature="slots", limit=3, every="none")
+    ent.consume("acme", "slots", 1, scope="team:y")
+    ent.consume("acme", "slots", 1)
+    ent.reserve("acme", "slots", 2, key="h", scope="team:y", ttl=60)
+    ent.free("acme", "slots", 2, scope="team:y")
+    budget = ent.usage_tree("acme")["team:y"].budgets[0]
+    assert (budget.used, budget.held) == (0, 2)
+    ent.release("acme", "h")
+    assert ent.verify("acme") == ()
+
+
+@pytest.mark.parametrize("taken", [0, 3])
+def test_a_change_of_plan_that_resets_usage_leaves_what_is_held(ent, clock, taken):
+    ent.consume("acme", "slots", taken)
+    ent.reserve("acme", "slots", 2, key="h", ttl=60)
+    ent.change_plan("acme", "max", usage="reset")
+    assert counts(ent) == [2, 2]
+    resets = [entry.amount for entry in ent.entries("acme") if entry.kind == "usage_reset"]
+    assert resets == ([-3, -3] if taken else [])
+    clock.advance(HOUR)
+    ent.consume("acme", "peak", 1)
+    assert counts(ent) == [0, 0]
     assert ent.verify("acme") == ()
 
 
