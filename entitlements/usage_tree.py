@@ -120,11 +120,14 @@ def tree_counters(case: Case) -> tuple[CounterKey, ...]:
     return tuple(counter_of(budget, span_of(case.head.budgets, budget, case.at)) for budget in _in_force(case))
 
 
-def _in_force(case: Case) -> Iterator[Budget]:
-    for rows in case.head.budgets.rows.values():
-        budget = in_force_of(rows, case.at)
-        if budget is not None:
-            yield budget
+def _in_force(case: Case) -> list[Budget]:
+    """Return the budgets in the order of what they are: that of the rows is another after a reopening."""
+    found = (in_force_of(rows, case.at) for rows in case.head.budgets.rows.values())
+    return sorted((budget for budget in found if budget is not None), key=_kind)
+
+
+def _kind(budget: Budget) -> tuple[ScopePairs, str, ScopePairs, str]:
+    return _canonical(budget.scope), budget.subject, _canonical(budget.dimensions), str(budget.period)
 
 
 def _held(case: Case) -> Mapping[CounterKey, int]:

@@ -274,6 +274,18 @@ def test_setting_a_budget_opens_a_log_and_its_key_replays(ent):
 # --- the tree
 
 
+def test_the_budgets_of_one_scope_come_in_the_same_order_before_and_after_a_reopening(ent, changed):
+    for every in ("month", "hour", "day", "none"):
+        for feature in ("tokens", "seats"):
+            ent.set_budget("acme", "team:x", feature=feature, limit=5, every=every)
+    here, anew = (
+        [(budget.feature, budget.every) for budget in each.usage_tree("acme")["team:x"].budgets]
+        for each in (ent, changed())
+    )
+    assert here == anew
+    assert here == sorted(here)
+
+
 def test_the_tree_shows_used_held_and_left_and_what_was_allocated(ent):
     ent.set_budget("acme", None, credit="ai", limit=1000, every="month")
     ent.set_budget("acme", "team:x", credit="ai", limit=50, every="month")
