@@ -23,25 +23,29 @@ _WITHIN: Final = {
     "cached": (
         ("prompt_tokens_details", "cached_tokens"),
         ("input_tokens_details", "cached_tokens"),
-        ("input_token_details", "cache_read"),
-        ("cache_read_tokens",),
-        ("cache_read_input_tokens",),
+        ("input_token_details", "cache_read", "flex_cache_read", "priority_cache_read"),
+        ("input_token_details", "cached_tokens"),
+        ("", "cache_read_tokens"),
+        ("", "cache_read_input_tokens"),
     ),
     "cache_write": (
         ("prompt_tokens_details", "cache_write_tokens"),
         ("prompt_tokens_details", "cache_creation_tokens"),
         ("input_tokens_details", "cache_write_tokens"),
         ("input_token_details", "cache_creation"),
-        ("cache_write_tokens",),
-        ("cache_creation_input_tokens",),
+        ("input_token_details", "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"),
+        ("", "cache_write_tokens"),
+        ("", "cache_creation_input_tokens"),
     ),
     "reasoning": (
         ("completion_tokens_details", "reasoning_tokens"),
         ("output_tokens_details", "reasoning_tokens"),
-        ("output_token_details", "reasoning"),
+        ("output_tokens_details", "thinking_tokens"),
+        ("output_token_details", "reasoning", "flex_reasoning", "priority_reasoning"),
         ("details", "reasoning_tokens"),
     ),
 }
+"""Where each part is told of, and by which names, whose counts add up; the first place that tells of any is believed."""
 _PART_OF: Final = {"cached": "input", "cache_write": "input", "reasoning": "output"}
 
 
@@ -129,13 +133,13 @@ def _counts_beside(usage: object) -> bool:
     return _get(usage, "prompt_tokens") is None and any(_get(usage, name) is not None for name in _BESIDE)
 
 
-def _within(usage: object, paths: tuple[tuple[str, ...], ...]) -> int:
-    for path in paths:
-        found: object = usage
-        for name in path:
-            found = _get(found, name)
-        if found is not None:
-            return _count(found, ".".join(path))
+def _within(usage: object, places: tuple[tuple[str, ...], ...]) -> int:
+    for place, *names in places:
+        held = _get(usage, place) if place else usage
+        said = {f"{place}.{name}".lstrip("."): _get(held, name) for name in names}
+        tokens = sum(_count(value, name) for name, value in said.items() if value is not None)
+        if tokens:
+            return tokens
     return 0
 
 

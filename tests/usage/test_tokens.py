@@ -73,6 +73,41 @@ def test_a_message_of_langchain_and_a_run_of_pydantic_ai_are_known_by_where_they
     assert TokenUsage.of(Of(usage=lambda: PYDANTIC_AI)).total == 1350
 
 
+@pytest.mark.parametrize(
+    ("read", "kinds"),
+    [
+        ({"cache_read": 40, "cache_creation": 0, "ephemeral_5m_input_tokens": 7}, {"cached": 40, "cache_write": 7}),
+        ({"cache_creation": 0, "ephemeral_5m_input_tokens": 7, "ephemeral_1h_input_tokens": 5}, {"cache_write": 12}),
+        ({"cache_creation": 12, "ephemeral_5m_input_tokens": 7, "ephemeral_1h_input_tokens": 5}, {"cache_write": 12}),
+        ({"cache_creation": None, "ephemeral_5m_input_tokens": None, "ephemeral_1h_input_tokens": 5}, {"cache_write": 5}),
+        ({"flex_cache_read": 40, "flex": 17}, {"cached": 40}),
+        ({"priority_cache_read": 40, "priority": 17}, {"cached": 40}),
+        ({"cache_read": 10, "flex_cache_read": 20, "priority_cache_read": 10}, {"cached": 40}),
+        ({"cached_tokens": 40}, {"cached": 40}),
+    ],
+)
+def test_what_was_read_is_known_by_each_name_that_langchain_gives_it(read, kinds):
+    found = TokenUsage.of({"input_tokens": 57, "output_tokens": 50, "input_token_details": read})
+    assert found.kinds == {"input": 57 - sum(kinds.values()), "output": 50, **kinds}
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"input_tokens": 10, "output_tokens": 50, "output_token_details": {"flex_reasoning": 30, "flex": 20}},
+        {"input_tokens": 10, "output_tokens": 50, "output_token_details": {"reasoning": 10, "priority_reasoning": 20}},
+        Of(input_tokens=10, output_tokens=50, cache_read_input_tokens=0, output_tokens_details=Of(thinking_tokens=30)),
+    ],
+)
+def test_what_was_thought_is_known_by_each_of_its_names(usage):
+    assert TokenUsage.of(usage).kinds == {"input": 10, "output": 20, "reasoning": 30}
+
+
+def test_a_place_that_tells_of_none_does_not_hide_one_that_tells_of_some():
+    told = Of(prompt_tokens=57, prompt_tokens_details=Of(cached_tokens=0), cache_read_input_tokens=40)
+    assert TokenUsage.of(told).kinds == {"input": 17, "cached": 40}
+
+
 def test_what_is_not_said_is_nothing():
     assert TokenUsage.of({"prompt_tokens": 5, "prompt_tokens_details": None}).kinds == {"input": 5}
     plain = Of(input_tokens=5, output_tokens=0, cache_read_input_tokens=None, cache_creation_input_tokens=None)
