@@ -192,8 +192,7 @@ def _uncounted(case: Case, taking: Taking, before: int, units: int) -> Iterator[
     """
     free: dict[CounterKey, int] = {}
     for lines in taking.counters.values():
-        feature = case.catalog.features.get(lines[0].subject)
-        if feature is None or feature.aggregate == "sum" or lines[0].kind.startswith("budget"):
+        if _is_sum(case, lines[0]):
             total = sum(line.amount for line in lines)
             share = total * (before + units) // taking.whole - total * before // taking.whole
             skip = total * before // taking.whole
@@ -204,6 +203,14 @@ def _uncounted(case: Case, taking: Taking, before: int, units: int) -> Iterator[
                 free[counter] = left - back
                 kind = "budget_refunded" if line.kind.startswith("budget") else "usage_refunded"
                 yield Entry(kind, case.at, line.subject, *counter, -back)
+
+
+def _is_sum(case: Case, line: Entry) -> bool:
+    """Tell whether a line counts in a sum, as all do but those of a feature, and of budgets on one, that is none."""
+    rows = case.head.budgets.rows.get(line.counter, ())
+    key = rows[0].feature if rows else line.subject
+    feature = None if key is None else case.catalog.features.get(key)
+    return feature is None or feature.aggregate == "sum"
 
 
 def _asked(case: Case, taking: Taking, scale: int) -> tuple[int, int]:

@@ -269,6 +269,23 @@ def test_a_refund_undoes_credits_usage_and_budgets(ent):
         ent.refund("acme", "k", 1, key="again")
 
 
+@pytest.mark.parametrize(("aggregate", "counts"), [("max", [8, 8]), ("latest", [8, 8]), ("count", [2, 8]), ("sum", [8, 8])])
+@pytest.mark.parametrize("name", ["size", "ai"])
+def test_a_refund_leaves_a_budget_on_what_is_no_sum_as_it_is(opened, name, aggregate, counts):
+    credit = {"credits": {"ai": {"depletion": "soft"}}, "rates": {name: {"credit": "ai", "price": 1}}}
+    sized = {name: {"type": "metered", "aggregate": aggregate, "reset": "month"}}
+    ent = opened({"version": 1, "features": sized, "plans": {"p": {"entitlements": {name: 100}}}, **credit})
+    ent.subscribe("acme", "p")
+    ent.set_budget("acme", "team:x", feature=name, limit=20, every="month")
+    ent.set_budget("acme", "team:x", credit="ai", limit=20, every="month")
+    ent.consume("acme", name, 5, key="1", scope="team:x")
+    ent.consume("acme", name, 8, key="2", scope="team:x")
+    ent.refund("acme", "1", key="r")
+    about = {budget.feature or "credit": budget.used for budget in ent.usage_tree("acme")["team:x"].budgets}
+    assert [about[name], about["credit"]] == counts
+    assert ent.verify("acme") == ()
+
+
 def test_refunds_in_parts_undo_usage_in_proportion_and_never_more_than_all(ent):
     ent.set_budget("acme", "team:x", feature="chat", limit=50, every="month")
     ent.consume("acme", "chat", 7, key="k", scope="team:x")  # 10.50
