@@ -8,7 +8,7 @@ instant; a reset is the fact that the instant lies in a new one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import repeat, takewhile
 from typing import Final, NamedTuple, cast
 
@@ -121,6 +121,18 @@ def meters(
     anchoring = entitlements.anchoring(feature.key)
     periods = _counted(entitlements.catalog, feature.key, entitlements.standing(feature.key))
     return {period: _meter(entitlements, opened, anchoring, name, period, at) for period, name in periods.items()}
+
+
+def shortest(entitlements: Entitlements, feature: Feature, metered: Mapping[Period, Meter]) -> Meter:
+    """Return the meter of the shortest window that a customer has a limit in, of the feature's own where in none."""
+    standing = entitlements.standing(feature.key)
+    shares = standing.shares if standing is not None else ()
+    limited = [metered[limit.period] for share in shares for limit in share.limits]
+    return min(limited or [metered[feature.reset]], key=_length)
+
+
+def _length(meter: Meter) -> timedelta:
+    return timedelta.max if meter.window is None else meter.window.end - meter.window.start
 
 
 def counters_of(

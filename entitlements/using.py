@@ -21,7 +21,7 @@ from .errors import AmountError
 from .judging import Finding, found, judge, unknown_feature
 from .ledger.entries import CounterKey, Entry, Verdict
 from .ledger.state import USAGE_KINDS, counted
-from .metering import Meter, is_stale, meters, sampled
+from .metering import Meter, is_stale, meters, sampled, shortest
 from .periods import duration_text
 from .thresholds import limit_crossings
 from .upgrades import with_upgrade
@@ -29,6 +29,8 @@ from .weighing import Question, after_aggregate
 
 _ANY_WINDOW = frozenset({"free", "correct_usage"})
 """Verbs that put right what was booked before, however long ago."""
+_ADDED_UP = frozenset({"sum", "count"})
+"""Aggregates by which a longer window counts what the shorter ones in it count together."""
 
 
 def consume(case: Case) -> Verdict[Decision]:
@@ -93,7 +95,10 @@ def _out_of_budgets(case: Case, question: Question) -> list[Entry]:
 
 
 def correct_usage(case: Case) -> Verdict[Decision]:
-    """Set what is used in a window to what it truly was, up or down; what holds set aside stays beside it."""
+    """Set what is used in a window to what it truly was, up or down; what holds set aside stays beside it.
+
+    The window is the shortest the customer has a limit in; where uses add up the others move by as much.
+    """
     if case.value("feature") not in case.catalog.features:
         return Verdict(_unknown(case))
     question = asked(case)
@@ -101,15 +106,27 @@ def correct_usage(case: Case) -> Verdict[Decision]:
         return Verdict(_stranger(case, question))
     feature, at = question.feature, question.occurred_at or case.at
     metered = meters(case.entitlements, case.head.opened, feature, at)
+    told = shortest(case.entitlements, feature, metered)
     reason = {"reason": case.value("reason")} if case.value("reason") else {}
     lines = []
     for meter in metered.values():
-        change = question.requested - _in_use(case, meter.counter)
+        change = _corrected_by(case, question, meter, told)
         if meter.fresh and change:
             lines.append(Entry("opened", at, feature.key, *meter.counter))
         lines.append(attrs.evolve(_line("usage_corrected", feature, meter, at, change), data=reason))
         lines += sampled(feature, meter.counter, case.counters, at)
     return counted_after(case, question, lines, question.requested)
+
+
+def _corrected_by(case: Case, question: Question, meter: Meter, told: Meter) -> int:
+    """Return by how much a meter changes where what is used by the one that was `told` of is corrected."""
+    used = _in_use(case, meter.counter)
+    if question.feature.aggregate not in _ADDED_UP:
+        return question.requested - used
+    change = max(question.requested - _in_use(case, told.counter), -used)
+    if case.counters.get(meter.counter, 0) + change > MAX_UNITS:
+        raise AmountError(f"{question.feature.key!r} would come to more than a counter holds; reset or free it first")
+    return change
 
 
 def _in_use(case: Case, counter: CounterKey) -> int:

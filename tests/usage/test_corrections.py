@@ -127,6 +127,59 @@ def test_a_correction_leaves_what_is_held_and_reaches_any_window(ent, clock):
     assert ent.verify("acme") == ()
 
 
+def daily(opened, **feature):
+    """Return an engine on a feature with limits for a day and a month, and one with 5 days of 10 uses each of it."""
+    months = {"type": "metered", "reset": {"every": "month", "align": "calendar"}, **feature}
+    day = {"limit": 20, "reset": {"every": "day", "align": "calendar"}}
+    plans = {"p": {"entitlements": {"chat": {"limits": [day, {"limit": 200}]}}}, "m": {"entitlements": {"chat": 200}}}
+    return opened({"version": 1, "features": {"chat": months}, "plans": plans})
+
+
+def by_window(ent, **more):
+    (allowance,) = ent.check("acme", "chat", requested=0, **more).allowances
+    return [limit.used for limit in allowance.limits]
+
+
+@pytest.mark.parametrize(("right", "stands"), [(3, [3, 53]), (0, [0, 50]), (9, [9, 59])])
+@pytest.mark.parametrize("aggregate", ["sum", "count"])
+def test_a_correction_is_of_the_shortest_window_and_moves_the_others_by_as_much(opened, clock, aggregate, right, stands):
+    ent = daily(opened, aggregate=aggregate)
+    ent.subscribe("acme", "p")
+    for uses in (10, 10, 10, 10, 10, 5):
+        clock.advance(DAY)
+        for _ in range(uses):
+            ent.consume("acme", "chat")
+    assert ent.correct_usage("acme", "chat", right, key="c").receipt.booked == right
+    assert by_window(ent) == stands
+    ent.correct_usage("acme", "chat", 12, key="d", occurred_at=clock() - DAY)
+    assert by_window(ent, at=clock() - DAY) == [12, stands[1] + 2]
+    assert by_window(ent) == [right, stands[1] + 2]
+    assert ent.verify("acme") == ()
+
+
+def test_a_correction_is_of_a_window_that_the_customer_has_a_limit_in(opened, clock):
+    ent = daily(opened)
+    ent.subscribe("acme", "m")
+    ent.consume("acme", "chat", 30)
+    clock.advance(DAY)
+    ent.reserve("acme", "chat", 4, key="h", ttl=60)
+    ent.consume("acme", "chat", 5)
+    assert ent.correct_usage("acme", "chat", 3, key="c").used == 3 + 4
+    clock.advance(HOUR)
+    ent.change_plan("acme", "p")
+    assert by_window(ent) == [0, 3]
+    assert ent.verify("acme") == ()
+
+
+def test_no_correction_makes_a_counter_of_more_than_it_holds(opened, clock):
+    ent = daily(opened)
+    ent.subscribe("acme", "p")
+    ent.record("acme", "chat", 2**63 - 10)
+    clock.advance(DAY)
+    with pytest.raises(AmountError, match="more than a counter holds"):
+        ent.correct_usage("acme", "chat", 20, key="c")
+
+
 def test_a_correction_with_the_key_of_another_says_which_argument_differs(ent):
     ent.correct_usage("acme", "slots", 3, key="c")
     with pytest.raises(IdempotencyConflict, match="used") as conflict:
