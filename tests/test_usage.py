@@ -346,6 +346,18 @@ def test_late_usage_counts_in_the_window_in_which_it_occurred(ent, clock):
     assert (entry.at, entry.window, entry.recorded_at) == (START + HOUR, START, START + DAY)
 
 
+def test_late_usage_of_a_window_that_opened_at_first_use_counts_in_the_last_that_opened(ent, clock):
+    ent = ent(10, reset={"every": "hour", "count": 5, "align": "first_use"}, backdate="2d")
+    consume(ent, 9)
+    clock.advance(6 * HOUR)
+    consume(ent)
+    late = record(ent, 4, occurred_at=START + HOUR)
+    assert (late.receipt.late, late.used, late.window_start, used(ent)) == (True, 5, START + 6 * HOUR, 5)
+    assert ent.free("acme", "tokens", 4, occurred_at=START + HOUR).used == 1
+    clock.advance(20 * HOUR)
+    assert record(ent, 2, occurred_at=START + 12 * HOUR).window_start == START + 12 * HOUR
+
+
 def test_late_usage_obeys_the_limit_of_its_own_window(ent, clock):
     ent = ent(10, reset="day", backdate="2d")
     ent.subscribe("acme", "basic")
