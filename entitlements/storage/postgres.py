@@ -6,14 +6,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
 import attrs
 import psycopg
-from psycopg.pq import TransactionStatus
-from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from ..errors import StorageError, StorageUnavailable
 from ..ledger.entries import Batch, Entry
@@ -26,7 +24,6 @@ from .heads import Heads
 from .keeping import MOST_TOLD, bounded, patience, plain
 from .postgres_auditing import auditing, counter_page, flaws_of_schema, record_page
 from .postgres_connection import (
-    IDLE_FOR,
     OPTIONS,
     Late,
     Lost,
@@ -38,6 +35,7 @@ from .postgres_connection import (
     translated,
 )
 from .postgres_identity import Identity, identifying_alone
+from .postgres_pool import Lending
 from .postgres_readings import Place, cursor_of, place_of
 from .postgres_schema import migrating, schema_name
 from .postgres_signals import Signals
@@ -78,14 +76,7 @@ class PostgresStorage:
         self._signals = Signals(conninfo, self._texts)
         self._tries = connections + 1
         self.identity = migrate(conninfo, self.schema, self.where, self._texts, self._write_timeout)
-        self._pool = ConnectionPool(
-            conninfo,
-            kwargs=OPTIONS,
-            min_size=0,
-            max_size=connections,
-            max_idle=IDLE_FOR,
-            open=True,
-        )
+        self._pool = Lending(conninfo, connections, self.where)
 
     def transact(self, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
         """Show `decide` the customer's state and append the batch it returns, all or nothing."""
@@ -220,20 +211,9 @@ class PostgresStorage:
                 if not tries or time.monotonic() >= deadline:
                     raise
 
-    @contextmanager
-    def _connection(self, deadline: float) -> Iterator[psycopg.Connection[Any]]:
+    def _connection(self, deadline: float) -> AbstractContextManager[psycopg.Connection[Any]]:
         self._check_usable()
-        try:
-            connection = self._pool.getconn(timeout=max(0.001, deadline - time.monotonic()))
-        except PoolTimeout as error:
-            raise StorageUnavailable(f"{self.where}: no connection was had in time; nothing was written") from error
-        except PoolClosed as error:
-            raise StorageUnavailable(f"{self.where} is closed") from error
-        try:
-            yield connection
-        finally:
-            end(connection)
-            self._pool.putconn(connection)
+        return self._pool.lent(deadline)
 
     def _pages(self, connection: psycopg.Connection[Any], page: Callable[[Any], Steps[list[Any]]]) -> Iterator[Any]:
         last = None
@@ -297,15 +277,6 @@ def drive(
     except StopIteration as done:
         result: R = done.value
         return result
-
-
-def end(connection: psycopg.Connection[Any]) -> None:
-    """Undo what is still open; a connection on which that fails is closed, and what was open is undone with it."""
-    try:
-        if connection.pgconn.transaction_status != TransactionStatus.IDLE:
-            connection.rollback()
-    except psycopg.Error:
-        connection.close()
 
 
 def _sent(

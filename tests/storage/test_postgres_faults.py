@@ -45,6 +45,8 @@ from entitlements.testing.histories import (
 )
 from entitlements.testing.proving import Background, together
 
+from .interrupting import interrupted_everywhere
+
 NAMES = itertools.count()
 KINDS = [PostgresStorage, AsyncPostgresStorage]
 
@@ -185,7 +187,7 @@ def test_a_stronger_promise_of_the_role_is_kept(postgres_url: str, plain: psycop
             return Verdict(None)
 
         storage.transact("a", "k", lambda _: [], decide)
-        with storage._pool.connection() as connection:
+        with storage._connection(time.monotonic() + 5) as connection:
             assert connection.execute("SHOW synchronous_commit").fetchall() == [("remote_apply",)]
             assert [connection.info.backend_pid] == seen
 
@@ -209,7 +211,7 @@ def session_of(storage: Any) -> Callable[[str], list[Any]]:
     if isinstance(storage, PostgresStorage):
 
         def ask(sql: str) -> list[Any]:
-            with storage._pool.connection() as connection:
+            with storage._connection(time.monotonic() + 5) as connection:
                 return connection.execute(sql).fetchall()
 
         return ask
@@ -323,9 +325,9 @@ from entitlements.testing.histories import *
 """
 
 
-def child(script: str, *arguments: object) -> "subprocess.Popen[str]":
+def child(script: str, *arguments: object, stderr: int | None = None) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", PRELUDE + script, *map(str, arguments)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True)
 
 
 def test_processes_that_start_together_make_one_schema_and_one_log(postgres_url: str) -> None:
@@ -341,15 +343,14 @@ for round in range(4):
     storage.close()
 """
     schema = fresh()
-    children = [child(script, postgres_url, schema, n) for n in range(3)]
+    children = [child(script, postgres_url, schema, n, stderr=subprocess.PIPE) for n in range(3)]
     assert [each.stdout.readline() for each in children if each.stdout] == ["ready\n"] * 3
     for each in children:
         assert each.stdin
         each.stdin.write(f"{time.time() + 0.05}\n")
         each.stdin.flush()
-    for each in children:
-        each.communicate(timeout=60)
-    assert [each.returncode for each in children] == [0, 0, 0]
+    said = [each.communicate(timeout=60)[1] for each in children]
+    assert [each.returncode for each in children] == [0, 0, 0], "\n".join(said)
     for number in range(4):
         with opened(PostgresStorage, postgres_url, f"{schema}_{number}") as storage:
             assert len(assert_sound(storage)) == 3
@@ -438,6 +439,65 @@ def test_ctrl_c_at_any_moment_leaves_a_storage_that_works(postgres_url: str, pla
             assert append(storage, "a", f"k{n}", used()) == made
         assert len(assert_sound(storage)) == 41
     assert backends(plain, "state LIKE 'idle in transaction%'") == []
+
+
+def test_ctrl_c_while_waiting_for_a_connection_loses_none(postgres_url: str, plain: psycopg.Connection) -> None:
+    with opened(PostgresStorage, postgres_url, fresh(), write_timeout=5, connections=1) as storage:
+        append(storage, "a", "k", used())
+        with locked(plain, storage.schema):
+            busy = Background(lambda: append(storage, "a", "k1", used()))
+            time.sleep(0.2)
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+            with pytest.raises(KeyboardInterrupt):
+                append(storage, "b", "k", used())
+        assert busy.result().number == 2
+        assert [append(storage, "b", f"k{n}", used()).number for n in range(3)] == [1, 2, 3]
+
+
+def interrupted_twice(action: Callable[[], object], first: float, second: float) -> None:
+    """Run the action and, once it is interrupted, again; each interrupt comes after so many seconds."""
+    begun, ended = threading.Event(), threading.Event()
+
+    def strike() -> None:
+        begun.wait()
+        for delay in (first, second):
+            time.sleep(delay)
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.002)  # until the signal has come
+        ended.set()
+
+    striking = Background(strike)
+    with suppress(KeyboardInterrupt):
+        try:
+            begun.set()
+            action()
+            ended.wait()
+        except KeyboardInterrupt:
+            action()
+            ended.wait()
+    striking.result()
+
+
+def test_two_interrupts_in_a_row_lose_no_connection(postgres_url: str, plain: psycopg.Connection) -> None:
+    """The first breaks off a query and its connection with it, the second the wait for another."""
+    with opened(PostgresStorage, postgres_url, fresh(), write_timeout=2, connections=1) as storage:
+        for n in range(100):
+            write = partial(append, storage, "a", f"k{n}", used())
+            interrupted_twice(write, 0.0002 * (n % 10), 0.0007 * (n // 10))
+            assert write().number == n + 1
+        assert len(assert_sound(storage)) == 100
+    assert backends(plain, "state LIKE 'idle in transaction%'") == []
+
+
+def test_ctrl_c_wherever_it_can_strike_loses_no_connection(postgres_url: str) -> None:
+    with opened(PostgresStorage, postgres_url, fresh(), write_timeout=2, connections=1) as storage:
+
+        def take(_: int) -> None:
+            with storage._connection(time.monotonic() + 2):
+                pass
+
+        for _ in interrupted_everywhere(take):
+            take(0)
 
 
 def test_cancelling_at_every_await_leaves_nothing_behind(postgres_url: str, plain: psycopg.Connection) -> None:
