@@ -10,11 +10,12 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from entitlements import Catalog, Entitlements
+from entitlements import AmountError, Catalog, Entitlements
 from entitlements.storage.memory import MemoryStorage
 from entitlements.storage.sqlite import SQLiteStorage
 from entitlements.testing import FrozenClock
@@ -27,7 +28,7 @@ CATALOG = Catalog.load(
         "version": 1,
         "features": {"chat": {"type": "metered", "reset": {"every": "day", "align": "calendar"}, "alerts": ["0.5"]}},
         "credits": {"ai": {"scale": 2, "alerts": [10]}},
-        "plans": {"pro": {"entitlements": {"chat": LIMIT}}},
+        "plans": {name: {"entitlements": {"chat": LIMIT}} for name in ("pro", "max")},
         "rates": {"chat": {"credit": "ai", "price": "1.5", "when": [{"model": "large", "price": "4"}]}},
     }
 )
@@ -45,7 +46,7 @@ picks = st.integers(0, 50)
 class UsageMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
-        self.clock, self.model, self.made = FrozenClock(START), Model(), 0
+        self.clock, self.model, self.made, self.plans = FrozenClock(START), Model(), 0, ["pro", "max"]
         self.reached, self.read = set(), 0
         self.place = Path(tempfile.mkdtemp())
         self.storages = (MemoryStorage(), SQLiteStorage(self.place / "app.db", durability="normal"))
@@ -165,6 +166,35 @@ class UsageMachine(RuleBasedStateMachine):
             own = {where: whole for where, whole in counted.items() if where[0] == name}
             for where, units in undone(own, before, part, paid):
                 state.counts[where] -= min(units, max(0, state.counts[where] - held_budgets.get(where, 0)))
+        self.compare()
+
+    @rule(units=st.sampled_from([0, 1, 1, 2, 3, 5, 8]), scope=scopes, model=models)
+    def free(self, units, scope, model):
+        state, day, (held_days, held_budgets) = self.model.state, self.model.hour // 24, self.held()
+        told = {"scope": scope or None, "dimensions": self.dimensions(model), "key": self.key()}
+        if units > state.used.get(day, 0) - held_days.get(day, 0):
+            for engine in self.engines:
+                with pytest.raises(AmountError):
+                    engine.free("a", "chat", units, **told)
+            return
+        for engine in self.engines:
+            engine.free("a", "chat", units, **told)
+        state.used[day] = state.used.get(day, 0) - units
+        for where in self.model.under(scope, model, {"chat": units, "ai": 0}):
+            if where[0][1] == "chat":
+                counted = state.counts.get(where, 0)
+                state.counts[where] = counted - min(units, counted - held_budgets.get(where, 0))
+        self.compare()
+
+    @rule(by=st.sampled_from(["reset_usage", "change_plan"]))
+    def reset(self, by):
+        day, key = self.model.hour // 24, self.key()
+        if by == "change_plan":
+            self.plans.reverse()
+        told = {"usage": "reset"} if by == "change_plan" else {}
+        for engine in self.engines:
+            getattr(engine, by)("a", self.plans[0] if told else "chat", key=key, **told)
+        self.model.state.used[day] = self.held()[0].get(day, 0)
         self.compare()
 
     def held(self):
