@@ -120,12 +120,12 @@ def _ending(credit: Credit, head: Head, books: Books, at: datetime) -> Iterator[
     """Yield a line for each block that has come within the credit's notice of its end since the last batch."""
     if credit.expiring is None:
         return
-    for block in head.blocks.values():
-        left = books.blocks.get(block.id)
-        if block.credit != credit.key or block.expires_at is None or left is None or not left.free_units:
+    for block in books.blocks.values():
+        if block.credit != credit.key or block.expires_at is None or not block.free_units or block.expires_at <= at:
             continue
-        if head.at < block.expires_at - credit.expiring <= at < block.expires_at:
-            told = {"threshold": block.expires_at.isoformat(), "value": _text(left.remaining)}
+        notice = block.expires_at - credit.expiring
+        if notice <= at and (head.at < notice or block.number > head.batches):  # what this batch grants is told by it
+            told = {"threshold": block.expires_at.isoformat(), "value": _text(block.remaining)}
             yield Entry("crossed", at, credit.key, data={"of": "expiry", **told}, block=block.id)
 
 

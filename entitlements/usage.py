@@ -45,7 +45,7 @@ _WITHIN: Final = {
         ("details", "reasoning_tokens"),
     ),
 }
-"""Where each part is told of, and by which names, whose counts add up; the first place that tells of any is believed."""
+"""Where each part is told of, and by which names, whose counts add up; the first place that tells of any counts."""
 _PART_OF: Final = {"cached": "input", "cache_write": "input", "reasoning": "output"}
 
 

@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 
 from ..catalog.model import Rollover
-from .blocks import Block, OpenHold, granted_order, live, over, pays
+from .blocks import Block, OpenHold, empty, granted_order, live, over, pays
 from .burn import burn_order
 from .crediting import Books
 from .entries import Entry
@@ -149,6 +149,8 @@ def _leave(books: Books, key: str, row: PlanGrant, at: datetime) -> Iterator[Ent
     """Yield what becomes of what is left of a plan's credits when it is left for another plan."""
     mine = [block for block in books.blocks.values() if block.credit == row.credit and is_of_plan(block, row.plan)]
     for block in sorted(mine, key=lambda block: block.id):
+        if over(block, at) or empty(block):
+            continue  # a write in between would have let go of it
         if row.terms.unused == "forfeit":
             yield _posted(books, Entry("voided", at, block.credit, amount=block.free_units, block=block.id))
         elif block.free_units:

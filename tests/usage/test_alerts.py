@@ -1,11 +1,12 @@
 """Alerts: a line for each crossing of a threshold, in the batch that crosses, and a call for who listens."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from entitlements import Catalog
 from entitlements.errors import CatalogError
+from entitlements.testing import FrozenClock
 
 DAY = timedelta(days=1)
 DOCUMENT = {
@@ -98,7 +99,8 @@ def test_a_balance_that_falls_by_time_is_told_by_the_next_batch(ent, clock, told
     ent.grant_credits("acme", "ai", 30, key="a", expires_in=3600)
     clock.advance(DAY)
     ent.consume("acme", "chat")
-    assert [(alert.threshold, alert.value) for alert in told] == [("20.0", "0.0"), ("5.5", "0.0")]
+    fallen = [(alert.threshold, alert.value) for alert in told if alert.of == "balance"]
+    assert fallen == [("20.0", "0.0"), ("5.5", "0.0")]
 
 
 def test_a_block_about_to_end_is_told_of_once(ent, clock, told):
@@ -109,11 +111,39 @@ def test_a_block_about_to_end_is_told_of_once(ent, clock, told):
     clock.advance(3 * DAY)
     assert ent.sweep("acme") == 2
     assert ent.sweep("acme") == 0
-    (alert,) = told
+    short, alert = told
+    assert (short.of, short.block, short.at) == ("expiry", "short", clock() - 3 * DAY)
     assert (alert.of, alert.block, alert.threshold, alert.value) == ("expiry", "a", ends.isoformat(), "50.0")
     clock.advance(DAY)
     ent.consume_credits("acme", "ai", 1, key="b")
-    assert len(told) == 1
+    assert len(told) == 2
+
+
+def test_a_block_with_less_life_than_the_notice_is_told_of_by_the_batch_that_grants_it(ent, clock, told):
+    ent.grant_credits("acme", "ai", 50, key="a", expires_in=3 * DAY)
+    assert [(alert.of, alert.block, alert.key) for alert in told] == [("expiry", "a", "a")]
+    ent.consume_credits("acme", "ai", 50, key="b")
+    told.clear()
+    ent.refund("acme", "b", key="back")  # what is opened again is not granted again
+    clock.advance(DAY)
+    ent.consume_credits("acme", "ai", 1, key="c")
+    assert [alert for alert in told if alert.of == "expiry"] == []
+
+
+@pytest.mark.parametrize("swept", [(), (32,), (32, 53), (10, 32, 40)])
+def test_a_block_that_was_granted_in_the_absence_of_everybody_is_told_of_once_however_late(opened, shared, swept):
+    monthly = {"credits": {"ai": {"grant": 10, "every": "month"}}}
+    clock, told = FrozenClock(datetime(2026, 1, 1, tzinfo=UTC)), []
+    document = {**DOCUMENT, "plans": {"m": {"entitlements": {"chat": 10}, **monthly}}}
+    ent = opened(Catalog.load(document), storage=shared, clock=clock)
+    ent.on("threshold", told.append)
+    ent.subscribe("acme", "m")
+    began = clock()
+    for days in (*swept, 55, 56):
+        clock.advance(began + days * DAY - clock())
+        ent.sweep("acme") if days in swept else ent.consume("acme", "chat")
+    ends = datetime(2026, 3, 1, tzinfo=UTC)
+    assert [alert.threshold for alert in told if alert.of == "expiry"] == [ends.isoformat()]
 
 
 def test_a_budget_tells_at_its_own_parts_and_whose_it_is(ent, told):

@@ -500,6 +500,29 @@ def test_what_becomes_of_what_is_unused_on_a_change(ent, clock, when, unused, ke
     assert ent.verify("acme") == ()
 
 
+@pytest.mark.parametrize("owed", [0, 40])
+def test_what_is_forfeited_is_what_is_left_whether_or_not_anybody_came_in_between(opened, clock, owed):
+    document = catalog(pro=plan(10, every="week", unused="forfeit"), top=plan(1000))
+    document["credits"]["ai"]["depletion"] = "soft"
+    ent, weeks = opened(document), {"late": (), "always": (1, 2, 3, 4), "once": (2,), "at the end": (4,)}
+    for who in weeks:
+        ent.subscribe(who, "pro")
+        ent.consume_credits(who, "ai", 10 + owed, key="k")
+        ent.change_plan(who, "top", at=START + 29 * DAY)
+    for week in range(1, 5):
+        clock.advance(7 * DAY)
+        for who, swept in weeks.items():
+            if week in swept:
+                ent.sweep(who)
+    clock.advance(2 * DAY)
+    booked = {who: [] for who in weeks}
+    for who in weeks:
+        ent.sweep(who)
+        booked[who] = [(e.kind, e.block, e.amount, e.at) for e in ent.entries(who, limit=1000) if e.block]
+    assert all(lines == booked["always"] for lines in booked.values())
+    assert [amount for kind, _, amount, _ in booked["late"] if kind == "voided"] == ([] if owed else [1000])
+
+
 def test_a_change_that_is_taken_back_before_it_comes_grants_nothing_more(ent, clock):
     ent = ent(pro=plan(unused="forfeit"), top=plan(1000))
     ent.subscribe("acme", "pro")
