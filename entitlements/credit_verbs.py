@@ -16,7 +16,7 @@ from .desk import Driven
 from .holds import Hold
 from .inquiries import balance_of, revenue_of, statement_of, sweep
 from .ledger.blocks import Block, Late
-from .requests import Request, closing, given, request, voiding
+from .requests import Request, closing, given, position, request, voiding
 
 if TYPE_CHECKING:
     from .reports.revenue import Revenue
@@ -155,7 +155,7 @@ class CreditVerbs(Driven):
         """
         told = given(feature=feature, scope=scope, at=at)
         asked = request("balance", customer, None, credit=credit, **told)
-        return self._run(balance_of(self._desk, asked, as_of))
+        return self._run(balance_of(self._desk, asked, position(as_of, "as_of")))
 
     def statement(self, customer: str, credit: str, *, start: datetime, end: datetime) -> Statement:
         """Return one customer's credits of one kind in `[start, end)`, line by line, and that they add up.

@@ -14,7 +14,7 @@ from ..catalog.model import Category, Depletion
 from ..decisions import Decision
 from ..inquiries import balance_of, revenue_of, statement_of, sweep
 from ..ledger.blocks import Block, Late
-from ..requests import Request, closing, given, request, voiding
+from ..requests import Request, closing, given, position, request, voiding
 from .driving import Awaiting
 from .holds import AsyncHold, Reserving
 
@@ -155,7 +155,7 @@ class AsyncCreditVerbs(Awaiting):
         """
         told = given(feature=feature, scope=scope, at=at)
         asked = request("balance", customer, None, credit=credit, **told)
-        return await self._driver.read(balance_of(self._desk, asked, as_of))
+        return await self._driver.read(balance_of(self._desk, asked, position(as_of, "as_of")))
 
     async def statement(self, customer: str, credit: str, *, start: datetime, end: datetime) -> Statement:
         """Return one customer's credits of one kind in `[start, end)`, line by line, and that they add up.

@@ -231,9 +231,11 @@ def _moved(
     places = places_of(block.cost_basis)
     cost, left = smallest(block.cost_basis, places), block.free_units + block.held_units
     moved = deferred(cost, block.units, left) - deferred(cost, block.units, left - units)
+    # What rolls over may be converted at the same instant: the name of the first would be taken.
+    origin = block.id if kind == "converted" else block.id.partition("+")[0]
     return attrs.evolve(
         block,
-        id=f"{block.id.partition('+')[0]}+{from_instant(at)}",
+        id=f"{origin}+{from_instant(at)}",
         units=units,
         free_units=units,
         held_units=0,

@@ -280,6 +280,12 @@ def test_a_balance_of_an_unknown_credit_is_raised_and_of_an_unknown_customer_is_
     assert standing(ent) == (0, 0, 0)
 
 
+def test_a_balance_as_of_what_is_no_entry_is_refused(ent):
+    for as_of in (True, 1.5, "1"):
+        with pytest.raises(TypeError, match="as_of"):
+            ent.balance("acme", "plain", as_of=as_of)
+
+
 def test_a_balance_for_an_unknown_feature_is_raised(ent):
     with pytest.raises(UnknownFeature, match="did you mean 'chat'"):
         ent.balance("acme", "plain", feature="chatt")

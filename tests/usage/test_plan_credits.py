@@ -706,3 +706,19 @@ def test_which_grant_burns_first_does_not_depend_on_when_it_was_booked(opened, c
     assert burned[0] == burned[1]
     assert list(burned[0].values()) == [10, 5]
     assert expired[0] == expired[1]
+
+
+def test_what_rolls_over_as_its_plan_is_left_is_converted_at_once(ent, clock):
+    """A downgrade at the end of a period: what is left lives on for an instant, and then in the new plan."""
+    ent = ent(pro=plan(10, rollover={"max": 5}, unused="convert"), basic=plan(2))
+    clock.set(datetime(2026, 2, 1, tzinfo=UTC))
+    for who in ("acme", "swept"):
+        ent.subscribe(who, "pro")
+        ent.change_plan(who, "basic", at=datetime(2026, 3, 1, tzinfo=UTC))
+    clock.set(datetime(2026, 3, 1, tzinfo=UTC))
+    ent.sweep("swept")
+    clock.set(datetime(2026, 3, 2, tzinfo=UTC))
+    assert [left(ent, who) for who in ("acme", "swept")] == [7, 7]
+    ent.consume_credits("acme", "ai", 6, key="c")
+    assert left(ent) == 1
+    assert ent.verify() == ()
