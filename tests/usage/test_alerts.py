@@ -132,9 +132,9 @@ def test_a_block_with_less_life_than_the_notice_is_told_of_by_the_batch_that_gra
 
 @pytest.mark.parametrize("swept", [(), (32,), (32, 53), (10, 32, 40)])
 def test_a_block_that_was_granted_in_the_absence_of_everybody_is_told_of_once_however_late(opened, shared, swept):
-    monthly = {"credits": {"ai": {"grant": 10, "every": "month"}}}
     clock, told = FrozenClock(datetime(2026, 1, 1, tzinfo=UTC)), []
-    document = {**DOCUMENT, "plans": {"m": {"entitlements": {"chat": 10}, **monthly}}}
+    monthly = {"entitlements": {"chat": 10}, "credits": {"ai": {"grant": 10, "every": "month"}}}
+    document = {**DOCUMENT, "plans": {"m": monthly}}
     ent = opened(Catalog.load(document), storage=shared, clock=clock)
     ent.on("threshold", told.append)
     ent.subscribe("acme", "m")
