@@ -77,7 +77,8 @@ class Lending:
         )
 
     def _stand_in_line(self, loan: _Loan, deadline: float) -> None:
-        self._line[loan] = None
+        with self._guard:
+            self._line[loan] = None
         self._call()
         while not loan.wait(min(_LOOK_EVERY, max(0.0, deadline - time.monotonic()))):
             if time.monotonic() >= deadline:
@@ -106,7 +107,8 @@ class Lending:
         if loan.pool is not None:
             self._replace(loan.pool)
             loan.pool = None
-        self._line.pop(loan, None)
+        with self._guard:
+            self._line.pop(loan, None)
         self._call()
 
     def _replace(self, pool: Pool) -> None:

@@ -722,3 +722,15 @@ def test_what_rolls_over_as_its_plan_is_left_is_converted_at_once(ent, clock):
     ent.consume_credits("acme", "ai", 6, key="c")
     assert left(ent) == 1
     assert ent.verify() == ()
+
+
+def test_what_is_held_as_its_plan_is_left_is_converted_by_nobody(ent, clock):
+    ent = ent(pro=plan(10, unused="convert"), basic=plan(2))
+    ent.subscribe("acme", "pro")
+    hold = ent.reserve_credits("acme", "ai", 10, key="h", ttl=3600)
+    ent.change_plan("acme", "basic", at=START + timedelta(minutes=1))
+    clock.advance(timedelta(minutes=2))
+    assert (left(ent), ent.balance("acme", "ai").held) == (2, 10)
+    hold.settle(4)
+    assert [entry.kind for entry in ent.entries("acme") if entry.kind == "rolled"] == []
+    assert ent.verify() == ()
