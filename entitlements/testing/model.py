@@ -209,7 +209,19 @@ class Model(Rules):
             burned = {block: -part for block, part in back.items()}
             return allowed(asked, None, None, 0, burned, available(state, credit, None, at), booked=asked)
 
-        return self.write(customer, key, {"verb": "refund", "batch_key": named, "amount": units}, decide)
+        return self.write(customer, key, self._asked_back(customer, named, units), decide)
+
+    def _asked_back(self, customer: str, named: str, units: int | None) -> Answer:
+        """Return what is asked for: an amount, since the credit of another batch may have another scale."""
+        state = self.state(customer)
+        lines = state.taken.get(named, ())
+        credit = state.holds[named].credit if named in state.holds else lines[0][2] if lines else ""
+        scale = self.kinds[credit].scale if credit in self.kinds else 0
+        return {
+            "verb": "refund",
+            "batch_key": named,
+            "amount": None if units is None else Fraction(units, 10**scale),
+        }
 
     def _return(
         self, state: Customer, at: int, key: str, of: object, lines: list[Line], skip: int, left: int
