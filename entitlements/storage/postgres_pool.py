@@ -104,6 +104,8 @@ class Lending:
                     raise StorageUnavailable(f"{self._where} is closed") from error
 
     def _leave(self, loan: _Loan) -> None:
+        if loan.pool is None and loan not in self._line:
+            return
         if loan.pool is not None:
             self._replace(loan.pool)
             loan.pool = None
