@@ -42,6 +42,7 @@ from .upgrades import with_upgrade
 from .usage_tree import tree_counters
 from .using import USES
 from .weighing import Question
+from .wording import argument
 
 _CONFIG_TYPES: Mapping[str, tuple[type, ...]] = {
     "integer": (int,),
@@ -184,7 +185,8 @@ def replayed(case: Case, prior: Batch) -> Any:
     for field in ("verb", *sorted(asked.keys() | prior.request.keys())):
         first, second = prior.request.get(field), asked.get(field)
         if first != second and (second is None or not is_sealed(first)):
-            raise IdempotencyConflict(_ARGUMENTS.get((case.request.verb, field), field), first, second, key=prior.key)
+            name = _ARGUMENTS.get((case.request.verb, field), field)
+            raise IdempotencyConflict(name, argument(field, first), argument(field, second), key=prior.key)
     if case.request.verb in BOOKS:
         return len(prior.entries) if case.request.verb == "sweep" else None
     if case.request.verb in BLOCKS:

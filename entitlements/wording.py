@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 from .amounts import Number, Unlimited
 from .decisions import EXACT, left_of
 from .errors import shown
+from .periods import duration_text
 
 if TYPE_CHECKING:
     from .decisions import Decision, Quantity
 
 _LAST = datetime.max.replace(tzinfo=UTC)
+_INSTANTS = frozenset({"anchor", "at", "effective_at", "ends_at", "expires_at", "occurred_at"})
+_SPANS = frozenset({"expires_in", "ttl"})
 
 
 def reason(decision: Decision) -> str:
@@ -45,6 +48,28 @@ def moment(at: datetime) -> str:
     """Return when something happened as people read it: the second in which it did, so never another day."""
     shown = at.astimezone(UTC).replace(tzinfo=None)
     return f"{shown.isoformat(' ', 'seconds' if shown.second else 'minutes')} UTC"
+
+
+def argument(name: str, asked: object) -> object:
+    """Return an argument of a request, in its canonical form, as people write it: 2026-12-01 00:00 UTC, or 1h.
+
+    Exact to the microsecond, as two that differ are told apart by it.
+    """
+    if name in _INSTANTS and isinstance(asked, str):
+        at = datetime.fromisoformat(asked).astimezone(UTC).replace(tzinfo=None)
+        fineness = "microseconds" if at.microsecond else "seconds" if at.second else "minutes"
+        return f"{at.isoformat(' ', fineness)} UTC"
+    if name in _SPANS and isinstance(asked, int):
+        return _span(timedelta(microseconds=asked))
+    return asked
+
+
+def _span(span: timedelta) -> str:
+    """Return a span as people write it: 30d, 90m, or 1.5s where no whole number of seconds is left."""
+    if not span.microseconds:
+        return duration_text(span)
+    whole = span.days * 86_400 + span.seconds
+    return f"{whole}.{span.microseconds:06}".rstrip("0") + "s"
 
 
 def value_text(value: object) -> str:

@@ -1,5 +1,6 @@
 """One key, one effect: the first answer again, a conflict that names its field, and nothing else, ever."""
 
+import re
 from datetime import UTC, timedelta, timezone
 from decimal import Decimal
 
@@ -130,6 +131,27 @@ def test_a_conflict_says_what_was_asked_first_and_what_now(ent):
     with pytest.raises(IdempotencyConflict, match=said) as conflict:
         consume(ent, 6)
     assert (conflict.value.first, conflict.value.second) == ("5", "6")
+
+
+@pytest.mark.parametrize(
+    ("field", "first", "second", "words"),
+    [
+        ("ttl", 3600, 60, ("1h", "1m")),
+        ("ttl", timedelta(days=30), None, ("30d", None)),
+        ("ttl", timedelta(seconds=90), timedelta(seconds=90, microseconds=500), ("90s", "90.0005s")),
+        ("at", START, START + DAY, ("2026-03-10 12:00 UTC", "2026-03-11 12:00 UTC")),
+        ("at", None, START + timedelta(seconds=5), (None, "2026-03-10 12:00:05 UTC")),
+        ("at", START, START + timedelta(microseconds=5), ("2026-03-10 12:00 UTC", "2026-03-10 12:00:00.000005 UTC")),
+    ],
+)
+def test_a_conflict_tells_spans_and_instants_as_people_write_them(ent, clock, field, first, second, words):
+    grant(ent, 10)
+    clock.at = START + 2 * DAY
+    ent.reserve_credits("acme", "plain", 5, key="h", **{field: first})
+    said = f"used before with {field} = {words[0]!r}, now {field} = {words[1]!r}; nothing"
+    with pytest.raises(IdempotencyConflict, match=re.escape(said)) as conflict:
+        ent.reserve_credits("acme", "plain", 5, key="h", **{field: second})
+    assert (conflict.value.first, conflict.value.second) == words
 
 
 @pytest.mark.parametrize(
