@@ -20,6 +20,7 @@ from .ledger.crediting import Books
 from .ledger.entries import Entry
 from .metering import Meter
 from .rates import Price, has_price, price_of
+from .shortages import explained
 from .spending import Charge, Payment, free_in, lines_of, passes, paying, payment_of
 from .weighing import Question
 
@@ -29,12 +30,13 @@ _BOOKING: Final = frozenset({"consume", "reserve"})
 
 @attrs.frozen
 class Bill:
-    """What a priced use costs, who would pay it, and how much there was `before` to pay with."""
+    """What a priced use costs, who would pay it of which books, and how much there was `before` to pay with."""
 
     price: Price
     charge: Charge
     payment: Payment
     before: int
+    books: Books = attrs.field(eq=False, repr=False)
 
     @property
     def left(self) -> int:
@@ -101,7 +103,7 @@ def judged(case: Case, question: Question, books: Books | None = None) -> Judgem
     bill = None if price is None else bill_for(case, question, price, books or case.books())
     refusal = refused(under, lambda: finding.decision, case)
     if refusal is None and bill is not None and not passes(bill.charge, bill.payment):
-        refusal = unpaid(finding.decision, bill.charge, bill.before)
+        refusal = explained(unpaid(finding.decision, bill.charge, bill.before), bill.charge, bill.books)
     if refusal is None and case.request.verb in _BOOKING:
         return Judgement(finding, fits, bill, under)
     edges = [finding.decision.valid_until, changes_after(case, use), changes_at(case) if bill is not None else None]
@@ -144,7 +146,7 @@ def bill_for(case: Case, question: Question, price: Price, books: Books) -> Bill
     purpose = Purpose(question.feature.key, tuple((question.scope or EMPTY).items()))
     charge = Charge(credit, price.units, purpose, "hard" if policy == "partial" else policy, case.at)
     blocks = paying(books, charge)
-    return Bill(price, charge, payment_of(books, charge, blocks), free_in(blocks))
+    return Bill(price, charge, payment_of(books, charge, blocks), free_in(blocks), books)
 
 
 def booked(case: Case, question: Question, judgement: Judgement) -> list[Entry]:

@@ -69,7 +69,7 @@ def reserve_credits(case: Case) -> Verdict[Decision]:
     if refusal is not None:
         return Verdict(refusal)
     if not passes(charge, payment):
-        return Verdict(insufficient(case, charge, before))
+        return Verdict(insufficient(case, charge, before, books))
     slices = tuple(payment.burned.items())
     pinned = sum(units for _, units in slices)
     terms = (charge.purpose, _ends(case), _late(case), slices, (), _held_budgets(under))

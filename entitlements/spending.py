@@ -24,6 +24,7 @@ from .ledger.burn import burn, burn_order, usable
 from .ledger.crediting import Books
 from .ledger.entries import Entry, Verdict
 from .plan_credits import credits_of
+from .shortages import explained
 from .wording import alternatives, no_customer
 
 
@@ -77,7 +78,7 @@ def consume_credits(case: Case) -> Verdict[Decision]:
     if refusal is not None:
         return Verdict(refusal)
     if not passes(charge, payment):
-        return Verdict(insufficient(case, charge, before))
+        return Verdict(insufficient(case, charge, before, books))
     paid = lines_of(charge, payment) or [Entry("nothing", case.at, charge.credit.key)]
     after = before - sum(payment.burned.values())
     entries = [*budget_lines(case, under), *crossings(case, under), *paid]
@@ -180,10 +181,11 @@ def post(books: Books, entry: Entry) -> Entry:
     return entry
 
 
-def insufficient(case: Case, charge: Charge, left: int) -> Decision:
-    """Return the denial of a charge that the credits left cannot pay."""
+def insufficient(case: Case, charge: Charge, left: int, books: Books) -> Decision:
+    """Return the denial of a charge that the credits left cannot pay; it says what else the books hold."""
     decision = credit_decision(case, charge, before=left, taken=0, overage=charge.units - min(left, charge.units))
-    return attrs.evolve(decision, allowed=False, code="insufficient_credits", outcome="block")
+    denied = attrs.evolve(decision, allowed=False, code="insufficient_credits", outcome="block")
+    return explained(denied, charge, books)
 
 
 def settled(

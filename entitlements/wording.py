@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -122,6 +122,11 @@ def alternatives(labels: tuple[str, ...]) -> str:
     return " or ".join(source(label) for label in labels)
 
 
+def either(steps: Sequence[str]) -> str:
+    """Return steps to choose from as a sentence ends: grant more, or wait."""
+    return ", or ".join(filter(None, (", ".join(steps[:-1]), steps[-1])))
+
+
 def _granted(decision: Decision) -> str:
     if decision.source is None and decision.used is not None:
         return f"nothing {decision.customer} holds grants {decision.feature}: {number(decision.used)} used"
@@ -170,6 +175,8 @@ def _dead_end(decision: Decision) -> str:
     """Return what to do where nothing on sale and no reset helps: what an override set, only an override lifts."""
     if decision.source == "override:set" and decision.code in _SET:
         return _SET[decision.code]
+    if decision.code == "insufficient_credits" and decision.receipt is not None:
+        return "grant more credits, and charge what is short under a key of its own"
     return _DEAD_ENDS.get(decision.code, "no plan or add-on on sale would allow it")
 
 
@@ -206,7 +213,8 @@ def _unknown_customer(decision: Decision) -> str:
     return no_customer(decision.customer)
 
 
-def _insufficient_credits(decision: Decision) -> str:
+def what_is_short(decision: Decision) -> str:
+    """Return how many credits were asked for or needed and what there is, with no word on what to do next."""
     credit, receipt = (decision.source or "").removeprefix("credit:"), decision.receipt
     if receipt is not None and receipt.price is not None:
         paid = _less(receipt.price, receipt.unpaid)
@@ -249,7 +257,7 @@ _DENIALS: Mapping[str, Callable[[Decision], str]] = {
     "denied_by_override": _denied_by_override,
     "no_active_subscription": _no_subscription,
     "unknown_customer": _unknown_customer,
-    "insufficient_credits": _insufficient_credits,
+    "insufficient_credits": what_is_short,
     "budget_exceeded": _budget_exceeded,
 }
 _SET: Mapping[str, str] = {
@@ -261,7 +269,7 @@ _DEAD_ENDS: Mapping[str, str] = {
     "unknown_customer": "subscribe the customer to a plan first",
     "no_active_subscription": "subscribe the customer to a plan",
     "storage_unavailable": "try again shortly",
-    "insufficient_credits": "grant more credits, or wait for the next grant",
+    "insufficient_credits": "grant more credits",
     "budget_exceeded": "raise the budget, or ask for less",
     "unknown_credit": "declare the credit in the catalog",
 }

@@ -27,7 +27,7 @@ MODULES = {str(path.relative_to(PACKAGE).with_suffix("")).replace("/", "."): pat
 
 PURE = re.compile(
     r"amounts|errors|periods|catalog\..+|ledger\..+|resolution|metering|judging|using|changing|upgrades|cases|deciding"
-    r"|consuming|spending|granting|holding|refunding|balances"
+    r"|consuming|spending|shortages|granting|holding|refunding|balances"
     r"|rates|usage|weighing|charging|budgeting|capping|caps|usage_tree|plan_credits|alerting|thresholds"
     r"|decisions|contest|requests|wording|snapshots|reports\..+"
 )
@@ -45,7 +45,7 @@ LAYERS = [
     r"ledger\..+|decisions|snapshots|caps",
     r"requests|consuming|resolution|metering|weighing|judging|contest|rates|plan_credits|alerting|thresholds",
     (
-        r"cases|changing|upgrades|using|spending|granting|holding|refunding|balances|deciding|hearing|resolved"
+        r"cases|changing|upgrades|using|spending|shortages|granting|holding|refunding|balances|deciding|hearing|resolved"
         r"|charging|budgeting|capping|usage_tree"
     ),
     r"storage\..+",

@@ -836,4 +836,4 @@ def test_settling_more_than_there_is_says_what_was_booked_and_what_is_short(ent,
     hold = reserve(ent, 4, credit)
     decision = hold.settle(25)
     assert (decision.allowed, str(decision.receipt.booked)) == (False, said.split()[4])
-    assert decision.reason == f"{said}; grant more credits, or wait for the next grant"
+    assert decision.reason == f"{said}; grant more credits, and charge what is short under a key of its own"

@@ -146,7 +146,7 @@ def test_a_conflict_says_what_was_asked_first_and_what_now(ent):
 )
 def test_a_conflict_tells_spans_and_instants_as_people_write_them(ent, clock, field, first, second, words):
     grant(ent, 10)
-    clock.at = START + 2 * DAY
+    clock.set(START + 2 * DAY)
     ent.reserve_credits("acme", "plain", 5, key="h", **{field: first})
     said = f"used before with {field} = {words[0]!r}, now {field} = {words[1]!r}; nothing"
     with pytest.raises(IdempotencyConflict, match=re.escape(said)) as conflict:

@@ -100,7 +100,7 @@ def test_a_meter_stays_the_features_own_when_the_credits_run_out(ent):
     mine, credit = asked.allowances
     assert (mine.source, mine.limit, mine.used, mine.every) == ("plan:pro", 100, 33, "month")
     assert (credit.source, credit.limit, credit.used, credit.remaining) == ("credit:ai", Decimal("0.50"), 0, Decimal("0.50"))
-    next_step = "grant more credits, or wait for the next grant"
+    next_step = "grant more credits"
     assert asked.reason == f"1.50 ai needed for 1 of chat, 0.50 left; {next_step}"
     assert ent.snapshot("acme").features["chat"] == asked
     assert (ent.consume("acme", "chat"), ent.reserve("acme", "chat", key="h").decision) == (asked, asked)
@@ -310,5 +310,6 @@ def test_settling_a_priced_use_beyond_the_credits_says_what_was_booked_and_what_
     hold = ent.reserve("acme", "chat", 3, key="h")
     decision = ent.settle("acme", hold.id, 80)
     assert decision.reason == (
-        "80 of chat cost 120.00, 100.00 booked, 20.00 short; grant more credits, or wait for the next grant"
+        "80 of chat cost 120.00, 100.00 booked, 20.00 short; grant more credits, "
+        "and charge what is short under a key of its own"
     )
