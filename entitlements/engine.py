@@ -73,7 +73,7 @@ class Entitlements(CreditVerbs, UsageVerbs, AuditVerbs):
         patience = seconds(write_timeout, "write_timeout")
         self._stand_on(desk, open_storage(storage, write_timeout=patience), patience)
         try:
-            self._run(self._desk.open())
+            self._run(self._desk.begin())
         except BaseException:
             if self._storage is not storage:
                 self._storage.close()

@@ -112,15 +112,16 @@ def problems(desk: Desk, customer: str | None, head: str | None) -> Steps[tuple[
     """Return what is wrong with a log, or with all and the storage; raises ValueError for a head without a log."""
     if customer is not None:
         found, pinned = yield from _audited(desk, identifier(customer, "customer"), head)
-        return (*found, *(yield from _unsold(pinned)))
+        return (*found, *(yield from _unsold(desk, pinned)))
     if head is not None:
         raise ValueError("head= is the head of one log; say whose")
     flaws = yield from steps.flaws()
     catalogs, _ = yield from _audited(desk, CATALOG_LOG)
     others = yield from steps.each(partial(_audited, desk))
-    unsold = yield from _unsold([fact for _, pinned in others for fact in pinned])
+    unsold = yield from _unsold(desk, [fact for _, pinned in others for fact in pinned])
     audited = chain.from_iterable(found for found, _ in others)
-    return (*(Problem("", None, None, flaw) for flaw in flaws), *catalogs, *audited, *unsold)
+    others_told = [problem for problem in unsold if problem not in catalogs]
+    return (*(Problem("", None, None, flaw) for flaw in flaws), *catalogs, *audited, *others_told)
 
 
 def head_of(customer: str) -> Steps[str]:
@@ -141,20 +142,33 @@ def _audited(desk: Desk, customer: str, head: str | None = None) -> Steps[tuple[
     return (yield from steps.kept(customer, audited))
 
 
-def _unsold(pinned: Sequence[Pinned]) -> Steps[list[Problem]]:
-    """Return the pinned plans whose catalog version is not kept; it is read after them, as it is written before."""
+def _unsold(desk: Desk, pinned: Sequence[Pinned]) -> Steps[list[Problem]]:
+    """Return the pinned plans whose catalog version is not kept; it is read after them, as it is written before.
+
+    And what is wrong with those that are kept and cannot be read.
+    """
     if not pinned:
         return []
     try:
         state = yield from steps.state(CATALOG_LOG)
     except LogCorrupt as error:
-        return [Problem(CATALOG_LOG, None, None, str(error))]
+        return [_of_catalogs(error)]
     said = "it holds plan {} as sold in catalog version {}, which is not in the log {}"
-    return [
+    found = [
         Problem(customer, None, None, said.format(plan, version, CATALOG_LOG))
         for customer, plan, version in pinned
         if f"version:{version}" not in state.head.noted
     ]
+    for version in sorted({version for _, _, version in pinned if f"version:{version}" in state.head.noted}):
+        try:
+            yield from desk.versions.kept(version)
+        except LogCorrupt as error:
+            found.append(_of_catalogs(error))
+    return found
+
+
+def _of_catalogs(error: LogCorrupt) -> Problem:
+    return Problem(CATALOG_LOG, None, None, str(error).removeprefix(f"{CATALOG_LOG}: "))
 
 
 def _check_credit(desk: Desk, credit: str) -> Steps[None]:

@@ -69,6 +69,8 @@ class JoinedDesk(Desk):
         """Look for a changed catalog file, for the engine; else forget what the verb before has learned."""
         self._engine.check_open()
         self.versions = JoinedVersions(self._engine.versions, self.now)
+        if not self._engine.freshness.has_begun:
+            yield from self.versions.accept(self.offering.catalog)
         if (yield from self.offering.refresh(self.versions.accept)):
             self._engine.freshness.change()
 

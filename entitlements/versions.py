@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from . import steps
 from .catalog.model import Catalog
 from .catalog.problems import Problem
-from .errors import CatalogError, OutcomeUnknown, StorageUnavailable
+from .errors import CatalogError, LogCorrupt, OutcomeUnknown, StorageUnavailable
 from .hearing import Note, Unfixed
+from .ledger.audit import audit
 from .ledger.state import Head
 from .offering import fixed_by
 from .steps import Steps
 
 CATALOG_LOG = "$catalog"
 ASK_AGAIN = 3
+_WHENEVER = datetime(9999, 1, 1, tzinfo=UTC)
+_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)
+_RESTORE = "verify() tells all that does not hold; restore the storage from a copy that is sound"
 
 
 class Versions:
@@ -29,7 +33,10 @@ class Versions:
         self._now = now
 
     def accept(self, catalog: Catalog) -> Steps[None]:
-        """Raise CatalogError where a catalog changes what the first use of a feature fixed for good."""
+        """Raise CatalogError where a catalog changes what the first use of a feature fixed for good.
+
+        LogCorrupt where it may not have been fixed so: where the log `$catalog` does not hold.
+        """
         noted = yield from self._noted()
         problems = []
         for subject, data in noted.items():
@@ -42,25 +49,48 @@ class Versions:
             elif now is not None:
                 self.fixed[subject] = now
         if problems:
+            yield from self._check_log()
             raise CatalogError(problems)
 
     def keep(self, catalog: Catalog, first: Unfixed) -> Steps[None]:
         """Write down what a batch is about to rely on."""
         for subject, data in first.fixes.items():
-            yield from self._note("fixed", subject, data)
+            try:
+                yield from self._note("fixed", subject, data)
+            except CatalogError:
+                yield from self._check_log()
+                raise
             self.fixed[subject] = data
         if first.keeps:
             yield from self._note("catalog_kept", f"version:{catalog.version}", {"document": dict(catalog.document)})
             self.sold[catalog.version] = catalog
 
     def fetch(self, version: str) -> Steps[None]:
-        """Load a catalog version that a pinned plan was sold in."""
+        """Load a catalog version that a pinned plan was sold in; raises LogCorrupt where it cannot be read."""
+        try:
+            self.sold[version] = yield from self.kept(version)
+        except LogCorrupt:
+            yield from self._check_log()
+            raise
+
+    def kept(self, version: str) -> Steps[Catalog]:
+        """Return a catalog version as the log keeps it; raises LogCorrupt where it is not there or cannot be read."""
         noted = yield from self._noted()
         place = noted.get(f"version:{version}")
         if place is None:
-            raise CatalogError([Problem("version", f"version {version} of a pinned plan is not in this storage")])
-        (entry,) = yield from steps.entries(CATALOG_LOG, after=place["seq"] - 1, limit=1)
-        self.sold[version] = yield from steps.work(partial(Catalog.load, entry.data["document"]))
+            raise LogCorrupt(f"{CATALOG_LOG}: catalog version {version} of a pinned plan is not kept; {_RESTORE}")
+        try:
+            (entry,) = yield from steps.entries(CATALOG_LOG, after=place["seq"] - 1, limit=1)
+            return (yield from steps.work(partial(Catalog.load, entry.data["document"])))
+        except (CatalogError, *_UNREADABLE) as error:
+            said = f"{CATALOG_LOG}: catalog version {version} cannot be read ({type(error).__name__}: {error})"
+            raise LogCorrupt(f"{said}; use the newest release that wrote to this storage, or restore it") from error
+
+    def _check_log(self) -> Steps[None]:
+        """Raise LogCorrupt where the log `$catalog` does not hold, so that no catalog is blamed for it."""
+        found = yield from steps.kept(CATALOG_LOG, partial(audit, now=_WHENEVER))
+        if found:
+            raise LogCorrupt(f"{found[0]}; {_RESTORE}")
 
     def _noted(self) -> Steps[Mapping[str, Any]]:
         state = yield from steps.state(CATALOG_LOG)

@@ -1,6 +1,8 @@
 """`verify` and `head`: whatever is changed behind the engine's back is found, and what is sound is sound."""
 
+import asyncio
 import inspect
+import logging
 import shutil
 import sqlite3
 from contextlib import closing
@@ -9,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 import attrs
 import pytest
 
-from entitlements import Catalog, Entitlements
+from entitlements import AsyncEntitlements, Catalog, Entitlements
 from entitlements.audit_verbs import AuditVerbs, CustomerAudit
+from entitlements.errors import LogCorrupt
 from entitlements.ledger.audit import Problem
 from entitlements.ledger.entries import Verdict
 from entitlements.storage.memory import MemoryStorage
@@ -156,6 +159,86 @@ def test_where_the_catalogs_cannot_be_read_that_is_said(file):
         (problem,) = ent.verify("acme")
     assert problem.customer == "$catalog"
     assert "a stored row cannot be read" in problem.message
+
+
+DAMAGED_CATALOGS = {
+    "a head that cannot be read": ("UPDATE heads SET head = 'x' {}", "a stored row cannot be read"),
+    "a head of another shape": (
+        """UPDATE heads SET head = replace(head, '{{"scale":0}}', '5') {}""",
+        "a stored row cannot be read",
+    ),
+    "another type that was fixed": ("UPDATE heads SET head = replace(head, 'metered', 'boolean') {}", "differs from the log"),
+    "another version that is kept": ("UPDATE heads SET head = replace(head, 'version:', 'version:x') {}", "differs from the log"),
+    "a place that is none": ("""UPDATE heads SET head = replace(head, '"seq":', '"nil":') {}""", "differs from the log"),
+    "a catalog that cannot be loaded": (
+        "UPDATE entries SET data = replace(data, 'features', 'faetures') {} AND kind = 'catalog_kept'",
+        "its hash does not follow",
+    ),
+    "a catalog that is no JSON": ("UPDATE entries SET data = '[' {} AND kind = 'catalog_kept'", "it cannot be read"),
+    "a catalog that is gone": ("DELETE FROM entries {} AND kind = 'catalog_kept'", "follows entry"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED_CATALOGS)
+def test_whatever_is_wrong_with_the_log_of_catalogs_verify_names_it_and_every_other_verb_is_stopped(file, damage, caplog):
+    """Found in use: opening or the first verb raised CatalogError, and nobody could ask `verify`."""
+    statement, message = DAMAGED_CATALOGS[damage]
+    tamper(file, statement.format("WHERE customer = '$catalog'"))
+    with caplog.at_level(logging.WARNING, logger="entitlements"), opened(file) as ent:
+        before, problems = ent.entries("acme", limit=10_000), ent.verify()
+        assert {problem.customer for problem in problems} <= {"$catalog", "acme", "other"}
+        assert any(problem.customer == "$catalog" and message in problem.message for problem in problems)
+        assert not [str(problem) for problem in problems if str(problem).count("$catalog: ") > 1]
+        assert len(set(problems)) == len(problems)
+        for verb in (
+            lambda: ent.check("acme", "chat"),
+            lambda: ent.consume("acme", "chat"),
+            lambda: ent.balance("acme", "ai"),
+            lambda: ent.grant_credits("acme", "ai", 1, key="new"),
+            lambda: ent.snapshot("acme"),
+        ):
+            with pytest.raises(LogCorrupt, match=r"\$catalog"):
+                verb()
+        assert ent.entries("acme", limit=10_000) == before
+    assert ("opened for verify() alone" in caplog.text) is ("head" in damage or damage == "another type that was fixed")
+
+    async def awaited():
+        async with AsyncEntitlements(CATALOG, storage=f"sqlite:///{file}", clock=FrozenClock(START)) as ent:
+            assert await ent.verify("acme") or damage.startswith("another type")
+            with pytest.raises(LogCorrupt):
+                await ent.check("acme", "chat")
+
+    asyncio.run(awaited())
+
+
+def test_inside_a_transaction_a_damaged_log_of_catalogs_stops_every_verb_too(file):
+    tamper(file, "UPDATE heads SET head = replace(head, 'metered', 'boolean') WHERE customer = '$catalog'")
+    with opened(file) as ent, closing(sqlite3.connect(file, isolation_level=None)) as mine:
+        mine.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LogCorrupt, match=r"\$catalog: the head differs"):
+            ent.joined(mine).check("acme", "chat")
+        mine.execute("ROLLBACK")
+
+
+def test_a_log_of_catalogs_that_was_restored_is_used_at_once(file, tmp_path):
+    sound = shutil.copy(file, tmp_path / "sound.db")
+    tamper(file, "UPDATE heads SET head = 'x' WHERE customer = '$catalog'")
+    with opened(file) as ent:
+        with pytest.raises(LogCorrupt):
+            ent.check("acme", "chat")
+        with closing(sqlite3.connect(sound)) as copy:
+            ((head,),) = copy.execute("SELECT head FROM heads WHERE customer = '$catalog'").fetchall()
+        tamper(file, ("UPDATE heads SET head = ? WHERE customer = '$catalog'", (head,)))
+        assert ent.check("acme", "chat")
+        assert ent.verify() == ()
+
+
+def test_a_catalog_is_not_blamed_for_what_a_damaged_log_says_was_fixed(file):
+    with opened(file) as ent:
+        del ent._desk.versions.fixed["credit:ai"]  # as where it was fixed by another engine, a moment ago
+        tamper(file, """UPDATE heads SET head = replace(head, '"scale":0', '"scale":3') WHERE customer = '$catalog'""")
+        with pytest.raises(LogCorrupt, match="the head differs from the log"):
+            ent.consume_credits("acme", "ai", 1, key="new")
 
 
 def test_misuse_is_refused(file):

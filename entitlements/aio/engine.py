@@ -76,7 +76,7 @@ class AsyncEntitlements(AsyncCreditVerbs, AsyncUsageVerbs, AsyncAuditVerbs):
             failed=self._desk.listeners.tell_fault,
         )
         try:
-            self._driver.open(self._desk.open())
+            self._driver.open(self._desk.begin())
         except BaseException:
             if storage is None or isinstance(storage, str):
                 self._driver.drop()
@@ -98,7 +98,7 @@ class AsyncEntitlements(AsyncCreditVerbs, AsyncUsageVerbs, AsyncAuditVerbs):
         await self._driver.close()
 
     async def __aenter__(self) -> Self:
-        await self._driver.read(self._desk.refresh())
+        await self._driver.read(self._desk.begin())
         return self
 
     async def __aexit__(

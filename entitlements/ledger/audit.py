@@ -75,7 +75,8 @@ class _Walk:
             self.tell("storage", flaw)
 
     def tell(self, kind: str, message: str, batch: int | None = None, seq: int | None = None) -> None:
-        self._found.setdefault(kind, []).append(Problem(self._kept.customer, batch, seq, message))
+        said = message.removeprefix(f"{self._kept.customer}: ")
+        self._found.setdefault(kind, []).append(Problem(self._kept.customer, batch, seq, said))
         if kind == "order":
             self.folds = False
         if len(self._found[kind]) > MOST_OF_A_KIND:

@@ -89,7 +89,7 @@ def decode_head(
         head,
         facts=Facts(**sections),
         opened={name: to_instant(start) for name, start in encoded.get("opened", {}).items()},
-        noted=encoded.get("noted", {}),
+        noted={subject: dict(data) for subject, data in encoded.get("noted", {}).items()},
         blocks=in_burn_order(blocks),
         holds={hold.id: hold for hold in holds},
         debts={(debt.credit, debt.purpose): debt for debt in debts},

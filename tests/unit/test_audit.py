@@ -156,12 +156,12 @@ def test_data_that_cannot_be_read_is_named():
 
 def test_time_that_goes_back_is_named():
     records = rehashed([*GOOD[:2], GOOD[2]._replace(at=GOOD[2].at - 1), *GOOD[3:]])
-    assert told(records) == ["acme, batch 3: acme: batch 3 is empty or goes back in time"]
+    assert told(records) == ["acme, batch 3: batch 3 is empty or goes back in time"]
 
 
 def test_a_counter_out_of_its_range_is_named():
     records = rehashed([*GOOD[:4], GOOD[4]._replace(lines=(GOOD[4].lines[0]._replace(amount=-4),))])
-    assert told(records) == ["acme, batch 5: acme: counter 'calls' would become -1; nothing was written"]
+    assert told(records) == ["acme, batch 5: counter 'calls' would become -1; nothing was written"]
 
 
 OTHER = {"seq": 7, "batches": 7, "at": START + MINUTE, "facts": Facts(trials=(Trial("pro", START, None),)), "hash": "0"}
