@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from . import steps
+from .catalog.findings import Finding
 from .catalog.model import Catalog
-from .catalog.problems import Problem
 from .errors import CatalogError, LogCorrupt, OutcomeUnknown, StorageUnavailable
 from .hearing import Note, Unfixed
 from .ledger.audit import audit
@@ -38,19 +38,16 @@ class Versions:
         LogCorrupt where it may not have been fixed so: where the log `$catalog` does not hold.
         """
         noted = yield from self._noted()
-        problems = []
+        found = []
         for subject, data in noted.items():
             now = fixed_by(catalog, subject)
             if now is not None and now != data:
-                kind, _, key = subject.partition(":")
-                fix = f"{' and '.join(data)} {'stay' if len(data) > 1 else 'stays'} as first used: name a new {kind}"
-                said = f"was first used with {dict(data)}, now says {dict(now)}; {fix}"
-                problems.append(Problem(f"{kind}s.{key}", said))
+                found.append(_changed(subject, data, now))
             elif now is not None:
                 self.fixed[subject] = now
-        if problems:
+        if found:
             yield from self._check_log()
-            raise CatalogError(problems)
+            raise (yield from steps.work(partial(_refusal, catalog, found)))
 
     def keep(self, catalog: Catalog, first: Unfixed) -> Steps[None]:
         """Write down what a batch is about to rely on."""
@@ -58,7 +55,7 @@ class Versions:
             try:
                 yield from self._note("fixed", subject, data)
             except CatalogError:
-                yield from self._check_log()
+                yield from self.accept(catalog)  # which says where
                 raise
             self.fixed[subject] = data
         if first.keeps:
@@ -109,6 +106,25 @@ class Versions:
             except OutcomeUnknown as error:
                 fault = error
         raise StorageUnavailable(f"{subject} could not be written to {CATALOG_LOG}; nothing else was") from fault
+
+
+def _changed(subject: str, first: Mapping[str, Any], now: Mapping[str, Any]) -> Finding:
+    """Return what is wrong where a catalog says something else of a feature or credit than was fixed."""
+    kind, _, key = subject.partition(":")
+    differing = [name for name in now if now[name] != first.get(name)]
+    fix = f"{' and '.join(first)} {'stay' if len(first) > 1 else 'stays'} as first used: name a new {kind}"
+    said = f"was first used with {_told(first)}, now says {_told(now)}; {fix}"
+    return Finding((f"{kind}s", key, *differing[:1]), said)
+
+
+def _told(fixed: Mapping[str, Any]) -> str:
+    return " and ".join(f"{name} {value}" for name, value in fixed.items())
+
+
+def _refusal(catalog: Catalog, found: Sequence[Finding]) -> CatalogError:
+    from .catalog.loading import refusal  # noqa: PLC0415  (cattrs and PyYAML only when a catalog is read)
+
+    return refusal(catalog, found)
 
 
 def _no_counters(_: Head) -> tuple[()]:

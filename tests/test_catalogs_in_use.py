@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from entitlements import Entitlements, configure
+from entitlements import Catalog, Entitlements, configure
 from entitlements.errors import CatalogError, StorageUnavailable
 from entitlements.storage.memory import MemoryStorage
 
@@ -224,6 +224,70 @@ def test_a_changed_file_that_breaks_what_is_fixed_is_not_taken_up(ent, file, cap
     assert "type and scale stay as first used" in caplog.text
 
 
+CHANGED = {
+    ".yaml": "features:\n  tokens:\n    type: metered\n    scale: 3\ncredits:\n  ai: {title: AI}\n",
+    ".json": '{"features": {"tokens":\n  {"type": "metered", "scale": 3}},\n "credits": {"ai": {"title": "AI"}}}',
+    ".toml": '[features.tokens]\ntype = "metered"\nscale = 3\n[credits]\nai = {title = "AI"}\n',
+}
+PLACES = {".yaml": [(4, 12), (6, 7)], ".json": [(2, 32), (3, 20)], ".toml": [(3, 9), (5, 6)]}
+
+
+@pytest.fixture
+def used(database):
+    """A storage in which the scale of a feature and of a credit are fixed."""
+    first = {"features": {"tokens": {"type": "metered", "scale": 2}}, "credits": {"ai": {"scale": 1}}}
+    with Entitlements(first, storage=f"sqlite:///{database}") as ent:
+        ent.override("acme", "tokens", 5)
+        ent.grant_credits("acme", "ai", 5, key="g")
+    return f"sqlite:///{database}"
+
+
+def refused(catalog, storage):
+    with pytest.raises(CatalogError) as error:
+        Entitlements(catalog, storage=storage)
+    paths = [problem.path for problem in error.value.problems]
+    assert paths == ["features.tokens.scale", "credits.ai"]
+    assert "first used with type metered and scale 2, now says type metered and scale 3; " in str(error.value)
+    return error.value, [(problem.line, problem.column) for problem in error.value.problems]
+
+
+@pytest.mark.parametrize("suffix", CHANGED)
+def test_what_changes_something_fixed_is_told_with_its_place_in_the_new_file(tmp_path, used, suffix):
+    path = tmp_path / f"new{suffix}"
+    path.write_text(CHANGED[suffix])
+    error, places = refused(path, used)
+    assert places == PLACES[suffix]
+    assert {problem.file for problem in error.problems} == {error.origin} == {str(path)}
+    loaded = Catalog.load(path)
+    assert refused(loaded, used)[1] == places
+    path.write_text(CHANGED[suffix].replace("AI", "Artificial"))  # and so another catalog, by now
+    assert refused(loaded, used)[1] == [(None, None)] * 2
+    path.write_text("{")
+    assert refused(loaded, used)[1] == [(None, None)] * 2
+    path.unlink()
+    error, places = refused(loaded, used)
+    assert (error.problems[0].file, places) == (str(path), [(None, None)] * 2)
+
+
+def test_what_changes_something_fixed_in_a_mapping_has_a_path_and_no_place(used):
+    changed = {"features": {"tokens": {"type": "metered", "scale": 3}}, "credits": {"ai": {"title": "AI"}}}
+    error, places = refused(changed, used)
+    assert (error.problems[0].file, places) == (None, [(None, None)] * 2)
+
+
+def test_a_first_use_that_came_second_is_told_with_its_place_too(tmp_path, opened, shared):
+    path = tmp_path / "other.yaml"
+    path.write_text("features:\n  tokens: {type: metered, scale: 3}\nplans: {pro: {entitlements: {tokens: 5}}}\n")
+    one, other = opened(document(), storage=shared), opened(path, storage=shared)
+    other.subscribe("other", "pro")
+    one.subscribe("acme", "pro")
+    one.consume("acme", "tokens", "0.5")
+    with pytest.raises(CatalogError) as error:
+        other.consume("other", "tokens")
+    (problem,) = error.value.problems
+    assert (problem.path, problem.file, problem.line, problem.column) == ("features.tokens.scale", str(path), 2, 34)
+
+
 def test_a_feature_that_comes_back_is_still_what_it_was(ent, file):
     ent.consume("acme", "tokens")
     file.write({"version": 1, "features": {"other": {"type": "boolean"}}})
@@ -240,7 +304,7 @@ def test_another_engine_may_not_use_what_one_has_fixed_otherwise(opened, shared)
     one.subscribe("acme", "pro")
     one.consume("acme", "tokens", "0.5")
     other.subscribe("other", "pro")
-    with pytest.raises(CatalogError, match="was first used as"):
+    with pytest.raises(CatalogError, match="was first used with"):
         other.consume("other", "tokens", 1)
     assert len(other.entries("other")) == 1
 

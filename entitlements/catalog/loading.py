@@ -63,7 +63,30 @@ def parse(
     catalog = agreed(_written(document, findings), partial(_checked, notes), findings)
     findings.raise_if_any()
     canonical = document_of(catalog)
-    return attrs.evolve(catalog, document=MappingProxyType(canonical), version=version_of(canonical))
+    return attrs.evolve(catalog, document=MappingProxyType(canonical), version=version_of(canonical), origin=origin)
+
+
+def refusal(catalog: Catalog, found: Iterable[Finding]) -> CatalogError:
+    """Return the CatalogError of what cannot be taken up of a catalog, with places in the file it was read from.
+
+    The file is read again for that; of one that says something else by now, or is gone, only the name is told.
+    """
+    findings = _reread(catalog) or Findings(catalog.origin or "the catalog", catalog.origin, catalog.document)
+    findings.extend(found)
+    return findings.error()
+
+
+def _reread(catalog: Catalog) -> Findings | None:
+    origin = catalog.origin
+    if origin is None:
+        return None
+    try:
+        reading = read(_bytes(origin), FilePath(origin).suffix.lower())
+        if reading.findings or parse(reading.document) != catalog:
+            return None
+    except (CatalogError, Unreadable, OSError, LookupError):
+        return None
+    return Findings(origin, origin, reading.document, reading.places)
 
 
 def entitlement(feature: Feature, value: object, *, mode: Mode) -> Entitlement:

@@ -246,7 +246,10 @@ class Rate:
 
 @attrs.frozen(eq=False)
 class Catalog:
-    """Everything that is sold. Two catalogs with the same content have the same `version`."""
+    """Everything that is sold. Two catalogs with the same content have the same `version`.
+
+    `origin` is the file it was read from, None where it was read from a mapping.
+    """
 
     features: Mapping[str, Feature] = EMPTY
     credits: Mapping[str, Credit] = EMPTY
@@ -259,6 +262,7 @@ class Catalog:
     notes: tuple[str, ...] = ()
     document: Mapping[str, Any] = attrs.field(default=EMPTY, repr=False)
     version: str = ""
+    origin: str | None = attrs.field(default=None, repr=False)
     flattened: dict[tuple[str, str], Mapping[str, Any]] = attrs.field(factory=dict, init=False, repr=False)
     combined: dict[object, Mapping[Any, Any]] = attrs.field(factory=dict, init=False, repr=False)
     combinations: dict[object, Any] = attrs.field(factory=dict, init=False, repr=False)
