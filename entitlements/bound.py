@@ -162,11 +162,11 @@ class Customer(CustomerCredits, CustomerUsage, CustomerAudit):
         scope: object = None,
         dimensions: Mapping[str, str] | None = None,
         occurred_at: datetime | None = None,
+        depletion: Depletion | None = None,
     ) -> Decision:
         """Record usage that already happened, whatever the limit; `overage` says how much lies beyond it."""
-        return self._engine.record(
-            self.id, feature, amount, key=key, scope=scope, dimensions=dimensions, occurred_at=occurred_at
-        )
+        told: dict[str, Any] = {"scope": scope, "dimensions": dimensions, "occurred_at": occurred_at}
+        return self._engine.record(self.id, feature, amount, key=key, depletion=depletion, **told)
 
     def free(
         self,

@@ -353,9 +353,13 @@ class Entitlements(CreditVerbs, UsageVerbs, AuditVerbs):
         scope: object = None,
         dimensions: Mapping[str, str] | None = None,
         occurred_at: datetime | None = None,
+        depletion: Depletion | None = None,
     ) -> Decision:
-        """Record usage that already happened, whatever the limit; `overage` says how much lies beyond it."""
-        told = {"scope": scope, "dimensions": dimensions, "occurred_at": occurred_at}
+        """Record usage that already happened, whatever the limit; `overage` says how much lies beyond it.
+
+        `depletion` replaces that of the credits it costs: what they cannot pay is owed where it is "soft".
+        """
+        told = {"scope": scope, "dimensions": dimensions, "occurred_at": occurred_at, "depletion": depletion}
         return cast("Decision", self._write("record", customer, key, feature=feature, amount=amount, **told))
 
     def explain(

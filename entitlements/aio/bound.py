@@ -163,11 +163,11 @@ class AsyncCustomer(AsyncCustomerCredits, AsyncCustomerUsage, AsyncCustomerAudit
         scope: object = None,
         dimensions: Mapping[str, str] | None = None,
         occurred_at: datetime | None = None,
+        depletion: Depletion | None = None,
     ) -> Decision:
         """Record usage that already happened, whatever the limit; `overage` says how much lies beyond it."""
-        return await self._engine.record(
-            self.id, feature, amount, key=key, scope=scope, dimensions=dimensions, occurred_at=occurred_at
-        )
+        told: dict[str, Any] = {"scope": scope, "dimensions": dimensions, "occurred_at": occurred_at}
+        return await self._engine.record(self.id, feature, amount, key=key, depletion=depletion, **told)
 
     async def free(
         self,

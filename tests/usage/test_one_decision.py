@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from entitlements.errors import AmountError
+from entitlements.errors import AmountError, IdempotencyConflict
 
 LARGE = {"model": "large"}
 
@@ -120,6 +120,25 @@ def test_a_check_stands_no_longer_than_the_block_that_pays(ent, clock):
     assert ent.check("acme", "chat").valid_until == clock() + timedelta(seconds=60)
     clock.advance(timedelta(seconds=60))
     assert ent.check("acme", "chat").code == "insufficient_credits"
+
+
+@pytest.mark.parametrize("bound", [False, True])
+@pytest.mark.parametrize(
+    ("depletion", "unpaid", "owed"), [(None, 200, 0), ("hard", 200, 0), ("partial", 200, 0), ("soft", 0, 200)]
+)
+def test_record_takes_a_depletion_as_consume_does_for_what_the_credits_cannot_pay(ent, bound, depletion, unpaid, owed):
+    def record():
+        told = {"key": "k", "depletion": depletion}
+        return ent.customer("acme").record("chat", 200, **told) if bound else ent.record("acme", "chat", 200, **told)
+
+    decision = record()
+    assert (decision.allowed, decision.used, decision.overage) == (True, 200, 100)
+    assert (decision.receipt.unpaid, ent.balance("acme", "ai").debt) == (unpaid, owed)
+    assert record().receipt.replayed
+    with pytest.raises(IdempotencyConflict, match="depletion"):
+        ent.record("acme", "chat", 200, key="k", depletion="soft" if depletion != "soft" else "hard")
+    with pytest.raises(ValueError, match="depletion is 'sofd'.*did you mean 'soft'"):
+        ent.record("acme", "chat", depletion="sofd")
 
 
 def test_record_never_refuses_and_says_what_is_unpaid(ent):
