@@ -17,7 +17,7 @@ from ..aio.beside import awaited
 from ..aio.engine import AsyncEntitlements
 from ..engine import Entitlements
 from ..gating import acting_as
-from .asking import LARGEST, check_size, customer_named, key_named
+from .asking import LARGEST, check_askers, check_engine, check_size, customer_named, key_named
 from .flags import question, reply
 from .problem import ANSWERED, Problem, Problems, refuse
 
@@ -37,7 +37,8 @@ class Acting:
 
     A denial that the application lets through becomes a response, unless one has begun; a WebSocket is closed
     with 1008, which is a 403 before it is accepted. `scoped` says for whom below the customer: it takes what
-    `customer` takes, and returns a scope or None.
+    `customer` takes, and returns a scope or None. Raises TypeError for an `app` that cannot be called, an
+    `ent` that is no engine, and for functions that are none.
     """
 
     def __init__(
@@ -49,6 +50,10 @@ class Acting:
         scoped: Callable[[Any], object] | None = None,
         problems: Problems | None = None,
     ) -> None:
+        if not callable(app):
+            raise TypeError(f"app is of type {type(app).__name__}; pass the ASGI application, and then the engine")
+        check_engine(ent, Entitlements, AsyncEntitlements)
+        check_askers(customer, scoped, takes="the ASGI scope", awaits=True)
         self.app, self.ent, self.customer, self.scoped = app, ent, customer, scoped
         self.problems = problems or Problems()
 
@@ -84,11 +89,16 @@ class Acting:
 
 
 class Flags:
-    """Application: a customer's snapshot and flags for the front end, to be mounted where it asks for them."""
+    """Application: a customer's snapshot and flags for the front end, to be mounted where it asks for them.
+
+    Raises TypeError for an `ent` that is no engine, and for a `customer` that cannot be called.
+    """
 
     def __init__(
         self, ent: Entitlements | AsyncEntitlements, *, customer: Who, problems: Problems | None = None
     ) -> None:
+        check_engine(ent, Entitlements, AsyncEntitlements)
+        check_askers(customer, None, takes="the ASGI scope", awaits=True)
         self.ent, self.customer, self.problems = ent, customer, problems or Problems()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

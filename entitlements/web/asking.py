@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from typing import Any, Final
@@ -12,14 +13,43 @@ from .problem import refuse
 LARGEST: Final = 65_536
 
 
+def check_engine(ent: object, *kinds: type) -> None:
+    """Raise TypeError for what is no engine of one of these kinds, before any request is asked."""
+    if not isinstance(ent, kinds):
+        wanted = " or ".join(f"an {kind.__name__}" for kind in kinds)
+        raise TypeError(f"ent is of type {type(ent).__name__}; pass {wanted}")
+
+
+def check_asker(what: str, function: object, returns: str, *, takes: str, awaits: bool) -> None:
+    """Raise TypeError for what cannot be called for each request; `awaits` tells whether it may be awaited."""
+    said = f"pass a function that takes {takes} and returns {returns}"
+    if not callable(function):
+        raise TypeError(f"{what} is of type {type(function).__name__}; {said}")
+    if not awaits and inspect.iscoroutinefunction(function):
+        raise TypeError(f"{what} is a coroutine function, which nobody awaits here; {said}")
+
+
+def check_askers(customer: object, scoped: object, *, takes: str, awaits: bool = False) -> None:
+    """Raise TypeError for functions that cannot say whose a request is, or, where one is given, in what scope."""
+    check_asker("customer", customer, "an id, or None for nobody", takes=takes, awaits=awaits)
+    if scoped is not None:
+        check_asker("scoped", scoped, "a scope, or None", takes=takes, awaits=False)
+
+
 def customer_named(said: object) -> str | None:
-    """Return the customer that a host's function named, None for nobody; raises Refused for what is no id."""
+    """Return the customer that a host's function named, None for nobody.
+
+    Raises Refused for text that is no id, and TypeError for what is no text: that is for the host to mend.
+    """
     if said is None:
         return None
+    if not isinstance(said, str):
+        kind = type(said).__name__
+        raise TypeError(f"the function that names the customer of a request returned {kind}; return text, or None")
     try:
         return identifier(said, "customer")
-    except (TypeError, ValueError):
-        raise refuse(400, "invalid_customer", "the customer of this request has no valid id", said=str(said)) from None
+    except ValueError:
+        raise refuse(400, "invalid_customer", "the customer of this request has no valid id", said=said) from None
 
 
 def key_named(header: str | None) -> str | None:

@@ -22,7 +22,7 @@ from werkzeug.exceptions import HTTPException
 
 from ..engine import Entitlements
 from ..gating import acting_as
-from .asking import LARGEST, check_size, customer_named, key_named
+from .asking import LARGEST, check_askers, check_engine, check_size, customer_named, key_named
 from .flags import Reply, question, reply
 from .problem import ANSWERED, Problems
 
@@ -42,7 +42,8 @@ class FlaskEntitlements:
     """Gates for a Flask application; it is found again as `app.extensions["entitlements"]`.
 
     `customer` is called in the context of each request and returns an id, or None for nobody; `scoped`
-    a scope below it. `flags` is where the front end asks for its snapshot and flags.
+    a scope below it. `flags` is where the front end asks for its snapshot and flags. Raises TypeError for
+    functions that are none, an `app` that is no Flask and an `ent` that is no engine whose verbs block.
     """
 
     def __init__(
@@ -55,12 +56,17 @@ class FlaskEntitlements:
         problems: Problems | None = None,
         flags: str | None = None,
     ) -> None:
+        check_askers(customer, scoped, takes="nothing")
         self.customer, self.scoped, self.problems, self.flags = customer, scoped, problems or Problems(), flags
         if app is not None:
             self.init_app(app, ent)
 
     def init_app(self, app: Flask, ent: Entitlements | None = None) -> None:
         """Gate an application; raises KeyError where there is neither an engine nor ENTITLEMENTS_CATALOG."""
+        if not isinstance(app, Flask):
+            raise TypeError(f"app is of type {type(app).__name__}; pass the Flask application, and then the engine")
+        if ent is not None:
+            check_engine(ent, Entitlements)
         self.ent = ent if ent is not None else _opened(app)
         app.extensions[NAME] = self
         app.aborter.mapping[402] = PaymentRequired

@@ -17,6 +17,7 @@ from starlette.websockets import WebSocket
 from ..aio.engine import AsyncEntitlements
 from ..engine import Entitlements
 from .asgi import REFUSED, Acting, Flags, Who
+from .asking import check_askers, check_engine
 from .problem import ANSWERED, Problems
 
 
@@ -33,9 +34,10 @@ def install(
 
     `customer` takes the request and returns an id, or None for nobody; it sees what every other middleware
     has done, such as the session. `flags` is where the front end asks for its snapshot and flags. Raises
-    TypeError for an `ent` that is no engine, and for a `customer` that cannot be called.
+    TypeError for an `ent` that is no engine, and for a `customer` or `scoped` that cannot be called.
     """
-    _check(ent, customer)
+    check_engine(ent, Entitlements, AsyncEntitlements)
+    check_askers(customer, scoped, takes="the request", awaits=True)
     if app.middleware_stack is not None:
         raise RuntimeError("the application has started; install the gates before it does")
     told = problems or Problems()
@@ -60,11 +62,3 @@ def install(
     if flags is not None:
         app.mount(flags, Flags(ent, customer=named, problems=told))
     app.state.entitlements = ent
-
-
-def _check(ent: object, customer: object) -> None:
-    if not isinstance(ent, Entitlements | AsyncEntitlements):
-        raise TypeError(f"ent is of type {type(ent).__name__}; pass an Entitlements or an AsyncEntitlements")
-    if not callable(customer):
-        said = "pass a function that takes the request and returns an id, or None for nobody"
-        raise TypeError(f"customer is of type {type(customer).__name__}; {said}")

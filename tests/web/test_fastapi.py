@@ -476,6 +476,45 @@ def test_gates_are_installed_with_an_engine_and_a_function_that_names_the_custom
     assert app.user_middleware == []
 
 
+@pytest.mark.parametrize("made", [Acting, Flags])
+def test_what_any_application_is_gated_with_is_checked_when_it_is_set_up(ent, made):
+    def set_up(engine=ent, customer=asker, **more):
+        return made(*([FastAPI()] if made is Acting else []), engine, customer=customer, **more)
+
+    assert set_up()
+    assert set_up(customer=aasker)
+    with pytest.raises(TypeError, match="customer is of type str; pass a function that takes the ASGI scope and returns an"):
+        set_up(customer="acme")
+    for nothing in (None, "catalog.yaml", Entitlements):
+        said = f"ent is of type {type(nothing).__name__}; pass an Entitlements or an AsyncEntitlements"
+        with pytest.raises(TypeError, match=said):
+            set_up(nothing)
+    if made is Acting:
+        with pytest.raises(TypeError, match="scoped is of type dict; pass a function that takes the ASGI scope and returns a"):
+            set_up(scoped={"team": "x"})
+        with pytest.raises(TypeError, match="scoped is a coroutine function, which nobody awaits here"):
+            set_up(scoped=aasker)
+        with pytest.raises(TypeError, match="app is of type .*Entitlements; pass the ASGI application, and then the engine"):
+            Acting(ent, FastAPI(), customer=asker)
+
+
+async def aasker(request):
+    return asker(request)
+
+
+def test_a_scope_that_nobody_can_ask_for_is_told_when_the_gates_are_installed(ent):
+    with pytest.raises(TypeError, match="scoped is of type str; pass a function that takes the request and returns a scope"):
+        install(FastAPI(), ent, customer=asker, scoped="team:x")
+
+
+def test_a_customer_that_is_no_text_is_the_hosts_fault_and_not_the_requests(ent):
+    app = FastAPI()
+    install(app, ent, customer=lambda request: 42)
+    said = "the function that names the customer of a request returned int; return text, or None"
+    with pytest.raises(TypeError, match=said):
+        TestClient(app).get("/")
+
+
 def test_settings_are_flags_of_their_own_kind():
     catalog = {
         "features": {

@@ -3,7 +3,15 @@
 import pytest
 from flask import Flask, Response, abort, request, stream_with_context
 
-from entitlements import Entitlements, acting_as, consumes, current_customer, gating, requires_feature
+from entitlements import (
+    AsyncEntitlements,
+    Entitlements,
+    acting_as,
+    consumes,
+    current_customer,
+    gating,
+    requires_feature,
+)
 from entitlements.web.flask import FlaskEntitlements
 from entitlements.web.problem import Problems
 from examples.flask_app.app import create_app
@@ -132,3 +140,40 @@ def test_a_stream_is_charged_when_it_is_done(ent):
     assert app.test_client().get("/export").status_code == 418
     with acting_as("acme", engine=ent):
         assert ent.check("acme", "messages").used == 1
+
+
+async def awaited():
+    return "acme"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"customer": "acme"}, "customer is of type str; pass a function that takes nothing and returns an id, or None for"),
+        ({"customer": None}, "customer is of type NoneType; pass a function"),
+        ({"customer": awaited}, "customer is a coroutine function, which nobody awaits here; pass a function"),
+        ({"scoped": "team:x"}, "scoped is of type str; pass a function that takes nothing and returns a scope, or None"),
+        ({"ent": "catalog.yaml"}, "ent is of type str; pass an Entitlements"),
+        ({"ent": Entitlements}, "ent is of type type; pass an Entitlements"),
+        ({"app": "shop"}, "app is of type str; pass the Flask application, and then the engine"),
+    ],
+)
+def test_what_the_extension_is_set_up_with_is_checked_then(ent, wrong, said):
+    told = {"app": Flask(__name__), "ent": ent, "customer": lambda: "acme", **wrong}
+    with pytest.raises(TypeError, match=said):
+        FlaskEntitlements(**told)
+    assert told["app"] == "shop" or told["app"].extensions == {}
+
+
+def test_an_engine_whose_verbs_are_awaited_is_none_for_flask(catalog_file):
+    awaited_engine = AsyncEntitlements(catalog_file.parents[1] / CATALOG, storage="memory:")
+    with pytest.raises(TypeError, match="ent is of type AsyncEntitlements; pass an Entitlements"):
+        FlaskEntitlements(Flask(__name__), awaited_engine, customer=lambda: "acme")
+
+
+def test_a_customer_that_is_no_text_is_the_hosts_fault_and_not_the_requests(ent):
+    app = Flask(__name__)
+    app.testing = True
+    FlaskEntitlements(app, ent, customer=lambda: 42)
+    with pytest.raises(TypeError, match="customer of a request returned int; return text, or None"):
+        app.test_client().get("/")
