@@ -289,3 +289,22 @@ class Catalog:
 
     def __hash__(self) -> int:
         return hash(self.version)
+
+    def __copy__(self) -> Catalog:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Catalog:
+        return self  # a value that never changes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if not self.version:
+            said = "a catalog that was put together by hand cannot be pickled; make it by Catalog.load(mapping)"
+            raise TypeError(said)
+        return _again, (dict(self.document), self.notes, self.origin)
+
+
+def _again(document: Mapping[str, Any], notes: tuple[str, ...], origin: str | None) -> Catalog:
+    """Return a catalog that was pickled, read from its document."""
+    from .loading import parse  # noqa: PLC0415  (cattrs and PyYAML only when a catalog is read)
+
+    return parse(document, notes=notes, origin=origin)

@@ -1,6 +1,7 @@
 """Laws of catalogs: one content has one version, whatever its spelling; junk is refused and nothing else."""
 
 import json
+import pickle
 from collections.abc import Mapping
 from decimal import Decimal
 
@@ -45,6 +46,15 @@ def _told(problems):
 
 
 # --- one content, one version -------------------------------------------------------------------
+
+
+@LESS
+@given(catalogs())
+def test_a_pickled_catalog_is_the_same_catalog(catalog):
+    again = pickle.loads(pickle.dumps(catalog))
+    assert again == catalog
+    for field in ("features", "credits", "products", "plans", "addons", "promotions", "rates", "default_plan", "notes"):
+        assert getattr(again, field) == getattr(catalog, field), field
 
 
 @LESS

@@ -1,7 +1,9 @@
 """A whole catalog: what every key means, and what a catalog that is wrong is told."""
 
+import copy
 import json
 import os
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -12,6 +14,7 @@ from decimal import Decimal
 from enum import Enum
 from types import MappingProxyType
 
+import attrs
 import pytest
 import yaml
 
@@ -1164,3 +1167,20 @@ def test_an_origin_is_any_mapping():
     catalog = load(Slow({"features": Slow({"f": Slow({"type": "boolean"})})}))
     assert list(catalog.features) == ["f"]
     assert loading.load(catalog.document) == catalog
+
+
+def test_a_catalog_goes_to_another_process_and_is_its_own_copy(tmp_path):
+    path = tmp_path / "sold.yaml"
+    path.write_text("features:\n  f: {type: metered, scale: 2, metadata: {a: [1, {b: c}]}}\nplans: {p: {entitlements: {f: 5}}}\n")
+    catalog = attrs.evolve(load(path), notes=("a remark",))
+    script = "import pickle, sys; c = pickle.load(sys.stdin.buffer); print(c.version, c.notes, c.origin, c.plans['p'].entitlements)"
+    found = subprocess.run([sys.executable, "-c", script], input=pickle.dumps(catalog), capture_output=True, check=True)
+    entitlements = catalog.plans["p"].entitlements
+    assert found.stdout.decode().strip() == f"{catalog.version} ('a remark',) {path} {entitlements}"
+    assert copy.deepcopy({"c": catalog})["c"] is copy.copy(catalog) is catalog
+    assert pickle.loads(pickle.dumps(catalog)).features == catalog.features
+
+
+def test_a_catalog_that_was_never_loaded_cannot_be_pickled_and_says_what_to_do():
+    with pytest.raises(TypeError, match=r"put together by hand cannot be pickled; make it by Catalog.load\(mapping\)"):
+        pickle.dumps(Catalog(plans={"p": Plan("p")}))
