@@ -232,7 +232,8 @@ def _held_product(case: Case) -> str:
     if named is not None and named in products:
         return named
     if named is not None or not products:
-        which = "" if named is None else f" of product {shown(named)}{did_you_mean(named, products)}"
+        others = f"; it holds plans of {', '.join(products)}" if products else ""
+        which = "" if named is None else f" of product {shown(named)}{did_you_mean(named, products) or others}"
         raise NotSubscribed(f"{case.customer} holds no plan{which}")
     if len(products) > 1:
         raise ValueError(f"{case.customer} holds plans of {', '.join(products)}; say which with product=")

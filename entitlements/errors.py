@@ -77,8 +77,10 @@ class CatalogError(EntitlementsError):
 def near_or_some(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?", or, where none is near, up to five of those known: "; there are 'a', 'b', …"."""
     names = list(known)
+    if not names:
+        return "; the catalog declares none"
     near = did_you_mean(word, names)
-    if near or not names:
+    if near:
         return near
     more = ", …" if len(names) > 5 else ""
     return f"; there {'is' if len(names) == 1 else 'are'} {', '.join(shown(name) for name in names[:5])}{more}"
@@ -88,9 +90,9 @@ class _Unknown(EntitlementsError, LookupError):
     noun = "name"
     suggested = staticmethod(did_you_mean)
 
-    def __init__(self, word: str, known: Iterable[str] = (), *, hint: str = "") -> None:
+    def __init__(self, word: str, known: Iterable[str] | None = None, *, hint: str = "") -> None:
         self.word = word
-        text = f"unknown {self.noun} {shown(word)}{self.suggested(word, known)}"
+        text = f"unknown {self.noun} {shown(word)}{'' if known is None else self.suggested(word, known)}"
         super().__init__(f"{text}; {hint}" if hint else text)
 
 
@@ -98,6 +100,7 @@ class UnknownFeature(_Unknown):
     """The catalog names no such feature."""
 
     noun = "feature"
+    suggested = staticmethod(near_or_some)
 
 
 class UnknownPlan(_Unknown):

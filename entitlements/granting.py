@@ -38,7 +38,7 @@ def void_block(case: Case) -> Verdict[Block]:
     books, named = case.books(), case.value("block")
     entries = reopened(case, books, named)
     if named not in books.blocks:
-        raise UnknownBlock(named, books.blocks)
+        raise UnknownBlock(named, books.blocks, hint="a block's id is the key it was granted with")
     block = books.blocks[named]
     entries.append(post(books, Entry("voided", case.at, block.credit, amount=block.free_units, block=named)))
     voided = books.blocks[named]

@@ -13,7 +13,7 @@ from .amounts import Bound, Number, Unlimited, bound_number, from_units
 from .catalog.model import Catalog, Feature, Limit, Period
 from .catalog.standing import Standing, at_least, flatten
 from .decisions import Allowance, Code, Decision, Outcome
-from .errors import did_you_mean, shown
+from .errors import near_or_some, shown
 from .ledger.entries import CounterKey
 from .ledger.facts import in_force
 from .ledger.state import Head
@@ -108,7 +108,7 @@ def judge(
 
 def unknown_feature(catalog: Catalog, customer: str, feature: str, at: datetime, requested: Number = 1) -> Decision:
     """Return the denial of a feature that the catalog does not name."""
-    said = f"no feature {shown(feature)} in the catalog{did_you_mean(feature, catalog.features)}"
+    said = f"no feature {shown(feature)} in the catalog{near_or_some(feature, catalog.features)}"
     known: dict[str, Any] = {"catalog_version": catalog.version, "at": at, "requested": requested}
     return Decision(False, "unknown_feature", customer, feature, "block", said=said, **known)
 

@@ -17,7 +17,7 @@ from .caps import Cap
 from .cases import Case, verdict
 from .catalog.model import Credit, Depletion
 from .decisions import Code, Decision, Receipt, stored
-from .errors import did_you_mean, shown
+from .errors import near_or_some, shown
 from .judging import unknown_feature
 from .ledger.blocks import Block, OpenHold, Purpose
 from .ledger.burn import burn, burn_order, usable
@@ -117,7 +117,7 @@ def _stranger(case: Case, credit: str) -> str:
 
 def unknown_credit(case: Case, credit: str) -> Decision:
     """Return the denial of a credit that the catalog does not name."""
-    said = f"no credit {shown(credit)} in the catalog{did_you_mean(credit, case.catalog.credits)}"
+    said = f"no credit {shown(credit)} in the catalog{near_or_some(credit, case.catalog.credits)}"
     return _denial(case, "unknown_credit", credit, said)
 
 

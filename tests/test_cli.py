@@ -291,6 +291,31 @@ class TestMisuse:
         commands = "init, demo, check, explain, balance, statement, revenue, ledger, verify, sweep, catalog"
         assert answer("subscribe")["error"]["message"].endswith(f"there are {commands}")
 
+    def test_an_unknown_command_of_a_group_has_a_suggestion_too(self) -> None:
+        assert "there is no command 'valdate'; did you mean 'validate'?" in run("catalog", "valdate").stderr
+        assert "there is no command 'dif'; there are import, show, validate" in run("catalog", "dif").stderr
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (["--catalog", "catalog.yaml", "check", "acme", "seats"], "entitlements check … --catalog"),
+            (["--csv", "statement", "acme", "ai"], "entitlements statement … --csv"),
+            (["catalog", "--plan", "pro", "show"], "entitlements catalog show … --plan"),
+            (["catalog", "--json", "validate"], "entitlements catalog import … --json"),
+            (["--json", "check", "acme", "seats"], "entitlements init … --json"),
+        ],
+    )
+    def test_an_option_before_its_command_is_told_where_it_belongs(self, words: list[str], said: str) -> None:
+        result = run(*words)
+        option = said.rpartition(" ")[2]
+        message = f"{option} is an option of a command; write it after the command, as in: {said}"
+        told = json.loads(result.stdout)["error"]["message"] if option == "--json" else result.stderr
+        assert result.exit_code == 2
+        assert message in told
+
+    def test_an_option_that_no_command_has_is_none(self) -> None:
+        assert "No such option '--nope'" in run("--nope", "check").stderr
+
     def test_without_a_command_it_shows_its_help(self) -> None:
         result = run()
         assert result.exit_code == 2
@@ -493,7 +518,8 @@ class TestCatalog:
     def test_an_unknown_plan(self, catalog: Path) -> None:
         result = run("catalog", "show", "--plan", "por")
         assert result.exit_code == 2
-        assert "unknown plan 'por'; did you mean 'pro'?; catalog.yaml has free, pro" in result.stderr
+        assert "unknown plan 'por'; did you mean 'pro'?\n" in result.stderr
+        assert "unknown plan 'gold'; there are 'free', 'pro'" in run("catalog", "show", "--plan", "gold").stderr
 
     def test_text_of_a_catalog_cannot_steer_a_terminal(self, catalog: Path) -> None:
         catalog.write_text(CATALOG.replace("region: eu", r'region: "eu\e[31m\u202e"'), encoding="utf-8")

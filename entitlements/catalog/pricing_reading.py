@@ -43,7 +43,7 @@ def read(data: bytes) -> Reading:
         _survey(data)
         tree = _Tree(yaml.compose(data, Loader=_LOADER))
     except yaml.MarkedYAMLError as error:
-        raise unreadable(error, deepest=DEEPEST) from None
+        raise unreadable(error, data.decode(errors="replace"), deepest=DEEPEST) from None
     except yaml.YAMLError as error:
         raise Unreadable(f"this is not YAML: {str(error).splitlines()[0]}") from None
     return Reading(tree.value(tree.root, ()), tree.place, tuple(tree.findings))

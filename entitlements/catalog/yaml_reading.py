@@ -41,21 +41,25 @@ def read_yaml(text: str) -> Reading:
             if tree.ended or len(tree.findings) > MOST_FINDINGS:
                 break
     except yaml.MarkedYAMLError as error:
-        raise unreadable(error, deepest=DEEPEST) from None
+        raise unreadable(error, text, deepest=DEEPEST) from None
     except yaml.YAMLError as error:
         raise _unprintable(text, error) from None
     return Reading(tree.root, tree.place, tuple(tree.findings))
 
 
-def unreadable(error: yaml.MarkedYAMLError, *, deepest: int) -> Unreadable:
-    """Return what is wrong with a text that is no YAML, or that is deeper than the parser itself goes.
+def unreadable(error: yaml.MarkedYAMLError, text: str, *, deepest: int) -> Unreadable:
+    """Return what is wrong with `text`, which is no YAML, or which is deeper than the parser itself goes.
 
     The parser reads ahead, so it may meet its own bound before the events tell that `deepest` is passed.
     """
     problem = error.problem or error.context
     if problem == _PARSERS_BOUND:
         return Unreadable(f"this is nested more than {deepest} deep; flatten it", place_of(error.problem_mark))
-    return Unreadable(f"this is not YAML: {problem}", place_of(error.problem_mark))
+    mark = error.problem_mark
+    line = "".join(text.splitlines()[mark.line : mark.line + 1]) if mark is not None else ""
+    if mark is not None and line[mark.column : mark.column + 1] == "\t":
+        return Unreadable("this is not YAML: a tab stands here; indent with spaces", place_of(mark))
+    return Unreadable(f"this is not YAML: {problem}", place_of(mark))
 
 
 def place_of(mark: Mark) -> tuple[int, int] | None:

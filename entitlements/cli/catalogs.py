@@ -11,6 +11,7 @@ from ..catalog.model import Catalog
 from ..catalog.writing import to_yaml
 from ..errors import CatalogError, UnknownPlan
 from .grid import effective, grid, one_plan
+from .groups import Group
 from .options import CATALOG, as_json, read_catalog
 from .replies import PROBLEMS, Misuse, Reply, counted, fault, heading, plain
 from .starting import write_new
@@ -27,7 +28,7 @@ _CODES = "Exit codes: 0 fine, 1 problems found, 2 misuse."
 _file = click.argument("file", default=CATALOG, envvar="ENTITLEMENTS_CATALOG")
 
 
-@click.group(short_help="Look at a catalog: validate, show, import.")
+@click.group(cls=Group, short_help="Look at a catalog: validate, show, import.")
 def catalog() -> None:
     """Look at a catalog: find its mistakes, see it as a table, import one."""
 
@@ -58,7 +59,7 @@ def show(file: str, plan: str | None) -> Reply:
     except CatalogError as error:
         return fault(error, PROBLEMS)
     if plan is not None and plan not in found.plans:
-        raise UnknownPlan(plan, found.plans, hint=f"{file} has {', '.join(found.plans) or 'no plans'}")
+        raise UnknownPlan(plan, found.plans)
     title = heading(f"{file}: {_contents(found)}")
     text = one_plan(found, plan) if plan is not None else f"{title}\n\n{grid(found)}"
     plans = [plan] if plan is not None else found.plans

@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 import attrs
 import click
 
-from ..errors import did_you_mean, shown
+from .groups import Group
 from .replies import FAULTS, FINE, INTERRUPTED, MISUSE, Reply, colour, fault, show
 
 _HOMES: Final = {
@@ -32,7 +32,7 @@ class ReaderLeft(Exception):
     """Whoever read our output has left; said in a way that click does not take for a failure of the command."""
 
 
-class Program(click.Group):
+class Program(Group):
     """A group of commands that return a Reply; exits with the reply's code.
 
     A command is imported when it is named, so that asking a question does not load what a demo needs.
@@ -48,15 +48,6 @@ class Program(click.Group):
             return None
         command: click.Command = getattr(import_module(f".{_HOMES[name]}", __package__), name)
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that a line names; fail with the one it may have meant."""
-        if args[0] not in _HOMES and not args[0].startswith("-"):
-            hint = did_you_mean(args[0], _HOMES) or f"; there are {', '.join(_HOMES)}"
-            ctx.fail(f"there is no command {shown(args[0])}{hint}")
-        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; raises ReaderLeft where nobody reads what it prints."""

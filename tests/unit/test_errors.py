@@ -18,7 +18,7 @@ from entitlements import CatalogError, EntitlementDenied, Entitlements, Idempote
 from entitlements.amounts import UNLIMITED
 from entitlements.catalog.problems import Problem
 from entitlements.decisions import Allowance, Decision, Receipt
-from entitlements.errors import EntitlementsError, UnknownCredit
+from entitlements.errors import EntitlementsError, UnknownBlock, UnknownCredit, UnknownFeature
 
 AT = datetime(2026, 5, 10, 12, tzinfo=UTC)
 DENIED = Decision(
@@ -146,3 +146,20 @@ def test_where_nothing_is_near_up_to_five_of_what_there_is_are_named():
     assert str(UnknownPlan("zzz")) == "unknown plan 'zzz'"
     assert str(UnknownPlan("por", ["pro", "free"])) == "unknown plan 'por'; did you mean 'pro'?"
     assert str(UnknownCredit("zzz", "abcdef")).endswith("; there are 'a', 'b', 'c', 'd', 'e', …")
+
+
+def test_a_name_that_is_near_none_is_answered_with_those_there_are():
+    few = {"features": {"exports": {"type": "boolean"}, "seats": {"type": "metered"}}, "credits": {"ai": {}}}
+    with Entitlements(few, storage="memory:") as ent:
+        assert ent.check("acme", "qqq").reason == "no feature 'qqq' in the catalog; there are 'exports', 'seats'"
+        assert ent.consume_credits("acme", "qqq", 1, key="c").reason == "no credit 'qqq' in the catalog; there is 'ai'"
+        with pytest.raises(UnknownFeature, match="unknown feature 'qqq'; there are 'exports', 'seats'"):
+            ent.override("acme", "qqq", True)
+        ent.grant_credits("acme", "ai", 5, key="g")
+        with pytest.raises(UnknownBlock, match="unknown block 'x'; a block's id is the key it was granted with"):
+            ent.void_block("acme", "x")
+    with Entitlements({}, storage="memory:") as ent:
+        assert ent.check("acme", "qqq").reason == "no feature 'qqq' in the catalog; the catalog declares none"
+        with pytest.raises(UnknownCredit, match="unknown credit 'ai'; the catalog declares none"):
+            ent.balance("acme", "ai")
+    assert str(UnknownPlan("pro")) == "unknown plan 'pro'"

@@ -1248,6 +1248,7 @@ plans: {FREE: {features: {c: &yes {value: true}}}, PRO: {features: {a: *yes}}}
         ("a: 1\n---\nb: 2", "a second document starts here; a pricing is one document"),
         ("a: &x [*x]", "an alias stands inside of what it names"),
         ("a: *x", "this is not YAML: found undefined alias"),
+        ("a:\n\tb: 1", "this is not YAML: a tab stands here; indent with spaces"),
         ("? [a]\n: 1", "a key is text; write one word, or quote it"),
         ("<<: 5", "a merge key (<<) takes a mapping, or a list of them"),
         ("[" * 10_000, "this is nested more than 32 deep; flatten it"),

@@ -391,3 +391,14 @@ def test_files_have_a_size():
 def test_nesting_that_is_just_deep_enough():
     assert tree("[" * 64 + "]" * 64)
     assert refused("[" * 65 + "]" * 65) == (DEEP, (1, 65))
+
+
+@pytest.mark.parametrize("text", ["a:\n\tb: 1\n", "a:\n  b: 1\n\tc: 2\n", "a: 1\n\t\n\tb: 2\n"])
+def test_a_tab_that_indents_is_called_one(loader, text):
+    message, (line, column) = refused(text)
+    assert message == "this is not YAML: a tab stands here; indent with spaces"
+    assert text.splitlines()[line - 1][column - 1] == "\t"
+
+
+def test_another_sign_that_begins_nothing_is_no_tab(loader):
+    assert refused("a: @b\n")[0].startswith("this is not YAML: found character")
