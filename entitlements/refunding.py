@@ -221,6 +221,8 @@ def _asked(case: Case, taking: Taking, scale: int) -> tuple[int, int]:
     if units > left or not units:
         asked, rest, whole = (from_units(amount, scale) for amount in (units, left, taking.whole))
         key = shown(case.value("batch_key"))
+        if before and not left and case.value("amount") is None:
+            raise AmountError(f"nothing is left to refund of {key}: it took {whole}, and all of it was refunded before")
         raise AmountError(f"cannot refund {asked} of {key}: it took {whole}, and {rest} of it is left to refund")
     return units, before
 

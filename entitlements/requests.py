@@ -349,7 +349,7 @@ def _alerts(value: object) -> tuple[int, ...]:
         raise TypeError("alerts is a list of parts of the limit such as ['0.8', '1']")
     parts = {to_units(part, 3, what="alerts") for part in value}
     if any(not 0 < part <= 10_000 for part in parts):
-        raise ValueError("alerts are parts of the limit: more than 0, and at most 10")
+        raise ValueError("alerts are parts of the limit: more than 0, and at most 10; 80 percent is '0.8'")
     return tuple(sorted(parts))
 
 

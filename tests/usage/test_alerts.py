@@ -267,3 +267,8 @@ def test_alerts_are_written_again_and_are_for_what_is_used():
     assert Catalog.load(made.document) == made
     with pytest.raises(CatalogError, match="says nothing on a boolean feature"):
         Catalog.load({"version": 1, "features": {"sso": {"type": "boolean", "alerts": ["1"]}}})
+
+
+def test_alerts_in_percent_are_refused_with_the_part_to_write(ent):
+    with pytest.raises(ValueError, match="more than 0, and at most 10; 80 percent is '0.8'"):
+        ent.set_budget("acme", "team:x", feature="chat", limit=5, every="month", alerts=[80])
