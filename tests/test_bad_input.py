@@ -130,7 +130,7 @@ VERBS = {
     ),
     "record": (
         {"customer": "acme", "feature": "seats"},
-        {"feature": [*NO_NAMES, *UNKNOWN_NAMES], "amount": NO_AMOUNTS, **USE},
+        {"feature": [*NO_NAMES, *UNKNOWN_NAMES], "amount": NO_AMOUNTS, "depletion": NO_WORDS, **USE},
     ),
     "free": (
         {"customer": "acme", "feature": "seats"},
