@@ -9,6 +9,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import attrs
+import psycopg
 import pytest
 
 from entitlements import AsyncEntitlements, Catalog, Entitlements
@@ -209,6 +210,33 @@ def test_whatever_is_wrong_with_the_log_of_catalogs_verify_names_it_and_every_ot
                 await ent.check("acme", "chat")
 
     asyncio.run(awaited())
+
+
+def test_a_damaged_log_of_catalogs_stops_every_verb_but_verify_blocking_or_awaited(emptied, postgres_url):
+    url = emptied()
+    schema = url.rpartition("schema=")[2]
+    catalog = {"features": {"chat": {"type": "metered"}}, "plans": {"pro": {"entitlements": {"chat": 5}}}}
+    with Entitlements(catalog, storage=url) as ent:
+        ent.subscribe("acme", "pro")
+        ent.consume("acme", "chat")
+    with psycopg.connect(postgres_url, autocommit=True) as plain:
+        plain.execute(
+            f"UPDATE {schema}.heads SET head = replace(head, 'metered', 'boolean') WHERE customer = '$catalog'"
+        )
+
+    async def awaited():
+        async with AsyncEntitlements(catalog, storage=url) as ent:
+            with pytest.raises(LogCorrupt, match="the head differs"):
+                await ent.consume("acme", "chat")
+            return await ent.verify()
+
+    with Entitlements(catalog, storage=url) as ent, psycopg.connect(postgres_url) as mine:
+        with pytest.raises(LogCorrupt, match="the head differs"):
+            ent.check("acme", "chat")
+        with pytest.raises(LogCorrupt, match="the head differs"), mine.transaction():
+            ent.joined(mine).check("acme", "chat")
+        assert [problem.customer for problem in ent.verify()] == ["$catalog"]
+        assert ent.verify() == asyncio.run(awaited())
 
 
 def test_inside_a_transaction_a_damaged_log_of_catalogs_stops_every_verb_too(file):
