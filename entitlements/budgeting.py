@@ -13,6 +13,7 @@ from .cases import Case
 from .catalog.model import EMPTY, Feature
 from .decisions import Decision
 from .errors import AmountError
+from .frozen import FrozenDict
 from .ledger.blocks import ScopePairs
 from .ledger.budgets import Budget, Budgets, Capped, Found, Rows, in_force_of, is_about
 from .ledger.entries import EPOCH, CounterKey, Entry
@@ -71,10 +72,10 @@ class Load(NamedTuple):
         budget, span = self.budget, self.span
         used = self.after if booked else self.used
         return Cap(
-            dict(budget.scope),
+            FrozenDict(budget.scope),
             budget.feature,
             budget.credit,
-            dict(budget.dimensions),
+            FrozenDict(budget.dimensions),
             from_units(budget.units, budget.scale),
             from_units(used, budget.scale),
             from_units(self.asked, budget.scale),

@@ -18,6 +18,7 @@ import attrs
 
 from .amounts import UNLIMITED, Unlimited, canonical, to_units
 from .errors import AmountError, did_you_mean, shown
+from .frozen import frozen
 from .ledger.plan_grants import begins_of
 from .periods import calendar_anchor
 from .usage import TokenUsage
@@ -280,7 +281,7 @@ def _features(value: object) -> tuple[str, ...]:
 
 
 def _metadata(value: object, where: str = "metadata", depth: int = 0) -> Any:
-    """Return metadata as JSON values; raises TypeError or ValueError for what no log can keep exactly."""
+    """Return a part of metadata as JSON values; raises TypeError or ValueError for what no log can keep exactly."""
     if depth > 8:
         raise ValueError("metadata is nested more than 8 deep; flatten it")
     if isinstance(value, Mapping):
@@ -388,7 +389,7 @@ _CHECKS: Mapping[str, Any] = {
     "ttl": lambda value: _span(value, "ttl"),
     "features": _features,
     "settle_debt": _flag,
-    "metadata": _metadata,
+    "metadata": lambda value: frozen(_metadata(value)),
     "requested": lambda value: _amount(value, "requested"),
     "scope": scope_of,
     "dimensions": dimensions_of,

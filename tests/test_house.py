@@ -26,7 +26,7 @@ PACKAGE = ROOT / "entitlements"
 MODULES = {str(path.relative_to(PACKAGE).with_suffix("")).replace("/", "."): path for path in PACKAGE.rglob("*.py")}
 
 PURE = re.compile(
-    r"amounts|errors|periods|catalog\..+|ledger\..+|resolution|metering|judging|using|changing|upgrades|cases|deciding"
+    r"amounts|errors|frozen|periods|catalog\..+|ledger\..+|resolution|metering|judging|using|changing|upgrades|cases|deciding"
     r"|consuming|spending|shortages|granting|holding|refunding|balances"
     r"|rates|usage|weighing|charging|budgeting|capping|caps|usage_tree|plan_credits|alerting|thresholds"
     r"|decisions|contest|requests|wording|snapshots|reports\..+"
@@ -40,7 +40,7 @@ IMPURE_CALLS = {"now", "utcnow", "today", "open", "print", "input", "monotonic",
 
 # A module may import from the layers below its own, and from its own.
 LAYERS = [
-    r"errors|amounts|periods|wording|usage",
+    r"errors|amounts|frozen|periods|wording|usage",
     r"catalog\..+",
     r"ledger\..+|decisions|snapshots|caps",
     r"requests|consuming|resolution|metering|weighing|judging|contest|rates|plan_credits|alerting|thresholds",

@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path as FilePath
-from types import MappingProxyType
 from typing import Any
 
 import attrs
 from cattrs import BaseValidationError
 
 from ..errors import AmountError, CatalogError, shown
+from ..frozen import frozen
 from .building import built
 from .checking import check
 from .checking_values import check_entitlement, contradictions
@@ -63,7 +63,7 @@ def parse(
     catalog = agreed(_written(document, findings), partial(_checked, notes), findings)
     findings.raise_if_any()
     canonical = document_of(catalog)
-    return attrs.evolve(catalog, document=MappingProxyType(canonical), version=version_of(canonical), origin=origin)
+    return attrs.evolve(catalog, document=frozen(canonical), version=version_of(canonical), origin=origin)
 
 
 def refusal(catalog: Catalog, found: Iterable[Finding]) -> CatalogError:

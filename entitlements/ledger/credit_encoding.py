@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..catalog.model import PlanCredit, Rollover
+from ..frozen import frozen
 from .blocks import Block, Debt, HeldBudget, OpenHold, Purpose, ScopePairs
 from .instants import from_end, from_instant, to_end, to_instant
 from .plan_grants import Grants, PlanGrant
@@ -45,7 +46,7 @@ def decode_block(encoded: Mapping[str, Any]) -> Block:
         cost_basis=None if cost is None else Decimal(cost),
         features=None if features is None else tuple(features),
         scope=to_pairs(scope),
-        metadata=encoded.get("metadata"),
+        metadata=frozen(encoded.get("metadata")),
         voided=encoded.get("voided", False),
         rollover=_decode_rollover(encoded.get("rollover")),
     )

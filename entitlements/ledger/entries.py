@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import attrs
 
+from ..frozen import frozen
+
 if TYPE_CHECKING:
     from .records import Record
 
@@ -82,10 +84,14 @@ class Verdict(Generic[R_co]):
 
 
 def numbered(entries: Sequence[Entry], *, after: int, key: str, at: datetime) -> tuple[Entry, ...]:
-    """Return the entries with the sequence numbers that follow `after`, their batch's key and its instant."""
+    """Return the entries with the sequence numbers that follow `after`, their batch's key and its instant.
+
+    What they carry is frozen: it is about to be kept.
+    """
     return tuple([_numbered(entry, seq, key, at) for seq, entry in enumerate(entries, start=after + 1)])
 
 
 def _numbered(entry: Entry, seq: int, key: str, at: datetime) -> Entry:
-    where = (entry.counter, entry.window, entry.amount, entry.data, entry.block)
+    data = entry.data if entry.data is NOTHING else frozen(entry.data)
+    where = (entry.counter, entry.window, entry.amount, data, entry.block)
     return Entry(entry.kind, entry.at, entry.subject, *where, seq, key, at)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from ..frozen import frozen
 from .blocks import Block, Debt, OpenHold, Purpose, ScopePairs
 from .budgets import Budgets, budgets_of
 from .facts import Facts, Override
@@ -54,7 +55,7 @@ def _erased_override(fact: Override, salt: str) -> Override:
 def _erased_block(block: Block, salt: str) -> Block:
     metadata = block.metadata
     if metadata and not is_sealed(metadata):
-        metadata = erased(metadata, salt)
+        metadata = frozen(erased(metadata, salt))
     scope = block.scope if block.scope is None else _erased_scope(block.scope, salt)
     return attrs.evolve(block, scope=scope, metadata=metadata)
 

@@ -40,6 +40,7 @@ from entitlements.catalog.model import (
     TrialTerms,
 )
 from entitlements.errors import AmountError, CatalogError
+from entitlements.frozen import FrozenDict
 
 MONTH = Period("month")
 EXAMPLE = """\
@@ -358,9 +359,11 @@ def test_every_mapping_is_read_only():
         catalog.features["calls"].metadata,
         catalog.features["calls"].metadata["x"],
         catalog.rates["calls"].when[0].match,
+        catalog.document["features"],
+        catalog.document["rates"]["calls"]["when"][0],
     ]
     for mapping in mappings:
-        assert isinstance(mapping, MappingProxyType)
+        assert isinstance(mapping, MappingProxyType | FrozenDict)
 
 
 def test_a_source_is_not_changed_and_not_kept():
