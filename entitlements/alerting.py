@@ -124,7 +124,7 @@ def _ending(credit: Credit, head: Head, books: Books, at: datetime) -> Iterator[
         if block.credit != credit.key or block.expires_at is None or not block.free_units or block.expires_at <= at:
             continue
         is_near, was_near = (block.expires_at - when <= credit.expiring for when in (at, head.at))
-        if is_near and (not was_near or block.number > head.batches):  # what this batch grants is told by it
+        if is_near and (not was_near or block.number > head.seq):  # what this batch grants is told by it
             told = {"threshold": block.expires_at.isoformat(), "value": _text(block.remaining)}
             yield Entry("crossed", at, credit.key, data={"of": "expiry", **told}, block=block.id)
 

@@ -24,7 +24,7 @@ def grant_credits(case: Case) -> Verdict[Block]:
     """Grant a block of credits; raises UnknownCredit, UnknownFeature, AmountError, ValueError for its dates."""
     credit = _credit(case)
     books = case.books()
-    block = _block(case, credit)
+    block = _block(case, credit, books.number)
     granted = Entry("granted", case.at, credit.key, amount=block.units, block=block.id, data={"block": block})
     post(books, granted)
     check_bound(books, credit.key)
@@ -81,7 +81,7 @@ def _credit(case: Case) -> Credit:
     return case.catalog.credits[key]
 
 
-def _block(case: Case, credit: Credit) -> Block:
+def _block(case: Case, credit: Credit, number: int) -> Block:
     units = to_units(case.value("amount"), credit.scale)
     if units == 0:
         raise AmountError("amount is 0; a block holds at least the smallest unit")
@@ -102,7 +102,7 @@ def _block(case: Case, credit: Credit) -> Block:
         case.value("features"),
         None if scope is None else tuple(scope.items()),
         settle_debt=case.value("settle_debt") is not False,
-        number=case.head.batches + 1,
+        number=number,
         metadata=case.value("metadata"),
     )
 

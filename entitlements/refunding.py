@@ -260,7 +260,7 @@ def _forgive(case: Case, books: Books, taken_by: str, line: Entry, units: int) -
     if units == owed:
         return
     parts = list(_repaid_by(case, books, taken_by, line, owed, units - owed))
-    block = _returned(case, line.subject, parts)
+    block = _returned(case, line.subject, parts, books.number)
     granted = Entry("granted", case.at, line.subject, amount=block.units, block=block.id, data={"block": block})
     yield post(books, granted)
     lost = sum(part for repaid, part in parts if over(repaid, case.at))
@@ -281,7 +281,7 @@ def _repaid_by(
         yield books.blocks.get(block) or trail.blocks[block], part
 
 
-def _returned(case: Case, credit: str, parts: Sequence[tuple[Block, int]]) -> Block:
+def _returned(case: Case, credit: str, parts: Sequence[tuple[Block, int]], number: int) -> Block:
     """Return the block in which repaid debt comes back, under the terms of all that repaid it and are not over."""
     repaid = [block for block, _ in parts]
     bound = [block for block in repaid if not over(block, case.at)] or repaid
@@ -302,7 +302,7 @@ def _returned(case: Case, credit: str, parts: Sequence[tuple[Block, int]]) -> Bl
         features,
         scope,
         source="refund",
-        number=case.head.batches + 1,
+        number=number,
     )
 
 

@@ -31,8 +31,9 @@ class Block:
 
     `amount`, `remaining` and `held` are what a user reads; `free_units` and `held_units` are the same
     in smallest units. `cost_basis` is what was paid for the whole block. `number` is the order of
-    granting. A restricted block pays only for its `features`, or only inside its `scope`. A `voided`
-    block pays for nothing, and nothing comes back to it. `rollover` says how what is left of it lives on.
+    granting: that of the grants in the log, whoever booked them. A restricted block pays only for its
+    `features`, or only inside its `scope`. A `voided` block pays for nothing, and nothing comes back to
+    it. `rollover` says how what is left of it lives on.
     """
 
     id: str
@@ -148,7 +149,10 @@ RANK: Final = attrgetter("rank")
 
 
 def granted_order(block: Block) -> tuple[int, datetime]:
-    """Return when a block was granted, among others: of those that one batch booked, the one that fell due first."""
+    """Return when a block was granted, among others.
+
+    Older logs number all blocks of one batch alike: of those, the one that fell due first.
+    """
     return block.number, block.effective_at
 
 

@@ -11,7 +11,7 @@ more pairs. Among those that tie, and among shared blocks, the keys decide:
 | cost_basis | the cheaper unit |
 | restricted | blocks that only some charges may use |
 | effective_at | the earlier |
-| granted | the earlier granted; of those that one batch booked, the one that fell due first |
+| granted | the earlier granted, as the log has them; what fell due is granted when it did, whoever booked it |
 | plan | credits of a plan before all others |
 """
 

@@ -26,7 +26,7 @@ class Books:
     """Blocks, holds, debt and plan grants of one customer while entries are posted to them.
 
     `granted` is when the last period ends for which a plan granted a credit, or lent it; `number` is that of the
-    batch that is being made. `in_order` says that the blocks stand in the default burn order, as those of
+    next block to be granted. `in_order` says that the blocks stand in the default burn order, as those of
     a head do.
     """
 
@@ -47,6 +47,7 @@ class Books:
         if block.id in self.blocks or not entry.amount == block.units == block.free_units or block.held_units:
             raise LogCorrupt(f"entry {entry.seq}: block {block.id!r} was granted before, or in another amount")
         self.blocks[block.id], self.in_order = block, False
+        self.number = max(self.number, block.number + 1)
         count_granted(self.granted, block, to_end(entry.data.get("lent_until")))
 
     def _reopened(self, entry: Entry) -> None:

@@ -212,9 +212,12 @@ def changes_terms(batch: Batch) -> bool:
 
 
 def books_of(head: Head) -> Books:
-    """Return books of a head's blocks, holds, debts and plan grants, to post entries to."""
+    """Return books of a head's blocks, holds, debts and plan grants, to post entries to.
+
+    A log has no more grants than entries, so what is granted from here on is numbered after all that was.
+    """
     grants, granted = dict(head.grants), dict(head.granted)
-    return Books(dict(head.blocks), dict(head.holds), dict(head.debts), True, grants, granted, head.batches + 1)
+    return Books(dict(head.blocks), dict(head.holds), dict(head.debts), True, grants, granted, head.seq + 1)
 
 
 def in_burn_order(blocks: Iterable[Block]) -> dict[str, Block]:

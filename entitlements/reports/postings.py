@@ -3,7 +3,7 @@
 Use, settling and refunds count when they were recorded; grants, expiry, holds that lapse and
 repayments at their own instant. What fell due and is not booked yet is read as if it were,
 so a report says the same before and after somebody books it, and in the same order: what is granted by
-itself has the number of the batch that will book it, the next one.
+itself is numbered after all that was.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Reading:
                 yield Posting(entry, batch.at if entry.kind in RECORDED else entry.at, batch)
             if entries:
                 self.books = self.books.swept()
-            self.books.number = batch.number + 1
+            self.books.number = batch.entries[-1].seq + 1
             if batch.at >= self._until:
                 return
         books = self.books.copied()
