@@ -17,6 +17,7 @@ from .ledger.credit_encoding import encode_block
 from .ledger.crediting import Books
 from .ledger.due import repay
 from .ledger.entries import Batch, Entry, Verdict
+from .ledger.plan_grants import is_forfeited
 from .spending import post
 
 
@@ -48,11 +49,14 @@ def void_block(case: Case) -> Verdict[Block]:
 def reopened(case: Case, books: Books, block_id: str) -> list[Entry]:
     """Return the line that opens a block again which nothing is left of, posted; none where something is.
 
-    The books let go of empty blocks; the batch that granted the block says what it was.
+    The books let go of empty blocks; the batch that granted the block says what it was. One that would have
+    been forfeited with its plan, had anything been left of it, is voided as those are that were.
     """
     block = books.blocks.get(block_id) or _granted(case.found.get(block_id), block_id)
     if block is None or not empty(block):
         return []
+    if is_forfeited(block, books.forfeited):
+        block = attrs.evolve(block, voided=True)
     return [post(books, Entry("reopened", case.at, block.credit, block=block_id, data={"block": block}))]
 
 

@@ -26,7 +26,8 @@ class Books:
     """Blocks, holds, debt and plan grants of one customer while entries are posted to them.
 
     `granted` is when the last period ends for which a plan granted a credit, or lent it; `number` is that of the
-    next block to be granted. `in_order` says that the blocks stand in the default burn order, as those of
+    next block to be granted. `forfeited` says up to which number, exclusive, the blocks of a plan and a credit
+    were forfeited as the plan was left. `in_order` says that the blocks stand in the default burn order, as those of
     a head do.
     """
 
@@ -37,6 +38,7 @@ class Books:
     grants: dict[str, Grants] = attrs.field(factory=dict)
     granted: dict[str, datetime] = attrs.field(factory=dict)
     number: int = 0
+    forfeited: dict[str, int] = attrs.field(factory=dict)
 
     def post(self, entry: Entry) -> None:
         """Post one credit entry; raises LogCorrupt for a line the books cannot bear."""
@@ -103,7 +105,10 @@ class Books:
         self._keep_grants(key, rows)
 
     def _left(self, entry: Entry) -> None:
-        key = entry.data["source"]
+        key, forfeits = entry.data["source"], entry.data.get("forfeits")
+        if forfeits is not None:
+            plan, number = forfeits
+            self.forfeited[f"{plan}/{entry.subject}"] = number
         rows = self.grants.get(key, ())
         self._keep_grants(key, tuple(row for row in rows if row.until is None or row.until > entry.at))
 
@@ -116,12 +121,12 @@ class Books:
     def copied(self) -> Books:
         """Return books that say the same, to post other entries to."""
         credits_ = (dict(self.blocks), dict(self.holds), dict(self.debts), self.in_order)
-        return Books(*credits_, dict(self.grants), dict(self.granted), self.number)
+        return Books(*credits_, dict(self.grants), dict(self.granted), self.number, dict(self.forfeited))
 
     def swept(self) -> Books:
         """Return the books without blocks that nothing is left of; voided ones stay, as a refund must know them."""
         kept = {key: block for key, block in self.blocks.items() if not finished(block)}
-        return Books(kept, self.holds, self.debts, self.in_order, self.grants, self.granted, self.number)
+        return attrs.evolve(self, blocks=kept)
 
 
 def leaves(grant: PlanGrant, entry: Entry) -> bool:

@@ -155,7 +155,8 @@ def _leave(books: Books, key: str, row: PlanGrant, at: datetime) -> Iterator[Ent
             yield _posted(books, Entry("voided", at, block.credit, amount=block.free_units, block=block.id))
         elif block.free_units:
             yield from _move(books, block, converted(block, at, books.number), at)
-    yield _posted(books, Entry("plan_left", at, row.credit, data={"source": key}))
+    forfeits = {"forfeits": [row.plan, books.number]} if row.terms.unused == "forfeit" else {}
+    yield _posted(books, Entry("plan_left", at, row.credit, data={"source": key, **forfeits}))
 
 
 def _move(books: Books, block: Block, into: Block, at: datetime) -> Iterator[Entry]:

@@ -67,6 +67,8 @@ def encode_head(head: Head) -> dict[str, Any]:
         encoded["grants"] = {key: encode_grants(rows) for key, rows in head.grants.items()}
     if head.granted:
         encoded["granted"] = {name: from_instant(end) for name, end in head.granted.items()}
+    if head.forfeited:
+        encoded["forfeited"] = dict(head.forfeited)
     return encoded
 
 
@@ -96,6 +98,7 @@ def decode_head(
         budgets=budgets_of(budgets),
         grants={key: decode_grants(rows) for key, rows in encoded.get("grants", {}).items()},
         granted={name: to_instant(end) for name, end in encoded.get("granted", {}).items()},
+        forfeited=encoded.get("forfeited", {}),
     )
 
 

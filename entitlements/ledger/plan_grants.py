@@ -150,6 +150,12 @@ def is_of_plan(block: Block, plan: str) -> bool:
     return block.source in {f"plan:{plan}", f"rollover:{plan}"}
 
 
+def is_forfeited(block: Block, forfeited: Mapping[str, int]) -> bool:
+    """Tell whether a block is one of those that were forfeited as their plan was left, empty or not."""
+    kind, _, plan = block.source.partition(":")
+    return kind in {"plan", "rollover"} and block.number < forfeited.get(f"{plan}/{block.credit}", 0)
+
+
 def plan_of(block: Block) -> str | None:
     """Return the plan that granted a block by itself, None for any other block."""
     kind, _, plan = block.source.partition(":")

@@ -77,6 +77,7 @@ class Head:
     budgets: Budgets = NO_BUDGETS
     grants: Mapping[str, Grants] = EMPTY
     granted: Mapping[str, datetime] = EMPTY
+    forfeited: Mapping[str, int] = EMPTY
     hash: str = ""
     salt: str = ""
 
@@ -133,8 +134,9 @@ class Fold:
         if books is not None:
             blocks, holds, debts = books.blocks, books.holds, books.debts
             blocks = blocks if books.in_order else in_burn_order(blocks.values())
-        grants, granted = (stood.grants, stood.granted) if books is None else (books.grants, books.granted)
-        parts = (self._facts, self._opened, self._noted, blocks, holds, debts, self._budgets, grants, granted)
+        of_plans = stood if books is None else books
+        plans = (of_plans.grants, of_plans.granted, of_plans.forfeited)
+        parts = (self._facts, self._opened, self._noted, blocks, holds, debts, self._budgets, *plans)
         return Head(self.seq, self.batches, self.at, *parts, self.hash, self.salt)
 
     def _check_follows(self, batch: Batch) -> None:
@@ -175,7 +177,7 @@ class Fold:
         books = self._books or books_of(self._stood)
         blocks, holds = erased_blocks(books.blocks, self.salt), erased_holds(books.holds, self.salt)
         debts = erased_debts(books.debts, self.salt)
-        self._books = Books(blocks, holds, debts, False, books.grants, books.granted)  # a sealed scope is one pair
+        self._books = attrs.evolve(books, blocks=blocks, holds=holds, debts=debts, in_order=False)
         self._facts = erased_facts(self._facts, self.salt)
         self._budgets = erased_budgets(self._budgets, self.salt)
         self.salt = ""
@@ -216,8 +218,8 @@ def books_of(head: Head) -> Books:
 
     A log has no more grants than entries, so what is granted from here on is numbered after all that was.
     """
-    grants, granted = dict(head.grants), dict(head.granted)
-    return Books(dict(head.blocks), dict(head.holds), dict(head.debts), True, grants, granted, head.seq + 1)
+    credits_ = (dict(head.blocks), dict(head.holds), dict(head.debts))
+    return Books(*credits_, True, dict(head.grants), dict(head.granted), head.seq + 1, dict(head.forfeited))
 
 
 def in_burn_order(blocks: Iterable[Block]) -> dict[str, Block]:

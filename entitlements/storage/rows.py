@@ -117,6 +117,7 @@ def same_parts(before: Head, head: Head) -> bool:
     """Tell whether the text of a head is that of another: facts, windows, notes, debts, plan grants."""
     same = before.facts is head.facts and before.opened == head.opened and before.noted == head.noted
     same = same and before.grants == head.grants and before.granted == head.granted
+    same = same and before.forfeited == head.forfeited
     return same and [*before.debts.values()] == [*head.debts.values()]
 
 

@@ -192,7 +192,7 @@ def credit_kinds() -> tuple[Entry, ...]:
         ),
         Entry("granted", START, "ai", amount=plan.units, block=plan.id, data={"block": plan}),
         Entry("rolled", later, "ai", amount=3, block=plan.id, data={"into": "$plan:pro/ai@1+2"}),
-        Entry("plan_left", later, "ai", data={"source": "app-1/ai"}),
+        Entry("plan_left", later, "ai", data={"source": "app-1/ai", "forfeits": ["pro", 3]}),
     )
 
 

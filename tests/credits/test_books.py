@@ -146,3 +146,11 @@ def test_a_block_is_live_from_its_first_instant_to_just_before_its_end():
     assert live(BLOCK, START + 10_000 * DAY)
     assert over(attrs.evolve(BLOCK, voided=True), START)
     assert not live(attrs.evolve(BLOCK, voided=True), START)
+
+
+def test_what_was_forfeited_with_a_plan_is_said_by_its_line_and_a_line_of_an_older_log_says_nothing():
+    standing = books()
+    standing.post(line("plan_left", 0, block="", subject="ai", source="app-1/ai"))
+    assert standing.forfeited == {}
+    standing.post(line("plan_left", 0, block="", subject="ai", source="app-1/ai", forfeits=["pro", 7]))
+    assert standing.forfeited == standing.copied().forfeited == standing.swept().forfeited == {"pro/ai": 7}

@@ -523,6 +523,54 @@ def test_what_is_forfeited_is_what_is_left_whether_or_not_anybody_came_in_betwee
     assert [amount for kind, _, amount, _ in booked["late"] if kind == "voided"] == ([] if owed else [1000])
 
 
+@pytest.mark.parametrize("spent", [1, 499, 500])
+@pytest.mark.parametrize("when", ["before it is left", "as it is left", "later"])
+@pytest.mark.parametrize("booked", [True, False])
+def test_what_comes_back_to_a_forfeited_block_is_forfeited_too_however_much_was_left_of_it(
+    ent, clock, spent, when, booked
+):
+    ent, left_at = ent(pro=plan(unused="forfeit", cost_basis="9.00"), top={}), START + 10 * DAY
+    ent.subscribe("acme", "pro")
+    ent.consume_credits("acme", "ai", spent, key="k")
+    ent.change_plan("acme", "top", at=left_at)
+    clock.set({"before it is left": START + DAY, "as it is left": left_at, "later": START + 12 * DAY}[when])
+    if booked:
+        ent.sweep("acme")
+    decision = ent.refund("acme", "k", key="r")
+    assert decision.receipt.booked == spent
+    assert left(ent) == (500 if when == "before it is left" else 0)
+    clock.set(START + 12 * DAY)
+    assert left(ent) == 0
+    ent.sweep("acme")
+    assert ent.verify("acme") == ()
+    (row,) = ent.revenue(start=START - DAY, end=START + 13 * DAY).rows
+    assert (row.credits.voided, row.credits.closing, row.deferred.closing) == (500, 0, 0)
+    assert adds_up(row.deferred)
+
+
+def test_a_forfeited_block_that_had_been_used_up_is_voided_and_one_kept_or_granted_since_is_not(opened, shared, clock):
+    document = catalog(pro=plan(unused="forfeit", every="week"), top={})
+    first = opened(document, storage=shared)
+    first.subscribe("acme", "pro")
+    first.grant_credits("acme", "ai", 5, key="bought", priority=1)
+    first.consume_credits("acme", "ai", 505, key="old")
+    first.change_plan("acme", "top")
+    clock.advance(7 * DAY)  # where the next grant begins, at once
+    first.change_plan("acme", "pro")
+    first.consume_credits("acme", "ai", 500, key="new")
+    ent = opened(document, storage=shared)  # which reads the head from its rows
+    ent.refund("acme", "new", 3, key="r1")
+    assert left(ent) == 3
+    ent.erase("acme")
+    ent.refund("acme", "old", key="r2")
+    assert left(ent) == 8
+    ent.change_plan("acme", "top")
+    ent.refund("acme", "new", 4, key="r3")
+    assert left(ent) == 5
+    assert ent.void_block("acme", "bought").remaining == 0
+    assert ent.verify("acme") == ()
+
+
 def test_a_change_that_is_taken_back_before_it_comes_grants_nothing_more(ent, clock):
     ent = ent(pro=plan(unused="forfeit"), top=plan(1000))
     ent.subscribe("acme", "pro")
