@@ -127,8 +127,11 @@ class Tallies:
         self._by_block: dict[str, Tally] = {}
 
     def add(self, entry: Entry, books: Books, *, counts: bool) -> Decimal | None:
-        """Count a posted line; return by how much deferred revenue changed, None for no cost or no such change."""
-        if entry.kind not in _COLUMNS or self._credit not in {None, entry.subject}:
+        """Count a posted line; return by how much deferred revenue changed, None for no cost or no such change.
+
+        A line that moves nothing, as that by which a used-up block is voided, leaves no row of its own.
+        """
+        if entry.kind not in _COLUMNS or not entry.amount or self._credit not in {None, entry.subject}:
             return None
         tally = self._by_block.get(entry.block)
         if tally is None:

@@ -138,6 +138,21 @@ class TestRule:
         ent.void_block("acme", "pack")
         assert money(month(ent, FEBRUARY, MARCH), "pack") == ("7.50", "0.00", "0.00", "0.00", "7.50", "0.00", "0.00")
 
+    @pytest.mark.parametrize("cost", [None, "10"])
+    def test_a_used_up_block_that_is_voided_leaves_no_row(
+        self, ent: Entitlements, clock: FrozenClock, cost: str | None
+    ) -> None:
+        ent.grant_credits("acme", "ai", 100, key="pack", cost_basis=cost)
+        ent.consume_credits("acme", "ai", 100, key="use")
+        clock.set(FEBRUARY)
+        ent.void_block("acme", "pack")
+        assert month(ent, FEBRUARY, MARCH).rows == ()
+        assert [row.block for row in month(ent, JANUARY, MARCH).rows] == ["pack"]
+        clock.set(MARCH)
+        ent.refund("acme", "use", 5, key="sorry")
+        assert counted(month(ent, MARCH, APRIL), "pack") == ("0.00", "0.00", "0.00", "0.00", "5.00", "5.00", "0.00")
+        assert ent.verify() == ()
+
     def test_a_block_that_repays_debt_is_used_when_it_repays(self, ent: Entitlements, clock: FrozenClock) -> None:
         ent.grant_credits("acme", "owed", 1, key="first")
         ent.consume_credits("acme", "owed", 21, key="use")
