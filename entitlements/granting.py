@@ -12,10 +12,9 @@ from .cases import Case, verdict
 from .catalog.model import Credit
 from .errors import AmountError, UnknownBlock, UnknownCredit
 from .ledger.blocks import Block, empty
-from .ledger.burn import burn_order
 from .ledger.credit_encoding import encode_block
 from .ledger.crediting import Books
-from .ledger.due import repay
+from .ledger.due import repay, repaying
 from .ledger.entries import Batch, Entry, Verdict
 from .ledger.plan_grants import is_forfeited
 from .spending import post
@@ -130,5 +129,5 @@ def _expires(case: Case, begins: datetime) -> datetime | None:
 
 def freed(books: Books, blocks: tuple[str, ...], at: datetime) -> list[Entry]:
     """Return the repayments that follow where credits came back to blocks, posted; blocks repay as they burn."""
-    back = burn_order(books.blocks[block] for block in blocks)
+    back = repaying(books, (books.blocks[block] for block in blocks))
     return [entry for block in back for entry in repay(books, block, at)]

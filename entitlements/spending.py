@@ -171,7 +171,9 @@ def lines_of(charge: Charge, payment: Payment) -> list[Entry]:
     credit, at = charge.credit.key, charge.at
     lines = [Entry("burned", at, credit, amount=units, block=block) for block, units in payment.burned.items()]
     if payment.owed:
-        lines.append(Entry("overdrawn", at, credit, amount=payment.owed, data={"purpose": charge.purpose}))
+        order = {} if charge.credit.burn_order == "default" else {"order": charge.credit.burn_order}
+        data = {"purpose": charge.purpose, **order}
+        lines.append(Entry("overdrawn", at, credit, amount=payment.owed, data=data))
     return lines
 
 

@@ -137,11 +137,15 @@ class OpenHold:
 
 @attrs.frozen(weakref_slot=False)
 class Debt:
-    """Credits used that no block could pay, by what they were for."""
+    """Credits used that no block could pay, by what they were for.
+
+    `order` is the burn order of the charge that came to it last, a policy or its keys: so it is repaid, too.
+    """
 
     credit: str
     purpose: Purpose
     units: int
+    order: str | tuple[str, ...] = "default"
 
 
 RANK: Final = attrgetter("rank")

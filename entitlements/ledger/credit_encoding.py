@@ -113,12 +113,15 @@ def decode_purpose(encoded: Mapping[str, Any]) -> Purpose:
 
 def encode_debt(debt: Debt) -> dict[str, Any]:
     """Return a debt as JSON values."""
-    return {"credit": debt.credit, "units": debt.units, **encode_purpose(debt.purpose)}
+    encoded = {"credit": debt.credit, "units": debt.units, **encode_purpose(debt.purpose)}
+    return encoded if debt.order == "default" else {**encoded, "order": debt.order}
 
 
 def decode_debt(encoded: Mapping[str, Any]) -> Debt:
     """Return a debt from JSON values."""
-    return Debt(encoded["credit"], decode_purpose(encoded), encoded["units"])
+    order = encoded.get("order", "default")
+    order = order if isinstance(order, str) else tuple(order)
+    return Debt(encoded["credit"], decode_purpose(encoded), encoded["units"], order)
 
 
 def encode_credit_data(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -77,7 +77,9 @@ class Books:
         if units == 0:
             self.debts.pop((entry.subject, purpose), None)
         else:
-            self.debts[entry.subject, purpose] = Debt(entry.subject, purpose, units)
+            order = owed.order if owed is not None and sign < 0 else entry.data.get("order", "default")
+            order = order if isinstance(order, str) else tuple(order)
+            self.debts[entry.subject, purpose] = Debt(entry.subject, purpose, units, order)
 
     def _voided(self, entry: Entry) -> None:
         self._move(entry, -1, 0)

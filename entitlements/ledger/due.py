@@ -6,7 +6,7 @@ them, first in its own batch, each at its own instant.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from heapq import heapify, heappop
 from typing import Final
@@ -93,6 +93,24 @@ def repay(books: Books, block: Block, at: datetime) -> Iterator[Entry]:
             yield _posted(books, entry)
 
 
+def repaying(books: Books, blocks: Iterable[Block]) -> list[Block]:
+    """Return blocks in the order in which they repay: of each credit, in that of the oldest debt in it.
+
+    A debt says by itself how its charge would have burned: what falls due does not depend on a catalog.
+    """
+    orders: dict[str, str | tuple[str, ...]] = {}
+    for debt in books.debts.values():
+        orders.setdefault(debt.credit, debt.order)
+    own: dict[str, list[Block]] = {credit: [] for credit, order in orders.items() if order != "default"}
+    others: list[Block] = []
+    for block in blocks:
+        own.get(block.credit, others).append(block)
+    ordered = burn_order(others)
+    for credit, mine in own.items():
+        ordered += burn_order(mine, orders[credit])
+    return ordered
+
+
 def _instants(books: Books, at: datetime, after: datetime | None = None) -> list[datetime]:
     """Return the instants up to `at`, and after another, at which something falls due, as a heap."""
     found = {block.expires_at for block in books.blocks.values()}
@@ -130,7 +148,7 @@ def _at(books: Books, instant: datetime) -> Iterator[Entry]:
         for row in [row for row in rows if row.until == instant and _is_settled(row)]:
             yield from _leave(books, key, row, instant)
     if lapsed or any(block.effective_at == instant for block in books.blocks.values() if _owes(books, block)):
-        for block in burn_order(block for block in books.blocks.values() if _owes(books, block)):
+        for block in repaying(books, [block for block in books.blocks.values() if _owes(books, block)]):
             yield from repay(books, block, instant)
 
 

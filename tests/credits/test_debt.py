@@ -277,3 +277,86 @@ def test_voiding_a_block_does_not_touch_debt(ent):
     ent.void_block("acme", "g")
     assert standing(ent, "soft") == (0, 0, 4)
     assert left(ent, "soft") == 0
+
+
+# --- in which order blocks repay
+
+
+ORDERS = {"default": "soon", "first_in_first_out": "first", ("category", "granted"): "free"}
+
+
+def burning(order):
+    return {"tab": {"depletion": "soft", "burn_order": order if isinstance(order, str) else [*order]}}
+
+
+def owing(changed, order):
+    """A soft credit with three blocks that are all held, and a debt of four."""
+    ent = changed(credits=burning(order))
+    grant(ent, 5, "tab", key="first", expires_at=START + 9 * DAY)
+    grant(ent, 5, "tab", key="soon", expires_at=START + 5 * DAY)
+    grant(ent, 5, "tab", key="free", expires_at=START + 9 * DAY, category="promotional")
+    reserve(ent, 15, "tab", key="h", ttl=60)
+    consume(ent, 4, "tab", key="over")
+    return ent
+
+
+def repaid(ent):
+    return [(line.block, line.amount) for line in ent.entries("acme", limit=999) if line.kind == "repaid"]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("how", ["released", "lapsed", "refunded"])
+def test_what_comes_back_to_several_blocks_repays_in_the_order_in_which_the_credit_burns(changed, clock, order, how):
+    ent = owing(changed, order)
+    if how == "released":
+        ent.release("acme", "h")
+    elif how == "lapsed":
+        clock.advance(61 * SECOND)
+        ent.sweep("acme")
+    else:
+        ent.settle("acme", "h", 15)
+        refund(ent, "h", key="r")
+    assert repaid(ent) == [(ORDERS[order], 4)]
+    assert ent.verify("acme") == ()
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_blocks_that_begin_at_once_repay_in_that_order_too(changed, clock, order):
+    ent = changed(credits=burning(order))
+    consume(ent, 4, "tab", key="over")
+    begins = {"effective_at": START + DAY}
+    grant(ent, 5, "tab", key="first", expires_at=START + 9 * DAY, **begins)
+    grant(ent, 5, "tab", key="soon", expires_at=START + 5 * DAY, **begins)
+    grant(ent, 5, "tab", key="free", expires_at=START + 9 * DAY, category="promotional", **begins)
+    clock.advance(2 * DAY)
+    ent.sweep("acme")
+    assert repaid(ent) == [(ORDERS[order], 4)]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_how_a_debt_is_repaid_does_not_depend_on_the_catalog_there_is_when_somebody_comes(changed, clock, order):
+    owing(changed, order)
+    clock.advance(61 * SECOND)
+    later = changed(credits=burning("soonest_expiry"))
+    later.sweep("acme")
+    assert repaid(later) == [(ORDERS[order], 4)]
+    assert later.verify("acme") == ()
+
+
+def orders(ent):
+    head = ent._storage.state("acme", lambda _: ()).head
+    return [debt.order for debt in head.debts.values()]
+
+
+def test_of_several_debts_in_one_credit_the_oldest_says_the_order_and_of_one_the_charge_that_added_last(changed):
+    first, later = owing(changed, ("category", "granted")), changed(credits=burning("default"))
+    consume(later, 1, "tab", key="other", feature="chat")
+    assert orders(later) == [("category", "granted"), "default"]
+    assert later.verify("acme") == ()
+    consume(first, 1, "tab", key="last", feature="chat")
+    refund(later, "other")
+    assert orders(later) == [("category", "granted"), ("category", "granted")]
+    consume(later, 1, "tab", key="again", feature="chat")
+    assert orders(changed(credits=burning("plan_first"))) == [("category", "granted"), "default"]
+    later.release("acme", "h")
+    assert repaid(later) == [("free", 4), ("free", 1), ("first", 1)]
