@@ -35,38 +35,51 @@ class Cache:
     def __init__(self, size: int) -> None:
         self.warm: dict[str, Known] = {}
         self.epoch = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may forget in the middle of learning
         self._order: LRUCache[str, None] = _Order(max(1, size), self.warm)
 
-    def learn(self, customer: str, known: Known, *, epoch: int) -> None:
-        """Remember what was read while `epoch` was current; forget it at once where it no longer is."""
+    def learn(self, customer: str, head: Head, entitlements: Entitlements, decision: Decision, *, epoch: int) -> None:
+        """Remember a state that was read while `epoch` was current, and a decision made from it; else nothing.
+
+        What was decided from the very same state stays remembered beside it. A decision that is soon another, or
+        on what the catalog does not have, is not kept.
+        """
         with self._lock:
-            if epoch == self.epoch:
-                self.warm[customer] = known
-                self._order[customer] = None
+            if epoch != self.epoch:
+                return
+            known = self.warm.get(customer)
+            if known is None or known.head.seq != head.seq or known.entitlements is not entitlements:
+                known = Known(head, entitlements, {})
+            if decision.outcome != "throttle" and decision.code != "unknown_feature":
+                known.decisions[decision.feature] = decision
+            self.warm[customer] = known
+            self._order[customer] = None
             if epoch != self.epoch:
                 self.warm.pop(customer, None)
 
     def forget(self, customer: str) -> None:
         """Drop one customer."""
-        self.epoch += 1
-        self.warm.pop(customer, None)
+        with self._lock:
+            self.epoch += 1
+            self.warm.pop(customer, None)
 
     def forget_older(self, seqs: Mapping[str, int] | None) -> None:
         """Drop the customers of which an older state is known than their newest seq; None drops everything."""
-        self.epoch += 1
         if seqs is None:
-            self.warm.clear()
+            self.forget_all()
             return
-        for customer, seq in seqs.items():
-            known = self.warm.get(customer)
-            if known is not None and known.head.seq < seq:
-                self.warm.pop(customer, None)
+        with self._lock:
+            self.epoch += 1
+            for customer, seq in seqs.items():
+                known = self.warm.get(customer)
+                if known is not None and known.head.seq < seq:
+                    self.warm.pop(customer, None)
 
     def forget_all(self) -> None:
         """Drop everything."""
-        self.epoch += 1
-        self.warm.clear()
+        with self._lock:
+            self.epoch += 1
+            self.warm.clear()
 
 
 class _Order(LRUCache[str, None]):

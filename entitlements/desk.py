@@ -247,12 +247,7 @@ class Desk:
         except StorageUnavailable as fault:
             return self._fallback(customer, feature, fault)
         decision = check(case)
-        known = self.cache.warm.get(customer)
-        if known is None or known.entitlements is not case.entitlements:
-            known = Known(case.head, case.entitlements, {})
-        if decision.outcome != "throttle" and decision.code != "unknown_feature":
-            known.decisions[feature] = decision
-        self.cache.learn(customer, known, epoch=epoch)
+        self.cache.learn(customer, case.head, case.entitlements, decision, epoch=epoch)
         if self.listeners.any:
             self.listeners.tell_decision(decision)
         return decision

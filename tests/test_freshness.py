@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from entitlements import Catalog, Entitlements
+from entitlements.cache import Known
 from entitlements.freshness import PULSE_EVERY
+from entitlements.requests import request
 from entitlements.storage.keeping import MOST_TOLD
 from entitlements.storage.memory import MemoryStorage
 from entitlements.storage.sqlite import SQLiteStorage
@@ -70,6 +72,49 @@ def test_own_writes_forget_their_customer_and_nobody_else(ent):
         assert known(ent, "a", "b") == [a, b]
         assert known(ent, "a")[0] is a
     assert learned(ent, "c") != [c]
+
+
+def read_so_far(ent, customer, feature):
+    """Let a check go on until the storage has told it the state; return it and what it was told."""
+    steps = ent._desk.learn(request("check", customer, None, feature=feature))
+    step = next(steps)
+    while getattr(step, "method", "") != "state":
+        step = steps.send(step.answer(ent._storage))
+    return steps, step.answer(ent._storage)
+
+
+def goes_on(ent, steps, answer):
+    with pytest.raises(StopIteration) as end:
+        while True:
+            answer = steps.send(answer).answer(ent._storage)
+    return end.value.value
+
+
+def test_what_was_read_before_a_write_is_not_put_beside_what_was_read_after_it(ent):
+    """A thread that was slow to answer from the older state leaves what others learned meanwhile as it is."""
+    ent.consume("c", "calls", 1)
+    slow = read_so_far(ent, "c", "calls")
+    ent.consume("c", "calls", 1)
+    (c,) = learned(ent, "c")
+    assert goes_on(ent, *slow).used == 1
+    assert set(c.decisions) == {"sso"}
+    assert known(ent, "c") == [c]
+    assert ent.check("c", "calls").used == 2
+
+
+def test_an_interrupt_may_forget_in_the_middle_of_learning(ent):
+    """As a signal's handler does that closes the engine: it neither waits for itself, nor is undone."""
+    (a,) = learned(ent, "a")
+    cache = ent._desk.cache
+
+    class Interrupted(dict):
+        def __setitem__(self, feature, decision):
+            super().__setitem__(feature, decision)
+            cache.forget_all()
+
+    cache.warm["a"] = Known(a.head, a.entitlements, Interrupted())
+    cache.learn("a", a.head, a.entitlements, a.decisions["sso"], epoch=cache.epoch)
+    assert known(ent, "a") == [None]
 
 
 def test_what_was_learned_after_an_own_write_stays_learned(ent):
