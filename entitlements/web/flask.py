@@ -62,29 +62,32 @@ class FlaskEntitlements:
             self.init_app(app, ent)
 
     def init_app(self, app: Flask, ent: Entitlements | None = None) -> None:
-        """Gate an application; raises KeyError where there is neither an engine nor ENTITLEMENTS_CATALOG."""
+        """Gate an application; raises KeyError where there is neither an engine nor ENTITLEMENTS_CATALOG.
+
+        Several applications may be gated, each by its own engine; `ent` is that of the last.
+        """
         if not isinstance(app, Flask):
             raise TypeError(f"app is of type {type(app).__name__}; pass the Flask application, and then the engine")
         if ent is not None:
             check_engine(ent, Entitlements)
-        self.ent = ent if ent is not None else _opened(app)
+        engine = self.ent = ent if ent is not None else _opened(app)
         app.extensions[NAME] = self
         app.aborter.mapping[402] = PaymentRequired
-        app.before_request(self._begin)
+        app.before_request(partial(self._begin, engine))
         app.teardown_request(_end)
         appcontext_pushed.connect(_act, app)
         for kind in ANSWERED:
             app.register_error_handler(kind, self._answered)
         if self.flags is not None:
-            app.register_blueprint(self._blueprint(), url_prefix=self.flags)
+            app.register_blueprint(self._blueprint(engine), url_prefix=self.flags)
 
-    def _begin(self) -> None:
+    def _begin(self, ent: Entitlements) -> None:
         customer = customer_named(self.customer())
         if customer is None:
             return
         key = key_named(request.headers.get("Idempotency-Key"))
         below = self.scoped() if self.scoped is not None else None
-        setattr(g, _AGAIN, partial(acting_as, customer, scope=below, key=key, engine=self.ent, once=True))
+        setattr(g, _AGAIN, partial(acting_as, customer, scope=below, key=key, engine=ent, once=True))
         _act(None)
 
     def _answered(self, error: Exception) -> Response:
@@ -93,18 +96,18 @@ class FlaskEntitlements:
             raise error
         return Response(problem.body, problem.status, problem.all_headers)
 
-    def _blueprint(self) -> Blueprint:
+    def _blueprint(self, ent: Entitlements) -> Blueprint:
         pages = Blueprint(NAME, __name__)
         methods = ["GET", "HEAD", "POST"]
-        pages.add_url_rule("/<path:path>", "flags", self._front, methods=methods)
+        pages.add_url_rule("/<path:path>", "flags", partial(self._front, ent), methods=methods)
         return pages
 
-    def _front(self, path: str) -> Response:
+    def _front(self, ent: Entitlements, path: str) -> Response:
         customer = customer_named(self.customer())
         check_size(request.content_length)
         known = request.headers.get("If-None-Match")
         asked = question(request.method, f"/{path}", customer, request.stream.read(LARGEST + 1), known)
-        return _sent(reply(asked, self.ent.snapshot(customer or ""), self.ent.catalog))
+        return _sent(reply(asked, ent.snapshot(customer or ""), ent.catalog))
 
 
 def _opened(app: Flask) -> Entitlements:

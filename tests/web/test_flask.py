@@ -177,3 +177,18 @@ def test_a_customer_that_is_no_text_is_the_hosts_fault_and_not_the_requests(ent)
     FlaskEntitlements(app, ent, customer=lambda: 42)
     with pytest.raises(TypeError, match="customer of a request returned int; return text, or None"):
         app.test_client().get("/")
+
+
+def test_each_of_several_applications_is_gated_by_its_own_engine(ent):
+    """An extension may be made once for all applications of a process; what one sells, another may not."""
+    gates = FlaskEntitlements(customer=lambda: "acme", flags="/entitlements")
+    apps = [Flask("first"), Flask("second")]
+    with Entitlements(ent.catalog, storage="memory:") as other:
+        other.subscribe("acme", "pro")
+        for app, engine in zip(apps, (ent, other), strict=True):
+            app.get("/export")(requires_feature("exports")(lambda: "exported"))
+            gates.init_app(app, engine)
+        answers = [app.test_client().get("/export").status_code for app in apps]
+        shown = [app.test_client().get("/entitlements/snapshot").json["features"]["exports"] for app in apps]
+    assert answers == [402, 200]
+    assert [feature["allowed"] for feature in shown] == [False, True]
