@@ -15,8 +15,9 @@ from django.core.management import CommandError, call_command
 from django.http import HttpResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.urls import path
+from django.utils.asyncio import async_unsafe
 
-from entitlements import Catalog, Entitlements, StorageUnavailable, consumes, requires_feature
+from entitlements import Catalog, Entitlements, StorageUnavailable, consumes, current_customer, requires_feature
 from entitlements.web.django import configured, views
 from entitlements.web.django.middleware import customer_of, entitlements
 from entitlements.web.problem import Problems
@@ -120,6 +121,41 @@ def test_a_project_that_forgot_the_middleware_still_refuses(ent):
     request.session = {"account": "acme"}
     with pytest.raises(PermissionDenied, match="plan pro would allow it"):
         views.requires_feature("exports")(lambda request: HttpResponse())(request)
+
+
+@pytest.mark.parametrize("who", ["acme", lambda request, page: f"{page}me"], ids=["named", "told"])
+@pytest.mark.parametrize("function", [None, lambda request: None], ids=["nobody says", "nobody is"])
+def test_a_gate_that_names_its_customer_needs_nobody_signed_in(ent, who, function):
+    ent.change_plan("acme", "pro")
+
+    @views.requires_feature("exports", customer=who)
+    def view(request, page):
+        return HttpResponse(page)
+
+    with override_settings(ENTITLEMENTS={**settings.ENTITLEMENTS, "ENGINE": ent, "CUSTOMER": function}):
+        assert view(RequestFactory().get("/"), "ac").content == b"ac"
+        nobody = views.requires_feature("exports", customer=lambda request: None)(lambda request: HttpResponse())
+        with pytest.raises(PermissionDenied, match="nobody is signed in"):
+            nobody(RequestFactory().get("/"))
+
+
+def test_an_asynchronous_view_may_ask_the_database_who_is_signed_in(ent):
+    """Without the middleware, too: what Django refuses on an event loop is done in a thread."""
+
+    @views.requires_feature("messages")
+    async def view(request):
+        return HttpResponse(current_customer())
+
+    asked = async_unsafe(lambda request: "acme")
+    with override_settings(ENTITLEMENTS={**settings.ENTITLEMENTS, "ENGINE": ent, "CUSTOMER": asked}):
+        assert asyncio.run(view(RequestFactory().get("/"))).content == b"acme"
+
+
+def test_what_is_known_already_is_told_without_a_body_and_its_type(client):
+    first = client.get("/entitlements/snapshot")
+    again = client.get("/entitlements/snapshot", headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", first.headers["ETag"])
+    assert "Content-Type" not in again.headers
 
 
 def test_the_front_end_reads_the_snapshot_and_flags(client):
