@@ -30,6 +30,8 @@ Who: TypeAlias = Callable[[Any], str | Awaitable[str | None] | None]
 
 REFUSED: Final = 1008
 """How a connection that stays open is told of a policy."""
+NOT_MODIFIED: Final = 304
+"""Says nothing of a body: a length would be that of the one that is known already."""
 
 
 class Acting:
@@ -155,6 +157,7 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
 
 async def _send(status: int, headers: Mapping[str, str], body: bytes, send: Send) -> None:
     pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
-    pairs.append((b"content-length", str(len(body)).encode()))
+    if status != NOT_MODIFIED:
+        pairs.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": pairs})
     await send({"type": "http.response.body", "body": body})

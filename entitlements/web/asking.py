@@ -60,7 +60,7 @@ def key_named(header: str | None) -> str | None:
     try:
         return identifier(bare, "key")
     except ValueError:
-        said = "an Idempotency-Key has 1 to 255 characters, no control characters, and no space at either end"
+        said = "an Idempotency-Key has 1 to 255 characters, none for control, no space at either end, no $ in front"
         raise refuse(400, "invalid_key", said, said=header) from None
 
 

@@ -55,7 +55,8 @@ def question(method: str, path: str, customer: str | None, body: bytes = b"", kn
     if path not in {SNAPSHOT, FLAGS} and not path.startswith(f"{FLAGS}/"):
         raise Refused(404, "not_found", "there is nothing here")
     if method not in wanted:
-        raise Refused(405, "not_allowed", f"ask this by {' or '.join(sorted(wanted))}")
+        allowed = sorted(wanted)
+        raise Refused(405, "not_allowed", f"ask this by {' or '.join(allowed)}", {"Allow": ", ".join(allowed)})
     if customer is None:
         raise refuse(401, "no_customer", "nobody is signed in", said=path)
     if path == SNAPSHOT:

@@ -71,10 +71,10 @@ _TOLD: Final[tuple[tuple[type[EntitlementsError], int, str, str], ...]] = (
 
 
 class Refused(EntitlementsError):
-    """A request that is not answered; what it said is logged, not sent back."""
+    """A request that is not answered; what it said is logged, not sent back. `headers` say what would be."""
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
-        self.status, self.code, self.detail = status, code, detail
+    def __init__(self, status: int, code: str, detail: str, headers: Mapping[str, str] = EMPTY) -> None:
+        self.status, self.code, self.detail, self.headers = status, code, detail, headers
         super().__init__(detail)
 
 
@@ -136,7 +136,7 @@ class Problems:
         if isinstance(error, EntitlementDenied):
             return self._denial(error.decision)
         if isinstance(error, Refused):
-            return Problem(error.status, error.code, error.detail)
+            return Problem(error.status, error.code, error.detail, headers=error.headers)
         if isinstance(error, IdempotencyConflict):
             said = f"this key was used before for another request: {error.field} differs"
             return Problem(422, "key_reused", said, {"field": error.field})

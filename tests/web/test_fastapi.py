@@ -26,9 +26,10 @@ from entitlements import (
 )
 from entitlements.holds import HeldWork
 from entitlements.web.asgi import Acting, Flags
+from entitlements.web.asking import key_named
 from entitlements.web.fastapi import RESPONSES, Consumes, Requires, install
 from entitlements.web.flags import flag_of
-from entitlements.web.problem import Problems
+from entitlements.web.problem import Problems, Refused
 from examples.fastapi_app.app import create_app
 from tests.conftest import START
 
@@ -320,6 +321,26 @@ def test_what_cannot_be_answered_is_refused(client, caplog, method, path, accoun
     assert (refused.status_code, refused.json()["code"]) == (status, code)
     assert all(record.getMessage().isprintable() for record in caplog.records)
     assert "oth\\n" not in refused.text
+
+
+@pytest.mark.parametrize(("path", "allowed"), [("snapshot", "GET, HEAD"), ("ofrep/v1/evaluate/flags", "POST")])
+def test_what_is_asked_by_another_method_is_told_which_it_takes(client, path, allowed):
+    refused = client.request("PUT", f"/front/{path}", headers={"x-account": "acme"})
+    assert (refused.status_code, refused.headers["allow"]) == (405, allowed)
+
+
+def test_what_is_known_already_is_told_without_a_length(client):
+    """A length there would be that of the body that is known: a cache may take it over."""
+    headers = {"x-account": "acme"}
+    known = client.get("/front/snapshot", headers=headers).headers["etag"]
+    again = client.get("/front/snapshot", headers={**headers, "if-none-match": known})
+    assert (again.status_code, again.headers["etag"], "content-length" in again.headers) == (304, known, False)
+
+
+@pytest.mark.parametrize("key", ["$mine", "", " x", "k" * 256])
+def test_a_key_that_is_none_is_told_all_that_a_key_is(key):
+    with pytest.raises(Refused, match="1 to 255 characters, none for control, no space at either end, no \\$ in front"):
+        key_named(key)
 
 
 def test_an_oversized_body_without_a_length_is_refused_before_it_is_read(ent):
