@@ -329,6 +329,24 @@ def test_what_is_asked_by_another_method_is_told_which_it_takes(client, path, al
     assert (refused.status_code, refused.headers["allow"]) == (405, allowed)
 
 
+def test_a_mounted_application_with_gates_of_its_own_denies_as_the_outer_one_does(ent):
+    app, inner = FastAPI(), FastAPI()
+    for each in (app, inner):
+        install(each, ent, customer=asker, flags="/front")
+
+    @inner.post("/burst", dependencies=[Requires("exports")])
+    @consumes("burst")
+    async def burst():
+        return current_customer()
+
+    app.mount("/inner", inner)
+    client = TestClient(app, headers={"x-account": "acme"})
+    answers = [client.post("/inner/burst", headers={"Idempotency-Key": key}) for key in ("a", "a", "b")]
+    assert [answer.status_code for answer in answers] == [200, 409, 429]
+    assert client.get("/inner/front/snapshot").json()["etag"] == client.get("/front/snapshot").json()["etag"]
+    assert client.post("/inner/burst", headers={"x-account": "other"}).status_code == 402
+
+
 def test_what_is_known_already_is_told_without_a_length(client):
     """A length there would be that of the body that is known: a cache may take it over."""
     headers = {"x-account": "acme"}
