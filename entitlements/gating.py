@@ -79,11 +79,12 @@ def acting_as(
     engine: Entitlements | AsyncEntitlements | None = None,
     once: bool = False,
 ) -> Iterator[Acting]:
-    """Do the work inside for a customer; nests, and is seen by the tasks and generators started inside.
+    """Do the work inside for a customer; nests, and is seen by the tasks started inside.
 
-    `key` is that of the whole request: functions that consume derive theirs from it. `engine` answers
-    inside instead of the default one; an application that has several says which. `once` is for a key that
-    is a client's own: work under it that is under way or done is not done again, but raises KeyUsed.
+    So it is by each step of a gated generator that is called inside, whoever takes it. `key` is that of the
+    whole request: functions that consume derive theirs from it. `engine` answers inside instead of the
+    default one; an application that has several says which. `once` is for a key that is a client's own:
+    work under it that is under way or done is not done again, but raises KeyUsed.
     """
     acting = Acting(
         identifier(customer, "customer"),
@@ -97,6 +98,28 @@ def acting_as(
         yield acting
     finally:
         _acting.reset(token)
+
+
+class Begun:
+    """Work that goes on in steps, whoever takes them: each step is done for whom the one before it ended with.
+
+    The first is done for whom the work was begun; where that was nobody, for whoever is acting at each step.
+    """
+
+    def __init__(self) -> None:
+        self._present = acting()
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Take one step; what it says of who is acting is there again in the next, and not left to others."""
+        present = self._present or acting()
+        token = _acting.set(present)
+        try:
+            yield
+        finally:
+            if acting() is not present:
+                self._present = acting()
+            _acting.reset(token)
 
 
 def current_customer() -> str | None:

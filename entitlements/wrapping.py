@@ -2,7 +2,8 @@
 
 A plain function is gated when it is called, a coroutine when it is awaited. A generator belongs to whoever
 called it: a feature is checked at the call, or at the first step of one that is asynchronous; what is set
-aside for it is set aside at the first step, and settled after the last. Because of the call, what stands
+aside for it is set aside at the first step, and settled after the last. Every step is done for whom it was
+called, whoever takes it: a response is streamed when its request is over. Because of the call, what stands
 before a generator function is a plain function, so its kind is remembered for the gates put before it.
 """
 
@@ -11,14 +12,20 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from contextvars import ContextVar
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from .attempts import Attempt, Reservation, attempt
-from .gating import blocking_engine
+from .gating import Begun, blocking_engine
 from .holds import HeldWork, Hold
 
 if TYPE_CHECKING:
@@ -84,6 +91,15 @@ def _required(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
     return passing
 
 
+def _required_stepping(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
+    def passing(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        customer, asked = gate.question(args, kwargs)
+        blocking_engine().check(customer, gate.name, **asked).raise_if_denied()
+        return _stepped(nullcontext(None), function(*args, **kwargs), Begun())
+
+    return passing
+
+
 def _required_awaited(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
     async def passing(*args: Any, **kwargs: Any) -> Any:
         async with _checked(gate.name, gate.question(args, kwargs), _awaited_engine()):
@@ -95,7 +111,7 @@ def _required_awaited(gate: Gate, function: Callable[..., Any]) -> Callable[...,
 def _required_streaming(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
     def passing(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         checked = _checked(gate.name, gate.question(args, kwargs), _awaited_engine())
-        return _streamed(checked, function(*args, **kwargs))
+        return _streamed(checked, function(*args, **kwargs), Begun())
 
     return passing
 
@@ -120,7 +136,7 @@ def _held_awaited(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any
 def _held_stepping(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
     def passing(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         reserved = _reserved(gate.reservation(args, kwargs), blocking_engine())
-        return _stepped(reserved, function(*args, **kwargs))
+        return _stepped(reserved, function(*args, **kwargs), Begun())
 
     return passing
 
@@ -128,14 +144,14 @@ def _held_stepping(gate: Gate, function: Callable[..., Any]) -> Callable[..., An
 def _held_streaming(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
     def passing(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         reserved = reserved_awaited(gate.reservation(args, kwargs), _awaited_engine())
-        return _streamed(reserved, function(*args, **kwargs))
+        return _streamed(reserved, function(*args, **kwargs), Begun())
 
     return passing
 
 
 _WRAPPERS: Final[dict[tuple[bool, Kind], Callable[[Gate, Callable[..., Any]], Callable[..., Any]]]] = {
     (False, "plain"): _required,
-    (False, "generator"): _required,
+    (False, "generator"): _required_stepping,
     (False, "coroutine"): _required_awaited,
     (False, "async generator"): _required_streaming,
     (True, "plain"): _held,
@@ -189,10 +205,11 @@ def _known(hold: H, made: Attempt) -> H:
 
 
 @contextmanager
-def _inside(hold: HeldWork | None) -> Iterator[None]:
+def _inside(hold: HeldWork | None, begun: Begun | None = None) -> Iterator[None]:
     token = _holding.set(_holding.get() if hold is None else hold)
     try:
-        yield
+        with nullcontext() if begun is None else begun.step():
+            yield
     finally:
         _holding.reset(token)
 
@@ -206,13 +223,13 @@ def _finished(result: Any) -> Any:
 
 
 def _stepped(
-    opening: AbstractContextManager[HeldWork], inner: Generator[Any, Any, Any]
+    opening: AbstractContextManager[HeldWork | None], inner: Generator[Any, Any, Any], begun: Begun
 ) -> Generator[Any, Any, Any]:
-    """Run a generator inside a context that is entered by its first step; each step knows the hold."""
+    """Run a generator inside a context that is entered by its first step; each step knows the hold, and for whom."""
     with opening as hold:
         step = functools.partial(inner.send, None)
         while True:
-            with _inside(hold):
+            with _inside(hold, begun):
                 try:
                     item = step()
                 except StopIteration as end:
@@ -220,7 +237,7 @@ def _stepped(
             try:
                 sent = yield item
             except GeneratorExit:
-                with _inside(hold):
+                with _inside(hold, begun):
                     inner.close()
                 raise
             except BaseException as error:  # noqa: BLE001  (raised where the generator waits)
@@ -230,13 +247,13 @@ def _stepped(
 
 
 async def _streamed(
-    opening: AbstractAsyncContextManager[HeldWork | None], inner: AsyncGenerator[Any, Any]
+    opening: AbstractAsyncContextManager[HeldWork | None], inner: AsyncGenerator[Any, Any], begun: Begun
 ) -> AsyncGenerator[Any, Any]:
-    """Run an async generator inside a context that is entered by its first step; each step knows the hold."""
+    """Run an async generator inside a context that is entered by its first step; each step knows as much."""
     async with opening as hold:
         step = inner.asend(None)
         while True:
-            with _inside(hold):
+            with _inside(hold, begun):
                 try:
                     item = await step
                 except StopAsyncIteration:
@@ -244,7 +261,7 @@ async def _streamed(
             try:
                 sent = yield item
             except GeneratorExit:
-                with _inside(hold):
+                with _inside(hold, begun):
                     await inner.aclose()
                 raise
             except BaseException as error:  # noqa: BLE001  (raised where the generator waits)

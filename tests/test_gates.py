@@ -4,7 +4,7 @@ import asyncio
 import functools
 import inspect
 import sqlite3
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, nullcontext
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -440,7 +440,8 @@ def test_a_generator_holds_from_its_first_step_to_its_last(ent):
     assert used(ent) == 0
     assert next(started) == 4
     assert current_hold() is None
-    assert next(started) is None
+    assert next(started) == "acme"
+    assert current_customer() is None
     with pytest.raises(StopIteration, match="end"):
         next(started)
     assert used(ent) == 3
@@ -617,6 +618,66 @@ def test_nested_gates_on_a_generator_are_for_whoever_called_it(either):
 
 def reserved(ent):
     return [line.key for line in ent.entries("acme") if line.kind == "reserved"]
+
+
+@pytest.mark.parametrize("gate", [FEATURE, USAGE], ids=["feature", "usage"])
+@pytest.mark.parametrize("elsewhere", [nullcontext, lambda: acting_as("beta")], ids=["nobody", "another"])
+def test_every_step_of_a_generator_is_done_for_whom_it_was_called(ent, gate, elsewhere):
+    """A response is streamed when its request is over: what it takes meanwhile is not another's."""
+    ent.subscribe("beta", "pro")
+    nested = consumes("chat")(current_customer)
+
+    @gate
+    def stepping():
+        yield nested()
+        with acting_as("acme", scope="team:x"):
+            yield gating.acting().scope
+            yield gating.acting().scope
+        yield nested()
+
+    with acting_as("acme"):
+        begun = stepping()
+    seen = []
+    for _ in range(4):
+        with elsewhere():
+            present = gating.acting()
+            seen.append(next(begun))
+            assert gating.acting() is present
+    assert list(begun) == []
+    assert seen == ["acme", {"team": "x"}, {"team": "x"}, "acme"]
+    assert (used(ent, "beta"), used(ent)) == (0, 2 + 4 * (gate is USAGE))
+
+
+@pytest.mark.parametrize("gate", [FEATURE, USAGE], ids=["feature", "usage"])
+@pytest.mark.parametrize("elsewhere", [nullcontext, lambda: acting_as("beta")], ids=["nobody", "another"])
+def test_every_step_of_an_async_generator_is_done_for_whom_it_was_called(either, gate, elsewhere):
+    @gate
+    async def streaming():
+        for _ in range(2):
+            await asyncio.sleep(0)
+            yield current_customer()
+
+    async def main():
+        with acting_as("acme"):
+            begun = streaming()
+        with elsewhere():
+            return [await anext(begun), await anext(begun), await anext(begun, "end"), current_customer()]
+
+    assert asyncio.run(main()) == ["acme", "acme", "end", None if elsewhere is nullcontext else "beta"]
+
+
+def test_a_generator_called_for_nobody_is_stepped_for_whoever_is_acting(ent):
+    """Its customer is named, so that nobody need be acting where it is called."""
+
+    @requires_feature("exports", customer="acme")
+    def stepping():
+        yield current_customer()
+        yield current_customer()
+
+    begun = stepping()
+    with acting_as("acme"):
+        assert next(begun) == "acme"
+    assert next(begun) is None
 
 
 def test_keys_are_derived_from_that_of_the_request(ent):
