@@ -74,7 +74,7 @@ class Refused(EntitlementsError):
     """A request that is not answered; what it said is logged, not sent back. `headers` say what would be."""
 
     def __init__(self, status: int, code: str, detail: str, headers: Mapping[str, str] = EMPTY) -> None:
-        self.status, self.code, self.detail, self.headers = status, code, detail, headers
+        self.status, self.code, self.detail, self.headers = status, code, detail, dict(headers)
         super().__init__(detail)
 
 
