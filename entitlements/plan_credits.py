@@ -7,8 +7,8 @@ from datetime import datetime
 
 import attrs
 
-from .catalog.model import EMPTY, Catalog, PlanCredit
-from .catalog.standing import lineage
+from .catalog.model import EMPTY, Catalog
+from .catalog.standing import credits_of
 from .ledger.entries import Entry
 from .ledger.facts import Facts, Subscription
 from .ledger.plan_grants import Grants, PlanGrant
@@ -42,18 +42,6 @@ def grants_any(catalog: Catalog) -> bool:
     if memo is None:
         memo = catalog.combined["plan credits"] = {"any": any(plan.credits for plan in catalog.plans.values())}
     return bool(memo["any"])
-
-
-def credits_of(catalog: Catalog, plan: str) -> Mapping[str, PlanCredit]:
-    """Return what a plan grants by credit: its own terms, else those of the nearest plan it extends."""
-    memo = catalog.combined.get(("plan credits", plan))
-    if memo is None:
-        found: dict[str, PlanCredit] = {}
-        for key in lineage(catalog, plan) if plan in catalog.plans else ():
-            for credit, terms in catalog.plans[key].credits.items():
-                found.setdefault(credit, terms)
-        memo = catalog.combined["plan credits", plan] = found
-    return memo
 
 
 def _wanted(catalog: Catalog, facts: Facts, at: datetime, sold: Mapping[str, Catalog]) -> Iterator[PlanGrant]:

@@ -16,6 +16,7 @@ from .budgeting import refused as budget_refusal
 from .caps import Cap
 from .cases import Case, verdict
 from .catalog.model import Credit, Depletion
+from .catalog.standing import credits_of
 from .decisions import Code, Decision, Receipt, stored
 from .errors import near_or_some, shown
 from .judging import unknown_feature
@@ -23,7 +24,6 @@ from .ledger.blocks import Block, OpenHold, Purpose
 from .ledger.burn import burn, burn_order, usable
 from .ledger.crediting import Books
 from .ledger.entries import Entry, Verdict
-from .plan_credits import credits_of
 from .shortages import explained
 from .wording import alternatives, no_customer
 

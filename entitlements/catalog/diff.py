@@ -1,43 +1,56 @@
 """What a customer gains and loses where one catalog replaces another.
 
 Entries are compared as they resolve: a plan with all it inherits, by the same join that decides what
-a customer has. What covers the other is more generous; what neither covers has changed.
+a customer has. What covers the other is more generous; what neither covers has changed. So have the terms
+beside them, such as the plans an add-on goes with.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import attrs
 
 from ..amounts import MAX_SCALE, Bound, Number, Unlimited, bound_number, canonical, from_units
 from ..periods import duration_text
+from .diff_terms import (
+    NOTHING,
+    Terms,
+    addon_terms,
+    catalog_terms,
+    credit_terms,
+    feature_terms,
+    moved,
+    plan_terms,
+    promotion_terms,
+)
 from .model import (
+    EMPTY,
     Catalog,
     ConfigValue,
     Entitlement,
     Feature,
     Limit,
+    Mode,
     PlanCredit,
     Rate,
     RateCase,
     Rollover,
 )
-from .standing import Share, Source, Standing, at_least, flatten, join, standing_of
+from .standing import Share, Source, Standing, at_least, credits_of, flatten, join, standing_of
 
 T = TypeVar("T")
 Change: TypeAlias = Literal["gains", "loses", "changes"]
 Given: TypeAlias = Mapping[str, Standing]
-NOTHING: Final = "nothing"
 
 
 @attrs.frozen
 class Difference:
-    """One thing that a new catalog changes for whoever holds `subject` ("plan:pro", "add-on:seats").
+    """One thing that a new catalog changes for whoever holds `subject` ("plan:pro", "add-on:seats", "feature:calls").
 
-    `name` is the feature or credit that changes, empty where the subject itself comes or goes;
-    `before` and `after` are what it was and what it becomes, in a few words.
+    `name` is the feature or credit that changes, or the term, as in the file ("trial", "default_plan"); empty where
+    the subject itself comes or goes. `before` and `after` are what it was and what it becomes, in a few words.
     """
 
     kind: Change
@@ -64,6 +77,9 @@ class _Comparison:
 
     def differences(self) -> Iterator[Difference]:
         old, new = self.old, self.new
+        yield from _terms("catalog", catalog_terms(old), catalog_terms(new))
+        yield from self._kept("feature", old.features, new.features, self._feature)
+        yield from self._kept("credit", old.credits, new.credits, self._credit)
         yield from self._sections("plan", old.plans, new.plans, self._plan)
         yield from self._sections("add-on", old.addons, new.addons, self._addon)
         yield from self._sections("promotion", old.promotions, new.promotions, self._promotion)
@@ -85,9 +101,29 @@ class _Comparison:
             else:
                 yield from compare(subject, key)
 
+    def _kept(
+        self,
+        kind: str,
+        before: Mapping[str, T],
+        after: Mapping[str, T],
+        compare: Callable[[str, str], Iterator[Difference]],
+    ) -> Iterator[Difference]:
+        for key in before:
+            if key in after:
+                yield from compare(f"{kind}:{key}", key)
+
+    def _feature(self, subject: str, key: str) -> Iterator[Difference]:
+        before, after = self.old.features[key], self.new.features[key]
+        if (before.type, before.value) == (after.type, after.value):
+            yield from _terms(subject, feature_terms(before), feature_terms(after))
+
+    def _credit(self, subject: str, key: str) -> Iterator[Difference]:
+        yield from _terms(subject, credit_terms(self.old.credits[key]), credit_terms(self.new.credits[key]))
+
     def _plan(self, subject: str, key: str) -> Iterator[Difference]:
+        yield from _terms(subject, plan_terms(self.old.plans[key]), plan_terms(self.new.plans[key]))
         yield from self._features(subject, flatten(self.old, key), flatten(self.new, key))
-        before, after = self.old.plans[key].credits, self.new.plans[key].credits
+        before, after = credits_of(self.old, key), credits_of(self.new, key)
         for credit in _both(before, after):
             one = _Granted(before.get(credit), _scale(self.old, credit))
             other = _Granted(after.get(credit), _scale(self.new, credit))
@@ -96,9 +132,12 @@ class _Comparison:
                 yield Difference(kind, subject, credit, str(one), str(other))
 
     def _addon(self, subject: str, key: str) -> Iterator[Difference]:
+        yield from _terms(subject, addon_terms(self.old.addons[key]), addon_terms(self.new.addons[key]))
         yield from self._entries(subject, self.old.addons[key].entitlements, self.new.addons[key].entitlements)
 
     def _promotion(self, subject: str, key: str) -> Iterator[Difference]:
+        before, after = self.old.promotions[key], self.new.promotions[key]
+        yield from _terms(subject, promotion_terms(before), promotion_terms(after))
         yield from self._entries(subject, self.old.promotions[key].entitlements, self.new.promotions[key].entitlements)
 
     def _rate(self, subject: str, key: str) -> Iterator[Difference]:
@@ -111,20 +150,31 @@ class _Comparison:
     ) -> Iterator[Difference]:
         source = Source("add-on", subject)
         one, other = ({key: standing_of(source, entry) for key, entry in side.items()} for side in (before, after))
-        adding = [key for key in before if key in after and before[key].mode != after[key].mode]
-        yield from self._features(subject, one, other, differing=adding)
+        modes = {key: (before[key].mode, after[key].mode) for key in before if key in after}
+        yield from self._features(subject, one, other, {key: both for key, both in modes.items() if len({*both}) > 1})
 
     def _features(
-        self, subject: str, before: Given, after: Given, differing: Iterable[str] = ()
+        self, subject: str, before: Given, after: Given, modes: Mapping[str, tuple[Mode, Mode]] = EMPTY
     ) -> Iterator[Difference]:
         for key in _both(self.old.features, self.new.features):
             if key not in before and key not in after:
                 continue
             one = _Side(self.old.features.get(key), before.get(key))
             other = _Side(self.new.features.get(key), after.get(key))
-            kind = "changes" if key in differing else _change(one, other)
+            kind = "changes" if key in modes else _change(one, other)
             if kind is not None:
-                yield Difference(kind, subject, key, str(one), str(other))
+                yield Difference(kind, subject, key, *_told_apart(str(one), str(other), modes.get(key)))
+
+
+def _terms(subject: str, before: Terms, after: Terms) -> Iterator[Difference]:
+    for name, one in before.items():
+        if one != after[name]:
+            yield Difference(moved(one, after[name]), subject, name, one.text, after[name].text)
+
+
+def _told_apart(one: str, other: str, modes: tuple[Mode, Mode] | None) -> tuple[str, str]:
+    """Return what two entries say; with their modes, where that is all that differs."""
+    return (f"{one} ({modes[0]})", f"{other} ({modes[1]})") if modes is not None and one == other else (one, other)
 
 
 @attrs.frozen
@@ -177,6 +227,10 @@ class _Granted:
             texts.append(f"cost basis {canonical(self.terms.cost_basis)}")
         if self.terms.rollover is not None:
             texts.append(_rollover_text(self.terms.rollover, self.scale))
+        if self.terms.allowance != "full":
+            texts.append(f"allowance {self.terms.allowance.replace('_', ' ')}")
+        if self.terms.unused != "keep":
+            texts.append(f"unused {self.terms.unused}")
         return ", ".join(texts)
 
 

@@ -16,7 +16,7 @@ import attrs
 
 from ..amounts import MAX_UNITS, UNLIMITED, Bound, Unlimited
 from ..periods import EVERY
-from .model import Catalog, ConfigValue, Entitlement, Feature, Limit, Period
+from .model import Catalog, ConfigValue, Entitlement, Feature, Limit, Period, PlanCredit
 
 Kind = Literal["override", "promotion", "trial", "add-on", "plan", "parent"]
 RANK: Final[Mapping[str, int]] = {
@@ -157,6 +157,18 @@ def lineage(catalog: Catalog, plan: str) -> tuple[str, ...]:
             seen[key] = None
             waiting.extend(catalog.plans[key].extends)
     return tuple(seen)
+
+
+def credits_of(catalog: Catalog, plan: str) -> Mapping[str, PlanCredit]:
+    """Return what a plan grants by credit: its own terms, else those of the nearest plan it extends."""
+    memo = catalog.combined.get(("plan credits", plan))
+    if memo is None:
+        found: dict[str, PlanCredit] = {}
+        for key in lineage(catalog, plan):
+            for credit, terms in catalog.plans[key].credits.items():
+                found.setdefault(credit, terms)
+        memo = catalog.combined["plan credits", plan] = found
+    return memo
 
 
 def _flatten(catalog: Catalog, plan: str, kind: Literal["plan", "parent"]) -> dict[str, Standing]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..amounts import UNLIMITED, Unlimited, from_units
 from ..catalog.model import AddOn, Catalog, Credit, Entitlement, Feature, Plan, PlanCredit, Promotion, Rate
-from ..catalog.standing import Standing, flatten, lineage
+from ..catalog.standing import Standing, credits_of, flatten
 from ..contest import says
 from ..wording import number, source
 from .replies import columns, heading
@@ -101,11 +101,8 @@ def _says(feature: Feature, entry: Entitlement) -> str:
 
 
 def _granted(catalog: Catalog, plan: str, credit: Credit) -> str:
-    for key in lineage(catalog, plan):
-        grant = catalog.plans[key].credits.get(credit.key)
-        if grant is not None:
-            return _grant(grant, credit)
-    return NOTHING
+    grant = credits_of(catalog, plan).get(credit.key)
+    return NOTHING if grant is None else _grant(grant, credit)
 
 
 def _grant(grant: PlanCredit, credit: Credit) -> str:

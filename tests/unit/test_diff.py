@@ -212,3 +212,77 @@ def test_nothing_differs_from_itself():
     one = catalog({"seats": 2, "calls": "unlimited", "tier": "gold", "color": "red", "beta": False})
     assert one.diff(one) == ()
     assert one.diff(load(json.loads(json.dumps(dict(one.document))))) == ()
+
+
+SOLD = {
+    "default_plan": "free",
+    "features": FEATURES,
+    "credits": {"ai": {"scale": 2}},
+    "products": {"app": {}, "other": {}},
+    "plans": {
+        "free": {"product": "app", "credits": {"ai": {"grant": 5, "every": "month"}}},
+        "pro": {"product": "app", "extends": "free", "trial": {"days": 14}, "entitlements": {"seats": 5}},
+    },
+    "addons": {"more": {"plans": ["pro"], "entitlements": {"seats": 5}}, "less": {}},
+    "promotions": {"launch": {"days": 14, "entitlements": {"seats": 9}}},
+}
+
+
+def changed(path, value):
+    """What is sold, with one thing in it replaced; taken out by None."""
+    document = json.loads(json.dumps(SOLD))
+    *above, last = path.split(".")
+    place = document
+    for key in above:
+        place = place[key]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return load(document)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("default_plan", None, ["catalog loses default_plan: free -> nothing"]),
+        ("default_plan", "pro", ["catalog changes default_plan: free -> pro"]),
+        ("features.seats", {"type": "metered", "aggregate": "max"}, ["feature:seats changes aggregate: sum -> max"]),
+        ("features.calls.backdate", "7d", ["feature:calls gains backdate: nothing -> 7d"]),
+        ("features.calls.on_unavailable", "deny", ["feature:calls changes on_unavailable: last known -> deny"]),
+        ("features.days.prefer", "min", ["feature:days changes prefer: max -> min"]),
+        ("features.tier.prefer", None, ["feature:tier changes prefer: gold, silver -> no order"]),
+        ("features.calls.title", "Calls", []),
+        (
+            "credits.ai",
+            {"scale": 2, "depletion": "soft", "floor": 100, "currency": "USD", "burn_order": "soonest_expiry"},
+            [
+                "credit:ai changes depletion: hard -> soft to a debt of 100",
+                "credit:ai changes burn_order: default -> soonest expiry",
+                "credit:ai changes currency: nothing -> USD",
+            ],
+        ),
+        ("credits.ai.burn_order", ["expires_at", "priority"], ["credit:ai changes burn_order: default -> expires_at, priority"]),
+        ("plans.pro.product", "other", ["plan:pro changes product: app -> other"]),
+        ("plans.pro.version", "pinned", ["plan:pro changes version: latest -> pinned"]),
+        ("plans.pro.trial", {"days": 7}, ["plan:pro loses trial: 14 days -> 7 days"]),
+        ("plans.free.trial", {"days": 7}, ["plan:free gains trial: nothing -> 7 days"]),
+        ("plans.pro.extends", None, ["plan:pro loses ai: 5 per month -> nothing"]),
+        (
+            "plans.free.credits.ai",
+            {"grant": 5, "every": "month", "allowance": "next_period", "unused": "forfeit"},
+            [
+                f"plan:{plan} changes ai: 5 per month -> 5 per month, allowance next period, unused forfeit"
+                for plan in ("free", "pro")
+            ],
+        ),
+        ("addons.more.plans", None, ["add-on:more changes plans: pro -> every plan"]),
+        ("addons.more.requires", ["less"], ["add-on:more changes requires: nothing -> less"]),
+        ("addons.more.excludes", ["less"], ["add-on:more changes excludes: nothing -> less"]),
+        ("addons.more.entitlements.seats", {"limit": 5, "mode": "grant"}, ["add-on:more changes seats: 5 (add) -> 5 (grant)"]),
+        ("promotions.launch.days", 2, ["promotion:launch loses days: 14 -> 2"]),
+        ("promotions.launch.days", None, ["promotion:launch changes days: 14 -> nothing"]),
+    ],
+)
+def test_terms_beside_entitlements(path, value, expected):
+    assert told(load(SOLD), changed(path, value)) == expected
