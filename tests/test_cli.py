@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import attrs
 import click
 import pytest
 from click.testing import CliRunner, Result
@@ -527,6 +528,38 @@ class TestCatalog:
         assert r"eu\x1b[31m\u202e" in result.stdout
         assert ESCAPE not in result.stdout
         assert ESCAPE not in run("explain", "acme", "--storage", "memory:", color=False).stdout
+
+
+class TestDiff:
+    def test_what_customers_gain_and_lose(self, catalog: Path) -> None:
+        text = CATALOG.replace("seats: 20", "seats: 15").replace("default_plan: free", "default_plan: pro")
+        (catalog.parent / "next.yaml").write_text(text, encoding="utf-8")
+        result = run("catalog", "diff", "catalog.yaml", "next.yaml")
+        assert (result.exit_code, result.stdout.splitlines()) == (
+            0,
+            [
+                "From catalog.yaml to next.yaml: 2 differences",
+                "  catalog changes default_plan: free -> pro",
+                "  plan:pro loses seats: 20 -> 15",
+            ],
+        )
+
+    def test_the_json_is_the_difference(self, catalog: Path) -> None:
+        (catalog.parent / "old.yaml").write_text(CATALOG.replace("seats: 20", "seats: 15"), encoding="utf-8")
+        told = answer("catalog", "diff", "old.yaml")
+        old, new = Catalog.load("old.yaml"), Catalog.load(catalog)
+        assert told["differences"] == [attrs.asdict(one) for one in old.diff(new)]
+        assert told["old"] == {"file": "old.yaml", "version": old.version}
+        assert told["new"] == {"file": "catalog.yaml", "version": new.version}
+
+    def test_the_same_one(self, catalog: Path) -> None:
+        assert run("catalog", "diff", "catalog.yaml").stdout == "From catalog.yaml to catalog.yaml: 0 differences\n"
+
+    def test_a_broken_one_and_none(self, catalog: Path) -> None:
+        (catalog.parent / "broken.yaml").write_text(BROKEN, encoding="utf-8")
+        assert run("catalog", "diff", "catalog.yaml", "broken.yaml").exit_code == 1
+        assert answer("catalog", "diff", "broken.yaml")["error"]["problems"][0]["line"] == 3
+        assert run("catalog", "diff", "nope.yaml").exit_code == 2
 
 
 class TestImport:

@@ -1,4 +1,4 @@
-"""`catalog validate | show | import`: a catalog file, looked at without any customer."""
+"""`catalog validate | show | diff | import`: a catalog file, looked at without any customer."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _CODES = "Exit codes: 0 fine, 1 problems found, 2 misuse."
 _file = click.argument("file", default=CATALOG, envvar="ENTITLEMENTS_CATALOG")
 
 
-@click.group(cls=Group, short_help="Look at a catalog: validate, show, import.")
+@click.group(cls=Group, short_help="Look at a catalog: validate, show, diff, import.")
 def catalog() -> None:
-    """Look at a catalog: find its mistakes, see it as a table, import one."""
+    """Look at a catalog: find its mistakes, see it as a table, compare it with another, import one."""
 
 
 @catalog.command(short_help="Find every mistake in a catalog at once.", epilog=_CODES)
@@ -65,6 +65,23 @@ def show(file: str, plan: str | None) -> Reply:
     plans = [plan] if plan is not None else found.plans
     data = {"file": file, "version": found.version, "catalog": dict(found.document), "plans": effective(found, plans)}
     return Reply(data, text)
+
+
+@catalog.command(short_help="Say what customers gain and lose.", epilog=_CODES)
+@click.argument("old")
+@click.argument("new", default=CATALOG, envvar="ENTITLEMENTS_CATALOG")
+@as_json
+def diff(old: str, new: str) -> Reply:
+    """Say what customers gain and lose where NEW (catalog.yaml) replaces OLD."""
+    try:
+        before, after = read_catalog(old), read_catalog(new)
+    except CatalogError as error:
+        return fault(error, PROBLEMS)
+    found = before.diff(after)
+    title = heading(f"From {old} to {new}: {counted(len(found), 'difference')}")
+    versions = {"old": {"file": old, "version": before.version}, "new": {"file": new, "version": after.version}}
+    data = {**versions, "differences": [attrs.asdict(one) for one in found]}
+    return Reply(data, "\n".join([title, *(plain(f"  {one}") for one in found)]))
 
 
 @catalog.command("import", short_help="Turn a Pricing2Yaml file into a catalog.", epilog=_CODES)
