@@ -29,6 +29,7 @@ from .problem import ANSWERED, Problems
 NAME: Final = "entitlements"
 _ACTING: Final = "_entitlements_acting"
 _AGAIN: Final = "_entitlements_again"
+_UNDER_WAY: Final = "_entitlements_under_way"
 
 
 class PaymentRequired(HTTPException):
@@ -82,13 +83,18 @@ class FlaskEntitlements:
             app.register_blueprint(self._blueprint(engine), url_prefix=self.flags)
 
     def _begin(self, ent: Entitlements) -> None:
+        acting, again = ExitStack(), None
         customer = customer_named(self.customer())
-        if customer is None:
-            return
-        key = key_named(request.headers.get("Idempotency-Key"))
-        below = self.scoped() if self.scoped is not None else None
-        setattr(g, _AGAIN, partial(acting_as, customer, scope=below, key=key, engine=ent, once=True))
-        _act(None)
+        if customer is not None:
+            key = key_named(request.headers.get("Idempotency-Key"))
+            below = self.scoped() if self.scoped is not None else None
+            again = partial(acting_as, customer, scope=below, key=key, engine=ent, once=True)
+            acting.enter_context(again())
+        acting.callback(setattr, g, _AGAIN, g.get(_AGAIN) if g.get(_UNDER_WAY) else again)
+        acting.callback(setattr, g, _UNDER_WAY, g.get(_UNDER_WAY, False))
+        setattr(g, _AGAIN, again)
+        setattr(g, _UNDER_WAY, True)
+        request.environ[_ACTING] = acting
 
     def _answered(self, error: Exception) -> Response:
         problem = self.problems.of(error)
@@ -118,16 +124,17 @@ def _opened(app: Flask) -> Entitlements:
 
 
 def _act(_app: object) -> None:
-    """Act for whom the request is; again where `stream_with_context` takes its context up after its end."""
+    """Act for whom the request was, where `stream_with_context` takes its context up after its end."""
     again = g.get(_AGAIN)
-    if again is not None and _ACTING not in g:
+    if again is not None and not g.get(_UNDER_WAY) and _ACTING not in g:
         stack = ExitStack()
         stack.enter_context(again())
         setattr(g, _ACTING, stack)
 
 
 def _end(_error: BaseException | None) -> None:
-    stack: ExitStack | None = g.pop(_ACTING, None)
+    """Act no longer; a request within a request has the context of the outer one, which goes on acting as it did."""
+    stack: ExitStack | None = request.environ.pop(_ACTING, None) or g.pop(_ACTING, None)
     if stack is not None:
         stack.close()
 

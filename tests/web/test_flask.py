@@ -1,5 +1,7 @@
 """Flask: the example application, asked by its own test client."""
 
+from itertools import chain
+
 import pytest
 from flask import Flask, Response, abort, request, stream_with_context
 
@@ -116,6 +118,36 @@ def test_a_stream_with_context_acts_for_whom_its_request_was(ent):
     with app.test_client() as kept:
         assert kept.get("/rows", headers=headers).status_code == 200
         assert current_customer() == "acme"
+    assert current_customer() is None
+
+
+@pytest.mark.parametrize(("inner", "seen"), [("beta", "beta"), (" bad", "400")])
+def test_a_request_within_a_request_is_answered_for_its_own_customer(ent, inner, seen):
+    """The two share the application's context; so they do where a test puts one around several."""
+    app = Flask(__name__)
+    FlaskEntitlements(app, ent, customer=lambda: request.headers.get("x-account"))
+
+    def ask(path, account):
+        answer = app.test_client().get(path, headers={"x-account": account} if account else {})
+        return answer.text if answer.status_code == 200 else str(answer.status_code)
+
+    @app.get("/who")
+    def who():
+        return str(current_customer())
+
+    @app.get("/batch")
+    def batch():
+        def stream():
+            yield f",{current_customer()}"
+
+        answers = [ask("/who", inner), str(current_customer())]
+        return Response(stream_with_context(chain([",".join(answers)], stream())))
+
+    assert ask("/batch", "acme") == f"{seen},acme,acme"
+    with app.app_context():
+        assert ask("/batch", "acme") == f"{seen},acme,acme"
+        assert ask("/batch", None).endswith("None,None")
+        assert [ask("/who", account) for account in ("acme", None, "beta")] == ["acme", "None", "beta"]
     assert current_customer() is None
 
 
