@@ -33,7 +33,8 @@ class Offering:
         self._lock = threading.Lock()
         self._turns = count(1)
         self._turn = 0
-        self._path = Path(source) if isinstance(source, str | PathLike) else None
+        self._given = source if isinstance(source, str | PathLike) else None
+        self._path = None if self._given is None else Path(self._given).absolute()
         self._stamp = self._look()
         self._source = source
         self.catalog = Catalog.load(source)
@@ -49,7 +50,7 @@ class Offering:
         `accept` is asked instead of what accepts every catalog: inside a transaction, what it learns is not to last.
         """
         turn, stamp = next(self._turns), self._look()
-        fresh = yield from steps.work(partial(Catalog.load, self._source))
+        fresh = yield from steps.work(partial(Catalog.load, self._named()))
         yield from (accept or self._accept)(fresh)
         self._use(fresh, turn, stamp)
         return fresh
@@ -62,11 +63,11 @@ class Offering:
         try:
             fresh = yield from self.reload(accept)
         except StorageError as fault:
-            logger.warning("catalog %s could not be compared with the storage yet: %s", self._path, fault)
+            logger.warning("catalog %s could not be compared with the storage yet: %s", self._named(), fault)
             return False
         except (CatalogError, OSError) as problem:
             self._stamp = stamp
-            logger.warning("catalog %s was not reloaded, version %s stays: %s", self._path, before.version, problem)
+            logger.warning("catalog %s was not reloaded, version %s stays: %s", self._named(), before.version, problem)
             return False
         return fresh.version != before.version
 
@@ -75,6 +76,12 @@ class Offering:
         with self._lock:
             if turn > self._turn:
                 self.catalog, self._stamp, self._turn = fresh, stamp, turn
+
+    def _named(self) -> object:
+        """Return the source as it was given; where the process went elsewhere, as daemons do, the file's whole path."""
+        if self._given is None or Path(self._given).absolute() == self._path:
+            return self._source
+        return self._path
 
     def _look(self) -> Stamp:
         """Return what tells one state of the file from another; survives replaced files and symlinks."""

@@ -115,6 +115,27 @@ def test_a_file_that_is_gone_keeps_the_catalog_in_use(ent, file, caplog):
     eventually(lambda: limit(ent), 9)
 
 
+def test_a_process_that_goes_elsewhere_takes_its_catalog_along(soon, opened, file, tmp_path, monkeypatch, caplog):
+    """As a daemon does, which leaves for the root once it has begun: the file is where it was named."""
+    monkeypatch.chdir(tmp_path)
+    ent = opened(file.path.name)
+    ent.subscribe("acme", "pro")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    file.write(document(9))
+    assert ent.reload().version == ent.catalog.version
+    assert limit(ent) == 9
+    file.write(document(11))
+    time.sleep(0.1)
+    assert limit(ent) == 11
+    file.write("{")
+    with pytest.raises(CatalogError, match=f"1 problem in {file.path}"):
+        ent.reload()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CatalogError, match=f"1 problem in {file.path.name}"):
+        ent.reload()
+
+
 def test_reload_reads_the_file_now_and_raises_what_is_wrong_with_it(ent, file):
     told = []
     ent.on("catalog", told.append)
