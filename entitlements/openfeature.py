@@ -19,20 +19,27 @@ from openfeature.flag_evaluation import FlagResolutionDetails, FlagValueType
 from openfeature.provider import AbstractProvider, Metadata
 from openfeature.track import TrackingEventDetails
 
+from .aio.beside import blocking
+from .aio.engine import AsyncEntitlements
 from .decisions import Decision
 from .engine import Entitlements
 from .gating import current_customer
+from .web.asking import check_engine
 from .web.flags import metadata_of, reason_of, value_of, variant_of
 
 V = TypeVar("V")
 
 
 class EntitlementsProvider(AbstractProvider):
-    """Answers flags from the decisions of an engine; a setting that is not granted is its default."""
+    """Answers flags from the decisions of an engine; a setting that is not granted is its default.
 
-    def __init__(self, ent: Entitlements) -> None:
+    Raises TypeError for an `ent` that is no engine, NotConfigured where its storage is awaited: the SDK blocks.
+    """
+
+    def __init__(self, ent: Entitlements | AsyncEntitlements) -> None:
+        check_engine(ent, Entitlements, AsyncEntitlements)
         super().__init__()
-        self.ent = ent
+        self.ent = blocking(ent)
         ent.on("catalog", self._changed)
 
     def get_metadata(self) -> Metadata:

@@ -9,6 +9,7 @@ from openfeature.flag_evaluation import Reason
 from openfeature.track import TrackingEventDetails
 
 from entitlements import Entitlements, acting_as
+from entitlements.aio.beside import awaited
 from entitlements.openfeature import EntitlementsProvider
 from entitlements.web.flags import flag_of
 
@@ -94,3 +95,12 @@ def test_a_new_catalog_is_told(tmp_path):
         api.remove_handler(ProviderEvent.PROVIDER_CONFIGURATION_CHANGED, told.append)
     api.clear_providers()
     assert [details.flags_changed for details in told] == [["exports", "chat"]]
+
+
+def test_an_engine_that_is_awaited_answers_the_same(ent):
+    """Found in review: every flag fell back on its default, with a line in the log."""
+    api.set_provider(EntitlementsProvider(awaited(ent)))
+    details = api.get_client().get_boolean_details("exports", False, ACME)
+    assert (details.value, details.error_code) == (True, None)
+    with pytest.raises(TypeError, match="ent is of type str; pass an Entitlements or an AsyncEntitlements"):
+        EntitlementsProvider("catalog.yaml")

@@ -18,6 +18,7 @@ from django.urls import path
 from django.utils.asyncio import async_unsafe
 
 from entitlements import Catalog, Entitlements, StorageUnavailable, consumes, current_customer, requires_feature
+from entitlements.aio.beside import awaited
 from entitlements.web.django import configured, views
 from entitlements.web.django.middleware import customer_of, entitlements
 from entitlements.web.problem import Problems
@@ -149,6 +150,13 @@ def test_an_asynchronous_view_may_ask_the_database_who_is_signed_in(ent):
     asked = async_unsafe(lambda request: "acme")
     with override_settings(ENTITLEMENTS={**settings.ENTITLEMENTS, "ENGINE": ent, "CUSTOMER": asked}):
         assert asyncio.run(view(RequestFactory().get("/"))).content == b"acme"
+
+
+def test_an_engine_that_is_awaited_tells_the_front_end_the_same(client, ent):
+    told = client.get("/entitlements/snapshot").json()
+    with override_settings(ENTITLEMENTS={**settings.ENTITLEMENTS, "ENGINE": awaited(ent)}):
+        assert client.get("/entitlements/snapshot").json()["etag"] == told["etag"]
+        assert client.get("/export").status_code == 402
 
 
 def test_what_is_known_already_is_told_without_a_body_and_its_type(client):

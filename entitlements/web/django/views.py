@@ -13,6 +13,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.views.decorators.csrf import csrf_exempt
 
+from ...aio.beside import blocking
 from ...errors import EntitlementDenied
 from ...gates import Who
 from ...gates import requires_feature as gate
@@ -71,7 +72,8 @@ def front(request: HttpRequest, path: str) -> HttpResponse:
         check_size(request.headers.get("Content-Length"))
         body, known = request.read(LARGEST + 1), request.headers.get("If-None-Match")
         asked = question(request.method or "GET", f"/{path}", customer, body, known)
-        answer = reply(asked, engine().snapshot(customer or ""), engine().catalog)
+        asked_of = blocking(engine())
+        answer = reply(asked, asked_of.snapshot(customer or ""), asked_of.catalog)
     except ANSWERED as error:
         problem = problems().of(error)
         if problem is None:
