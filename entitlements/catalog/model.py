@@ -2,7 +2,7 @@
 
 Frozen values with the names of the catalog file, and nothing that fetches. Amounts are smallest
 units at the scale of their feature or credit; `loading` turns a file into these values, `checking`
-says what is wrong with them, `compiled` prepares them for the resolver.
+says what is wrong with them, `standing` what a source of them gives.
 """
 
 from __future__ import annotations
