@@ -294,7 +294,8 @@ class TestMisuse:
 
     def test_an_unknown_command_of_a_group_has_a_suggestion_too(self) -> None:
         assert "there is no command 'valdate'; did you mean 'validate'?" in run("catalog", "valdate").stderr
-        assert "there is no command 'dif'; there are import, show, validate" in run("catalog", "dif").stderr
+        assert "there is no command 'dif'; did you mean 'diff'?" in run("catalog", "dif").stderr
+        assert "there is no command 'plans'; there are diff, import, show, validate" in run("catalog", "plans").stderr
 
     @pytest.mark.parametrize(
         ("words", "said"),
@@ -302,7 +303,7 @@ class TestMisuse:
             (["--catalog", "catalog.yaml", "check", "acme", "seats"], "entitlements check … --catalog"),
             (["--csv", "statement", "acme", "ai"], "entitlements statement … --csv"),
             (["catalog", "--plan", "pro", "show"], "entitlements catalog show … --plan"),
-            (["catalog", "--json", "validate"], "entitlements catalog import … --json"),
+            (["catalog", "--json", "validate"], "entitlements catalog diff … --json"),
             (["--json", "check", "acme", "seats"], "entitlements init … --json"),
         ],
     )
