@@ -107,17 +107,12 @@ def translated(error: sqlite3.Error, path: str) -> StorageError:
 
 
 def open_writer(path: str, durability: Durability, deadline: float, *, create: bool) -> Connection:
-    """Open the connection that writes."""
+    """Open the connection that writes; raises StorageUnavailable where others have the file locked at the deadline."""
     if path != MEMORY:
         _check_place(Path(path))
     connection = _connect(path, "rwc" if create else "rw", wait=0)
     try:
-        if path != MEMORY:
-            patiently(lambda: _use_wal(connection), deadline)
-        connection.rows(f"PRAGMA synchronous = {durability}")
-        connection.rows(f"PRAGMA journal_size_limit = {_WAL_KEPT}")
-        connection.rows("PRAGMA secure_delete = ON")
-        connection.rows("PRAGMA temp_store = MEMORY")
+        patiently(lambda: _set_up(connection, durability), deadline)
     except BaseException:
         connection.close()
         raise
@@ -142,6 +137,16 @@ def _connect(path: str, mode: str, *, wait: float) -> Connection:
     except sqlite3.Error as error:
         raise translated(error, path) from error
     return Connection(raw, path)
+
+
+def _set_up(connection: Connection, durability: Durability) -> None:
+    """Have a connection write as it should; each of these may find the file locked, and may be done again."""
+    if connection.path != MEMORY:
+        _use_wal(connection)
+    connection.rows(f"PRAGMA synchronous = {durability}")
+    connection.rows(f"PRAGMA journal_size_limit = {_WAL_KEPT}")
+    connection.rows("PRAGMA secure_delete = ON")
+    connection.rows("PRAGMA temp_store = MEMORY")
 
 
 def _use_wal(connection: Connection) -> None:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import StorageError
 from .connection import Connection
+from .line import patiently
 
 if TYPE_CHECKING:
     from sqlite_utils import Migrations
@@ -130,9 +131,10 @@ _STRICT_SINCE: Final = (3, 37)
 def migrate(connection: Connection, deadline: float) -> None:
     """Bring the tables up to date, once, however many processes start together.
 
-    Raises StorageError for a file that a newer version has written.
+    Raises StorageError for a file that a newer version has written, and StorageUnavailable for one that others
+    have locked at the deadline, as even a reader finds it while the last of them closes it.
     """
-    if is_migrated(connection):
+    if patiently(lambda: is_migrated(connection), deadline):
         return
     from sqlite_utils import Database  # noqa: PLC0415  (150 ms, and only a new or an older file needs it)
 

@@ -20,6 +20,8 @@ from entitlements.errors import LogCorrupt, OutcomeUnknown, StorageError, Storag
 from entitlements.ledger.entries import Batch, Verdict
 from entitlements.ledger.state import FOLD_VERSION, State, fold
 from entitlements.storage.base import Storage
+from entitlements.storage.connection import Connection
+from entitlements.storage.schema import is_migrated, migrate
 from entitlements.storage.sqlite import SQLiteStorage
 from entitlements.testing.contract import StorageContract
 from entitlements.testing.histories import CALLS, append, batch_of, every_kind, reads_of, used, whole_state
@@ -259,18 +261,34 @@ for round in range(5):
     append(storage, "a", sys.argv[2], used())
     storage.close()
 """
-    children = [child(script, tmp_path, n) for n in range(4)]
+    children = [child(script, tmp_path, n, stderr=subprocess.PIPE) for n in range(4)]
     assert [each.stdout.readline() for each in children if each.stdout] == ["ready\n"] * 4
     for each in children:
         assert each.stdin
         each.stdin.write(f"{time.time() + 0.05}\n")
         each.stdin.flush()
-    for each in children:
-        each.communicate(timeout=20)
-    assert [each.returncode for each in children] == [0, 0, 0, 0]
+    said = [each.communicate(timeout=20)[1] for each in children]
+    assert [each.returncode for each in children] == [0, 0, 0, 0], "\n".join(said)
     for number in range(5):
         with closing(SQLiteStorage(tmp_path / f"{number}.db")) as storage:
             assert len(assert_sound(storage)) == 4
+
+
+def test_a_file_that_is_locked_while_its_tables_are_looked_for_is_waited_for(tmp_path: Path) -> None:
+    path = str(tmp_path / "log.db")
+    with closing(sqlite3.connect(path, isolation_level=None)) as last, closing(
+        sqlite3.connect(path, isolation_level=None, timeout=0, check_same_thread=False)
+    ) as raw:
+        last.execute("CREATE TABLE other (id)")
+        last.execute("BEGIN EXCLUSIVE")  # as the last process has it that closes the file
+        connection = Connection(raw, path)
+        with pytest.raises(StorageUnavailable, match="is locked"):
+            migrate(connection, time.monotonic() + 0.05)
+        opening = Background(lambda: migrate(connection, time.monotonic() + 10))
+        time.sleep(0.05)
+        last.execute("COMMIT")
+        opening.result()
+        assert is_migrated(connection)
 
 
 def test_a_killed_writer_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
