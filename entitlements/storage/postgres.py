@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
 import attrs
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from ..errors import StorageError, StorageUnavailable
 from ..ledger.entries import Batch, Entry
@@ -32,7 +34,7 @@ from .postgres_connection import (
     failure,
     interruption,
     place_name,
-    translated,
+    refused,
 )
 from .postgres_identity import Identity, identifying_alone
 from .postgres_pool import Lending
@@ -44,13 +46,18 @@ from .postgres_trips import Row, Steps, Trip
 
 R = TypeVar("R")
 
+_FIRST_PAUSE: Final = 0.02
+_LONGEST_PAUSE: Final = 0.5
+"""Seconds between two tries to open: after the first, and at most."""
+
 
 class PostgresStorage:
     """Keeps logs in a schema of a PostgreSQL database, which is made if there is none.
 
     `conninfo` is an address or a connection string as psycopg takes it. `write_timeout` bounds the wait
-    for a connection and for the customer's lock together, in seconds; `connections` how many are open at
-    once. Any thread may use it; a forked child opens its own.
+    for a connection and for the customer's lock together, in seconds, and that for a server which is away
+    as it is opened; `connections` how many are open at once. Any thread may use it; a forked child opens
+    its own.
     """
 
     waits: Final = True
@@ -148,8 +155,8 @@ class PostgresStorage:
             new, settled, last = self._run(lambda _: readings.reading_new(place), within=within)
             self._beaten = (counted + settled, last)
             if self._signals.wanted:
-                with self._connection(self._deadline() if within is None else time.monotonic() + within) as connection:
-                    self._signals.open(connection.pgconn)
+                until = self._deadline() if within is None else time.monotonic() + within
+                self._pool.lend(lambda connection: self._signals.open(connection.pgconn), until)
             return counted + new
 
     def heard(self) -> int | None:
@@ -205,8 +212,9 @@ class PostgresStorage:
         while True:
             tries -= 1
             try:
-                with self._connection(deadline) as connection:
-                    return self._driven(connection, steps(deadline - time.monotonic()), until)
+                return self._pool.lend(
+                    lambda connection: self._driven(connection, steps(deadline - time.monotonic()), until), deadline
+                )
             except Lost:
                 if not tries or time.monotonic() >= deadline:
                     raise
@@ -246,16 +254,31 @@ class PostgresStorage:
 
 
 def migrate(conninfo: str, schema: str, where: str, texts: Texts, wait: float) -> Identity:
-    """Bring the tables up to date, on a connection of its own, and return which database they are in."""
+    """Bring the tables up to date, on a connection of its own, and return which database they are in.
+
+    Tries for `wait` seconds where the server is away, full or starting, and at least once; raises
+    StorageUnavailable where that does not help.
+    """
+    until, pause = time.monotonic() + wait, _FIRST_PAUSE
+    while True:
+        try:
+            with closing(_connected(conninfo, where, until)) as connection:
+                drive(connection, migrating(schema, where, max(0.0, until - time.monotonic())), texts, where)
+                return drive(connection, identifying_alone(), texts, where)
+        except StorageUnavailable:
+            if time.monotonic() + pause >= until:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _connected(conninfo: str, where: str, until: float) -> psycopg.Connection[Any]:
     try:
-        connection = psycopg.connect(conninfo, **OPTIONS)
+        given = float(conninfo_to_dict(conninfo).get("connect_timeout") or 0)
+        left = max(1.0, until - time.monotonic())
+        return psycopg.connect(conninfo, **OPTIONS, connect_timeout=math.ceil(min(left, given) if given > 0 else left))
     except psycopg.Error as error:
-        raise translated(error, where) from error
-    try:
-        drive(connection, migrating(schema, where, wait), texts, where)
-        return drive(connection, identifying_alone(), texts, where)
-    finally:
-        connection.close()
+        raise refused(error, where) from error
 
 
 def drive(

@@ -23,7 +23,18 @@ from .heads import Heads
 from .keeping import MOST_TOLD, bounded, patience, plain
 from .postgres import migrate
 from .postgres_auditing import auditing_at_once, flaws_of_schema
-from .postgres_connection import IDLE_FOR, OPTIONS, Late, Lost, Texts, exchange, failure, interruption, place_name
+from .postgres_connection import (
+    ASK_EVERY,
+    OPTIONS,
+    POOL,
+    Late,
+    Lost,
+    Texts,
+    exchange,
+    failure,
+    interruption,
+    place_name,
+)
 from .postgres_identity import Identity, identifying_alone
 from .postgres_readings import Place, cursor_of, place_of
 from .postgres_schema import schema_name
@@ -40,8 +51,8 @@ Pool = AsyncConnectionPool[Connection]
 class AsyncPostgresStorage:
     """Keeps logs in a schema of a PostgreSQL database, which is made if there is none; for one event loop.
 
-    Takes what `PostgresStorage` takes. Opening it connects once, to bring the tables up to date; the
-    connections it works with belong to the event loop that first uses it. A commit that is under way is
+    Takes what `PostgresStorage` takes. Opening it connects once, to bring the tables up to date, and blocks
+    meanwhile; the connections it works with belong to the event loop that first uses it. A commit that is under way is
     seen through before whoever is cancelled is told.
     """
 
@@ -59,6 +70,7 @@ class AsyncPostgresStorage:
         self._heads = Heads()
         self._closed = False
         self._pool: Pool | None = None
+        self._line = asyncio.Semaphore(connections)
         self._signals = Signals(conninfo, self._texts)
         self._beat = asyncio.Lock()
         self._beaten: tuple[int, Place] | None = None
@@ -178,30 +190,53 @@ class AsyncPostgresStorage:
     async def _connection(self, deadline: float) -> AsyncIterator[Connection]:
         self._check_usable()
         pool = await self._opened()
+        await self._stand_in_line(deadline)
+        try:
+            connection = await self._taken(pool, deadline)
+            try:
+                yield connection
+            finally:
+                await seen_through(_given_back(pool, connection))
+        finally:
+            self._line.release()
+
+    async def _stand_in_line(self, deadline: float) -> None:
+        """Wait until a connection is free, or one more may be opened: so nobody waits in the pool for another's."""
+        if not self._line.locked():
+            await self._line.acquire()
+            return
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                await self._line.acquire()
+        except TimeoutError as error:
+            raise self._none_in_time() from error
+
+    async def _taken(self, pool: Pool, deadline: float) -> Connection:
         task = asyncio.current_task()
         asked_to_stop = 0 if task is None else task.cancelling()
-        try:
-            connection = await pool.getconn(timeout=max(0.001, deadline - time.monotonic()))
-        except PoolTimeout as error:
-            raise StorageUnavailable(f"{self.where}: no connection was had in time; nothing was written") from error
-        except PoolClosed as error:
-            raise StorageUnavailable(f"{self.where} is closed") from error
-        try:
-            if task is not None and task.cancelling() > asked_to_stop:
-                raise asyncio.CancelledError  # the pool may have taken a connection and not the cancellation
-            yield connection
-        finally:
+        while True:
+            try:
+                connection = await pool.getconn(timeout=max(0.001, min(ASK_EVERY, deadline - time.monotonic())))
+            except PoolTimeout as error:
+                if time.monotonic() >= deadline:
+                    raise self._none_in_time() from error
+            except PoolClosed as error:
+                raise StorageUnavailable(f"{self.where} is closed") from error
+            else:
+                break
+        if task is not None and task.cancelling() > asked_to_stop:
+            # the pool may have taken a connection and not the cancellation
             await seen_through(_given_back(pool, connection))
+            raise asyncio.CancelledError
+        return connection
+
+    def _none_in_time(self) -> StorageUnavailable:
+        return StorageUnavailable(f"{self.where}: no connection was had in time; nothing was written")
 
     async def _opened(self) -> Pool:
         if self._pool is None:
             self._pool = AsyncConnectionPool(
-                self._conninfo,
-                kwargs=OPTIONS,
-                min_size=0,
-                max_size=self._connections,
-                max_idle=IDLE_FOR,
-                open=False,
+                self._conninfo, kwargs=OPTIONS, max_size=self._connections, open=False, **POOL
             )
             await self._pool.open()
         return self._pool

@@ -25,11 +25,18 @@ OPTIONS: Final[dict[str, Any]] = {
 }
 """Transactions begin and end in our own words, and no statement is left prepared: a pooler may stand between."""
 
-IDLE_FOR: Final = 600.0
-"""After how many seconds of idleness a connection is closed."""
+POOL: Final[dict[str, Any]] = {"min_size": 0, "max_idle": 600.0, "reconnect_timeout": 1.0}
+"""What every pool is told: connections are opened as they are needed, and closed after so many seconds of idleness.
+
+A pool that cannot connect gives up after a second: asked anew, it tries at once, where by itself it would wait
+for twice as long each time, and stay away for as long again as the server was.
+"""
+ASK_EVERY: Final = 1.0
+"""After how many seconds without a connection the pool is asked anew."""
 
 _OPEN: Final = {TransactionStatus.INTRANS, TransactionStatus.INERROR}
 _NOT_FITTING: Final = ("22", "23", "P0", "XX001", "XX002")
+_REFUSED_FOR_GOOD: Final = ("does not exist", "authentication failed", "no password supplied", "pg_hba.conf")
 _AWAY: Final = ("08", "25006", "25P03", "25P04", "40", "53", "55", "57", "58")
 
 
@@ -164,6 +171,17 @@ def interruption(error: BaseException) -> BaseException | None:
     while cause is not None and isinstance(cause, Exception):
         cause = cause.__context__
     return cause
+
+
+def refused(error: psycopg.Error, where: str) -> StorageError:
+    """Return the driver's error as ours, where no connection was had; StorageUnavailable if another try may do better.
+
+    The driver gives no code here, only what the server said; in another language than English it is tried again.
+    """
+    said = _said(error)
+    if any(answer in said for answer in _REFUSED_FOR_GOOD):
+        return StorageError(f"{where}: {said}; see that the address is right")
+    return StorageUnavailable(f"{where}: {said}; see that the server runs and has a connection free, and open it again")
 
 
 def translated(error: psycopg.Error, where: str) -> StorageError:

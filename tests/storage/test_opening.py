@@ -76,7 +76,7 @@ def test_an_address_opens_postgresql_for_either_kind_of_engine(postgres_url: str
 
 def test_a_server_that_is_not_there_is_named_without_its_password() -> None:
     with pytest.raises(StorageError) as caught:
-        open_storage("postgresql://user:secret@127.0.0.1:1/app?connect_timeout=2")
+        open_storage("postgresql://user:secret@127.0.0.1:1/app", write_timeout=0.1)
     assert "PostgreSQL app on 127.0.0.1, schema entitlements" in str(caught.value)
     assert "secret" not in str(caught.value)
 
