@@ -35,6 +35,7 @@ from .postgres_trips import (
     begin_writing,
     lock_of,
 )
+from .postgres_vacuuming import vacuuming
 from .postgres_writing import adding, counts_of, erasing, moving, places
 from .rows import digests_of_head, head_from, is_current, one
 
@@ -49,9 +50,6 @@ _BUDGETS: Final = "SELECT id, budgets FROM {schema}.budgets WHERE customer = $1"
 _COUNTERS: Final = """
     SELECT name, start, amount FROM {schema}.counters
     WHERE customer = $1 AND (name, start) IN (SELECT * FROM unnest($2::text[], $3::bigint[]))"""
-_VACUUM: Final = "VACUUM {schema}.personal"
-_LEAST_WAIT: Final = 0.1
-"""How long is waited for the vacuum in any case, in seconds."""
 
 
 @attrs.define
@@ -106,7 +104,7 @@ def writing(heads: Heads, schema: str, calls: Sequence[Call], wait: float) -> St
         heads.put(log.customer, mark, log.growth.head, Beside(sealed=log.growth.sealed))
     if any(log.erased for log in written):
         try:
-            yield Trip([(_VACUUM, ())], within=max(_LEAST_WAIT, wait))
+            yield from vacuuming(wait)
         except StorageError as error:  # all of it is committed: only who erased is told
             left = Outcome(error=bytes_left(error))
             return [left if call.key in logs[call.customer].erased else outcomes[at] for at, call in enumerate(calls)]

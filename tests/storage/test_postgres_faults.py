@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -788,3 +789,78 @@ def test_an_erasure_that_cannot_be_finished_is_told_to_nobody_else(
             second.answer()
         assert append_sealed(storage, "a", "again", Entry("erased", START, "a")).number == 5
         assert len(assert_sound(storage)) == 5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_erasure_that_a_transaction_can_still_see_is_told_and_finished_later(
+    postgres_url: str, plain: psycopg.Connection, kind: type
+) -> None:
+    schema = fresh()
+    with opened(kind, postgres_url, schema, connections=1) as storage:
+        append_sealed(storage, "a", "k", *personal_kinds())
+        with psycopg.connect(postgres_url) as report:
+            report.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            report.execute("SELECT 1")
+            with pytest.raises(
+                StorageUnavailable, match=r"the erasure is booked, but .* can still see it.*; erase again"
+            ):
+                append_sealed(storage, "a", "erase", Entry("erased", START, "a"))
+            assert report.execute(f"SELECT count(*) > 0 FROM {schema}.personal").fetchall() == [(True,)]
+        assert append_sealed(storage, "a", "again", Entry("erased", START, "a")).number == 3
+        assert left_dead(plain, schema) == 0
+        assert len(assert_sound(storage)) == 3
+
+
+def left_dead(plain: psycopg.Connection, schema: str) -> int:
+    """Return how many rows that were deleted the table of personal values still held, as another vacuum says."""
+    said = list[str]()
+    plain.add_notice_handler(lambda notice: said.append(notice.message_primary or ""))
+    plain.execute(f"VACUUM (VERBOSE) {schema}.personal")
+    (told,) = [text for text in said if f'{schema}.personal"' in text and "finished" in text]
+    found = re.search(r"tuples: (\d+) removed, \d+ remain, (\d+) are dead", told)
+    assert found
+    return int(found[1]) + int(found[2])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_erasure_waits_for_writes_that_are_under_way(
+    postgres_url: str, plain: psycopg.Connection, kind: type
+) -> None:
+    schema = fresh()
+    with opened(kind, postgres_url, schema) as storage:
+        append_sealed(storage, "a", "k", *personal_kinds())
+        with psycopg.connect(postgres_url) as writer:
+            writer.execute("SELECT pg_current_xact_id()")
+            ending = Background(lambda: [time.sleep(0.1), writer.rollback()])
+            assert append_sealed(storage, "a", "erase", Entry("erased", START, "a")).number == 2
+            ending.result()
+        assert left_dead(plain, schema) == 0
+
+
+def test_erasures_at_once_do_not_take_each_other_for_something_left(postgres_url: str) -> None:
+    with opened(PostgresStorage, postgres_url, fresh(), write_timeout=20) as storage:
+
+        def erase(thread: int) -> None:
+            for n in range(4):
+                append_sealed(storage, f"{thread}-{n}", "k", *personal_kinds())
+                append_sealed(storage, f"{thread}-{n}", "erase", Entry("erased", START, f"{thread}-{n}"))
+
+        together(4, erase)
+
+
+def test_a_role_that_may_not_vacuum_is_told_that_bytes_are_left(postgres_url: str, plain: psycopg.Connection) -> None:
+    """A server only warns of it; with MAINTAIN, which is all it takes, the next erasure finishes the work."""
+    schema, role = fresh(), f"poor_{next(NAMES)}"
+    PostgresStorage(postgres_url, schema=schema).close()
+    plain.execute(f"CREATE ROLE {role} LOGIN")
+    plain.execute(f"GRANT USAGE ON SCHEMA {schema} TO {role}")
+    plain.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}")
+    with opened(PostgresStorage, make_conninfo(postgres_url, user=role), schema) as storage:
+        append_sealed(storage, "a", "k", *personal_kinds())
+        with pytest.raises(StorageUnavailable, match=r"the erasure is booked, but .*may not vacuum.*; erase again"):
+            append_sealed(storage, "a", "erase", Entry("erased", START, "a"))
+        plain.execute(f"GRANT MAINTAIN ON {schema}.personal TO {role}")
+        assert append_sealed(storage, "a", "again", Entry("erased", START, "a")).number == 3
+    assert left_dead(plain, schema) == 0
+    plain.execute(f"DROP OWNED BY {role}")
+    plain.execute(f"DROP ROLE {role}")
