@@ -18,7 +18,7 @@ from .base import Call, Decide, FeedPage, Outcome, Reads, Written
 from .heads import Heads
 from .hosts import Host, refuse_erasure, refuse_feed
 from .joined_trips import inside
-from .keeping import bounded
+from .keeping import bounded, plain
 from .postgres_auditing import auditing_at_once, flaws_of_schema
 from .postgres_connection import Texts, failure
 from .postgres_identity import elsewhere, identifying, identities
@@ -82,6 +82,7 @@ class JoinedPostgres:
 
     def customers(self, *, after: str | None = None, limit: int = 1000) -> Sequence[str]:
         """Return customer ids in order, those after `after`."""
+        plain(after or "")
         return self._run(readings.reading_customers(after, bounded(limit)))
 
     @contextmanager

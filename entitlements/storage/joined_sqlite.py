@@ -17,7 +17,7 @@ from .base import Call, Decide, FeedPage, Outcome, Reads, Written
 from .connection import MEMORY, Connection, translated
 from .heads import Heads
 from .hosts import Host, refuse_erasure, refuse_feed
-from .keeping import bounded
+from .keeping import bounded, plain
 from .schema import is_migrated
 from .writing import Writing
 
@@ -82,6 +82,7 @@ class JoinedSQLite:
 
     def customers(self, *, after: str | None = None, limit: int = 1000) -> Sequence[str]:
         """Return customer ids in order, those after `after`."""
+        plain(after or "")
         with self._at_work() as connection:
             return tuple(readings.customer_ids(connection, after, bounded(limit)))
 

@@ -16,7 +16,7 @@ from ..ledger.entries import Batch, CounterKey, Entry, Verdict
 from ..ledger.records import Kept, forgotten, recorded
 from ..ledger.state import EMPTY_HEAD, Head, State, counted, is_erasure
 from .base import MOST_BEHIND, Call, Decide, FeedPage, Outcome, Reads, Written
-from .keeping import MOST_TOLD, bounded, follow, patience, position
+from .keeping import MOST_TOLD, bounded, follow, patience, plain, position
 
 R = TypeVar("R")
 _RELEASE: Final = methodcaller("release")
@@ -91,6 +91,7 @@ class MemoryStorage:
 
     def customers(self, *, after: str | None = None, limit: int = 1000) -> Sequence[str]:
         """Return customer ids in order, those after `after`."""
+        plain(after or "")
         with self._guard:
             self._check_open()
             start = 0 if after is None else bisect_right(self._known, after)

@@ -128,6 +128,7 @@ class PostgresStorage:
 
     def customers(self, *, after: str | None = None, limit: int = 1000) -> Sequence[str]:
         """Return customer ids in order, those after `after`."""
+        plain(after or "")
         return self._run(lambda _: readings.reading_customers(after, bounded(limit)))
 
     @contextmanager

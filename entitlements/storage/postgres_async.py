@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -45,15 +47,29 @@ from .postgres_turns import Turns, seen_through
 
 R = TypeVar("R")
 Connection = psycopg.AsyncConnection[Any]
-Pool = AsyncConnectionPool[Connection]
+
+
+class _Known(psycopg.AsyncConnection[Any]):
+    """A connection that is known to whose pool it is opened for."""
+
+    @classmethod
+    async def connect(  # type: ignore[override]
+        cls, conninfo: str = "", *, made: WeakSet[Connection], **options: Any
+    ) -> _Known:
+        connection = await super().connect(conninfo, **options)
+        made.add(connection)
+        return connection
+
+
+Pool = AsyncConnectionPool[_Known]
 
 
 class AsyncPostgresStorage:
-    """Keeps logs in a schema of a PostgreSQL database, which is made if there is none; for one event loop.
+    """Keeps logs in a schema of a PostgreSQL database, which is made if there is none; for one event loop at a time.
 
     Takes what `PostgresStorage` takes. Opening it connects once, to bring the tables up to date, and blocks
-    meanwhile; the connections it works with belong to the event loop that first uses it. A commit that is under way is
-    seen through before whoever is cancelled is told.
+    meanwhile. The connections it works with belong to the event loop that uses it; once that is closed, another
+    may. A commit that is under way is seen through before whoever is cancelled is told.
     """
 
     def __init__(
@@ -64,24 +80,21 @@ class AsyncPostgresStorage:
         if connections < 1:
             raise ValueError(f"connections is {connections!r}; write how many may be open at once, 1 or more")
         self._conninfo, self._connections = conninfo, connections
+        self._guard = threading.Lock()
+        self._own: _Own | None = None
         self._write_timeout = patience(write_timeout)
         self._process = os.getpid()
         self._texts = Texts(schema)
         self._heads = Heads()
         self._closed = False
-        self._pool: Pool | None = None
-        self._line = asyncio.Semaphore(connections)
         self._signals = Signals(conninfo, self._texts)
-        self._beat = asyncio.Lock()
         self._beaten: tuple[int, Place] | None = None
-        self._turns = Turns(self._carry_out, self.where, write_timeout=self._write_timeout)
         self.identity = migrate(conninfo, self.schema, self.where, self._texts, self._write_timeout)
 
     async def transact(self, customer: str, key: str, reads: Reads, decide: Decide[R]) -> R:
         """Show `decide` the customer's state and append the batch it returns, all or nothing."""
-        self._check_usable()
         plain(customer, key)
-        outcome = await self._turns.carry_out(Call(customer, key, reads, decide))
+        outcome = await self._of_this_loop().turns.carry_out(Call(customer, key, reads, decide))
         answer: R = outcome.answer()
         return answer
 
@@ -118,6 +131,7 @@ class AsyncPostgresStorage:
 
     async def customers(self, *, after: str | None = None, limit: int = 1000) -> Sequence[str]:
         """Return customer ids in order, those after `after`."""
+        plain(after or "")
         return await self._run(lambda _: readings.reading_customers(after, bounded(limit)))
 
     @asynccontextmanager
@@ -136,7 +150,7 @@ class AsyncPostgresStorage:
 
     async def pulse(self) -> int:
         """Return how many batches have come to light since it was first asked, whoever wrote them."""
-        async with self._beat:
+        async with self._of_this_loop().beat:
             counted, place = self._beaten or (0, await self._run(lambda _: readings.reading_last()))
             new, settled, last = await self._run(lambda _: readings.reading_new(place))
             self._beaten = (counted + settled, last)
@@ -165,11 +179,14 @@ class AsyncPostgresStorage:
         """
         if os.getpid() != self._process:
             return
+        own = self._own
+        if own is not None and not self._closed:
+            own = self._of_this_loop()
         self._closed = True
         self._signals.close()
-        await self._turns.finish()
-        if self._pool is not None:
-            await self._pool.close()
+        if own is not None:
+            await own.turns.finish()
+            await own.pool.close()
 
     async def _carry_out(self, calls: Sequence[Call], deadline: float) -> list[Outcome]:
         return await self._run(lambda wait: writing(self._heads, self.schema, calls, wait), deadline)
@@ -188,30 +205,30 @@ class AsyncPostgresStorage:
 
     @asynccontextmanager
     async def _connection(self, deadline: float) -> AsyncIterator[Connection]:
-        self._check_usable()
-        pool = await self._opened()
-        await self._stand_in_line(deadline)
+        own = self._of_this_loop()
+        await own.open()
+        await self._stand_in_line(own.line, deadline)
         try:
-            connection = await self._taken(pool, deadline)
+            connection = await self._taken(own.pool, deadline)
             try:
                 yield connection
             finally:
-                await seen_through(_given_back(pool, connection))
+                await seen_through(_given_back(own.pool, connection))
         finally:
-            self._line.release()
+            own.line.release()
 
-    async def _stand_in_line(self, deadline: float) -> None:
+    async def _stand_in_line(self, line: asyncio.Semaphore, deadline: float) -> None:
         """Wait until a connection is free, or one more may be opened: so nobody waits in the pool for another's."""
-        if not self._line.locked():
-            await self._line.acquire()
+        if not line.locked():
+            await line.acquire()
             return
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                await self._line.acquire()
+                await line.acquire()
         except TimeoutError as error:
             raise self._none_in_time() from error
 
-    async def _taken(self, pool: Pool, deadline: float) -> Connection:
+    async def _taken(self, pool: Pool, deadline: float) -> _Known:
         task = asyncio.current_task()
         asked_to_stop = 0 if task is None else task.cancelling()
         while True:
@@ -233,13 +250,21 @@ class AsyncPostgresStorage:
     def _none_in_time(self) -> StorageUnavailable:
         return StorageUnavailable(f"{self.where}: no connection was had in time; nothing was written")
 
-    async def _opened(self) -> Pool:
-        if self._pool is None:
-            self._pool = AsyncConnectionPool(
-                self._conninfo, kwargs=OPTIONS, max_size=self._connections, open=False, **POOL
-            )
-            await self._pool.open()
-        return self._pool
+    def _of_this_loop(self) -> _Own:
+        """Return what belongs to the running event loop; raises StorageError where another one that is open has it."""
+        self._check_usable()
+        loop = asyncio.get_running_loop()
+        with self._guard:
+            own = self._own
+            if own is not None and own.loop is not loop:
+                if not own.loop.is_closed():
+                    raise StorageError(f"{self.where} is used by another event loop; open an engine in each")
+                own.leave()
+                own = None
+            if own is None:
+                turns = Turns(self._carry_out, self.where, write_timeout=self._write_timeout)
+                own = self._own = _Own(loop, self._conninfo, self._connections, turns)
+            return own
 
     async def _driven(self, connection: Connection, steps: Steps[R]) -> R:
         try:
@@ -263,7 +288,52 @@ class AsyncPostgresStorage:
             raise StorageUnavailable(f"{self.where} is closed")
 
 
-async def _given_back(pool: Pool, connection: Connection) -> None:
+class _Own:
+    """What belongs to one event loop: the connections, and the places of those who wait."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, conninfo: str, connections: int, turns: Turns) -> None:
+        self.loop, self.turns = loop, turns
+        self.line, self.beat = asyncio.Semaphore(connections), asyncio.Lock()
+        self._watching: asyncio.Future[None] | None = None
+        self._made: WeakSet[Connection] = WeakSet()
+        self.pool: Pool = AsyncConnectionPool(
+            conninfo,
+            connection_class=_Known,
+            kwargs=OPTIONS | {"made": self._made},
+            max_size=connections,
+            open=False,
+            **POOL,
+        )
+
+    async def open(self) -> None:
+        """Open the pool, unless it is."""
+        if self._watching is None:
+            before = asyncio.all_tasks()
+            await self.pool.open()
+            self._watching = asyncio.ensure_future(_seen_ended(asyncio.all_tasks() - before))
+
+    def leave(self) -> None:
+        """Let go of every connection, once the loop is closed and nobody can use one."""
+        for connection in self._made:
+            connection.pgconn.finish()
+
+
+async def _seen_ended(workers: set[asyncio.Task[Any]]) -> None:
+    """Wait until a pool's tasks have ended, and see to it that they do when the loop ends.
+
+    They may swallow a cancellation, and a loop that is to end cancels once and then waits for them.
+    """
+    try:
+        await asyncio.wait(workers)
+    except asyncio.CancelledError:
+        while left := [worker for worker in workers if not worker.done()]:
+            for worker in left:
+                worker.cancel()
+            await asyncio.wait(left, timeout=0.01)
+        raise
+
+
+async def _given_back(pool: Pool, connection: _Known) -> None:
     """Undo what is still open, and give the connection back; one on which that fails is closed."""
     try:
         if connection.pgconn.transaction_status != TransactionStatus.IDLE:

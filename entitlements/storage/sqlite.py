@@ -20,7 +20,7 @@ from .connection import MEMORY, Connection, Durability, open_reader, open_writer
 from .forgetting import scrub
 from .grouping import Take, Turns
 from .heads import Heads
-from .keeping import MOST_TOLD, bounded, bytes_left, patience, position
+from .keeping import MOST_TOLD, bounded, bytes_left, patience, plain, position
 from .line import Line
 from .schema import migrate
 from .writing import Writing
@@ -96,6 +96,7 @@ class SQLiteStorage:
 
     def customers(self, *, after: str | None = None, limit: int = 1000) -> Sequence[str]:
         """Return customer ids in order, those after `after`."""
+        plain(after or "")
         with self._reading() as connection:
             return tuple(readings.customer_ids(connection, after, bounded(limit)))
 

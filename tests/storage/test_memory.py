@@ -1,6 +1,8 @@
 """The memory storage: the contract, and what a write that was broken off leaves behind."""
 
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +10,7 @@ from entitlements.errors import StorageError, StorageUnavailable
 from entitlements.ledger.entries import EPOCH, Verdict
 from entitlements.ledger.state import Head, State
 from entitlements.storage.memory import MemoryStorage
+from entitlements.storage.sqlite import SQLiteStorage
 from entitlements.testing.contract import StorageContract
 from entitlements.testing.histories import CALLS, append, batch_of, reads_of, used
 from entitlements.testing.proving import Background, together
@@ -83,3 +86,10 @@ def test_customers_asked_about_leave_no_lock_behind() -> None:
     assert len(storage._locks) == 0
     with pytest.raises(ValueError):
         MemoryStorage(write_timeout=-1)
+
+
+@pytest.mark.parametrize("after", ["\0", "a\0b", "\ud800"])
+def test_what_no_text_may_hold_is_refused_as_a_place_in_the_list_of_customers(tmp_path: Path, after: str) -> None:
+    for storage in (MemoryStorage(), SQLiteStorage(tmp_path / "log.db")):
+        with closing(storage), pytest.raises(ValueError, match="NUL character or a lone surrogate"):
+            storage.customers(after=after)

@@ -195,6 +195,7 @@ def test_what_no_text_of_postgresql_can_hold_is_refused_first(storage: PostgresS
         lambda: storage.entries(text),
         lambda: storage.batches(text),
         lambda: storage.batch("a", text),
+        lambda: storage.customers(after=text),
     ):
         with pytest.raises(ValueError, match="NUL character or a lone surrogate"):
             use()

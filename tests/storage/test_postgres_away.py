@@ -3,10 +3,12 @@
 import asyncio
 import gc
 import itertools
+import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from entitlements.errors import StorageError, StorageUnavailable
 from entitlements.storage.postgres import PostgresStorage
 from entitlements.storage.postgres_async import AsyncPostgresStorage
 from entitlements.testing.blocking import Blocking
-from entitlements.testing.histories import append, used
+from entitlements.testing.histories import append, call_of, used
 from entitlements.testing.proving import Background, together
 
 from .interrupting import interrupted_everywhere
@@ -226,3 +228,64 @@ def test_the_line_for_connections_is_kept_by_those_who_wait(postgres_url: str) -
         await storage.close()
 
     asyncio.run(crowd())
+
+
+# Event loops
+
+
+async def wrote(storage: AsyncPostgresStorage, key: str) -> int:
+    call = call_of("a", key, used())
+    return (await storage.transact("a", key, call.reads, call.decide)).number
+
+
+def test_event_loops_use_a_storage_one_after_another(
+    postgres_url: str, plain: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As each call of asyncio.run has its own; what one left behind half-way is in nobody's way."""
+    caplog.set_level(logging.CRITICAL, "psycopg.pool")  # what is captured is kept, and a connection in its frames
+    role = fresh()
+    plain.execute(f"CREATE ROLE {role} LOGIN SUPERUSER")
+    storage = AsyncPostgresStorage(
+        make_conninfo(postgres_url, user=role), schema=fresh(), connections=1, write_timeout=2
+    )
+
+    async def left_alone(key: str) -> None:
+        tasks = [asyncio.ensure_future(wrote(storage, f"{key} {n}")) for n in range(3)]
+        tasks.append(asyncio.ensure_future(storage.pulse()))
+        await asyncio.sleep(0.002)
+
+    made = [asyncio.run(wrote(storage, "first"))]
+    for n in range(3):
+        asyncio.run(left_alone(f"{n}"))
+        made.append(asyncio.run(wrote(storage, f"k{n}")))
+        assert asyncio.run(storage.pulse()) >= 0
+    assert made == sorted(set(made))
+    asyncio.run(storage.close())
+    with pytest.raises(StorageUnavailable, match="is closed"):
+        asyncio.run(wrote(storage, "late"))
+    count = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s"
+    gc.collect()  # what was being opened as a loop ended is nobody's, and in a cycle
+    until(lambda: plain.execute(count, [role]).fetchall() == [(0,)])
+    plain.execute(f"DROP OWNED BY {role}")
+    plain.execute(f"DROP ROLE {role}")
+
+
+def test_an_event_loop_cannot_use_the_connections_of_another_that_still_runs(postgres_url: str) -> None:
+    storage = AsyncPostgresStorage(postgres_url, schema=fresh(), connections=1, write_timeout=2)
+
+    async def main() -> None:
+        assert await wrote(storage, "k1") == 1
+        for use in (partial(wrote, storage, "k2"), storage.feed, storage.pulse, storage.close):
+            with pytest.raises(StorageError, match="used by another event loop; open an engine in each"):
+                await asyncio.to_thread(asyncio.run, use())
+        assert await wrote(storage, "k2") == 2
+        await storage.close()
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)

@@ -218,7 +218,7 @@ def session_of(storage: Any) -> Callable[[str], list[Any]]:
         return ask
 
     async def awaited(sql: str) -> list[Any]:
-        async with storage.storage._pool.connection() as connection:
+        async with storage.storage._own.pool.connection() as connection:
             return await (await connection.execute(sql)).fetchall()
 
     return lambda sql: storage.wait(awaited(sql))
@@ -540,8 +540,8 @@ def test_a_cancellation_that_the_pool_swallows_is_not_lost(postgres_url: str, pl
     async def swallowed() -> None:
         storage = AsyncPostgresStorage(postgres_url, schema=fresh(), connections=1)
         await storage.state("a", lambda _: ())
-        pool = storage._pool
-        assert pool is not None
+        assert storage._own is not None
+        pool = storage._own.pool
         getconn = pool.getconn
 
         async def late(**bound: Any) -> Any:
