@@ -106,6 +106,23 @@ def translated(error: sqlite3.Error, path: str) -> StorageError:
     return StorageError(f"{path}: {error}")
 
 
+def files_of(path: str) -> tuple[tuple[int, int], ...]:
+    """Return which files a database and its write-ahead log are; raises StorageError where one is gone."""
+    try:
+        found = os.stat(path), os.stat(f"{path}-wal")  # noqa: PTH116  (this is done for every write)
+    except OSError as error:
+        raise moved(path) from error
+    return tuple((each.st_dev, each.st_ino) for each in found)
+
+
+def moved(path: str) -> StorageError:
+    """Return what is raised where a database is open that another one, or none, stands in the place of."""
+    return StorageError(
+        f"{path} or its write-ahead log was deleted, moved or replaced while it was open; nothing was written: close "
+        "the engine, see that the right file is there, and open it again"
+    )
+
+
 def open_writer(path: str, durability: Durability, deadline: float, *, create: bool) -> Connection:
     """Open the connection that writes; raises StorageUnavailable where others have the file locked at the deadline."""
     if path != MEMORY:

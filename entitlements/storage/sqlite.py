@@ -16,7 +16,7 @@ from ..ledger.records import Kept
 from ..ledger.state import State
 from . import auditing, readings, statements
 from .base import MOST_BEHIND, Call, Decide, FeedPage, Outcome, Reads, Written
-from .connection import MEMORY, Connection, Durability, open_reader, open_writer
+from .connection import MEMORY, Connection, Durability, files_of, moved, open_reader, open_writer
 from .forgetting import scrub
 from .grouping import Take, Turns
 from .heads import Heads
@@ -53,6 +53,7 @@ class SQLiteStorage:
         self._listener: Connection | None = None
         self._listening = threading.Lock()
         self._closed = False
+        self._files: tuple[tuple[int, int], ...] | None = None
         self._writer: Connection | None = self._open_writer(create=True)
         self._line = Line(None if self.path == MEMORY else self.path)
 
@@ -157,6 +158,7 @@ class SQLiteStorage:
         connection = self._writer = self._writer or self._open_writer()
         try:
             connection.begin(deadline, self._line)
+            self._check_place()
             calls = take()
             writing = Writing(connection, self._heads)
             writing.decide_all(calls)
@@ -169,6 +171,11 @@ class SQLiteStorage:
         finally:
             self._end(connection)
             self._line.leave()
+
+    def _check_place(self) -> None:
+        """Raise StorageError where what is written would go into a file that nobody finds again."""
+        if self.path != MEMORY and files_of(self.path) != self._files:
+            raise moved(self.path)
 
     def _scrub(self, connection: Connection, deadline: float, writing: Writing) -> None:
         self._drop_readers()
@@ -246,6 +253,7 @@ class SQLiteStorage:
         connection = open_writer(self.path, self._durability, deadline, create=create)
         try:
             migrate(connection, deadline)
+            self._files = None if self.path == MEMORY else files_of(self.path)
         except BaseException:
             connection.close()
             raise

@@ -499,3 +499,39 @@ def test_memory_needs_no_file_and_no_sqlite_utils_to_import(tmp_path: Path) -> N
     script = "print(sorted({'sqlite_utils', 'hypothesis', 'pytest'} & sys.modules.keys()))"
     out, _ = child(script, cwd=tmp_path).communicate(timeout=20)
     assert out == "[]\n"
+
+
+def replaced(path: Path) -> None:
+    other = SQLiteStorage(path.with_name("other.db"))
+    append(other, "a", "k", used())
+    other.close()
+    path.with_name("other.db").replace(path)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        Path.unlink,
+        lambda path: path.rename(path.with_name("elsewhere.db")),
+        replaced,
+        lambda path: path.with_name(f"{path.name}-wal").unlink(),
+        lambda path: replaced_by_copy(path, "-wal"),
+    ],
+)
+def test_nothing_is_written_to_a_file_that_nobody_finds_again(tmp_path: Path, harm: Callable[[Path], object]) -> None:
+    path = tmp_path / "log.db"
+    with closing(SQLiteStorage(path)) as storage:
+        append(storage, "a", "k1", used())
+        harm(path)
+        for _ in range(2):
+            with pytest.raises(
+                StorageError, match=r"deleted, moved or replaced while it was open; nothing was written"
+            ):
+                append(storage, "a", "k2", used())
+
+
+def replaced_by_copy(path: Path, end: str) -> None:
+    file = path.with_name(path.name + end)
+    copy = file.with_name("copy")
+    copy.write_bytes(file.read_bytes())
+    copy.replace(file)
