@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 import attrs
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, timeout_from_conninfo
 
 from ..errors import StorageError, StorageUnavailable
 from ..ledger.entries import Batch, Entry
@@ -274,10 +274,10 @@ def migrate(conninfo: str, schema: str, where: str, texts: Texts, wait: float) -
 
 
 def _connected(conninfo: str, where: str, until: float) -> psycopg.Connection[Any]:
+    left = max(1.0, until - time.monotonic())
     try:
-        given = float(conninfo_to_dict(conninfo).get("connect_timeout") or 0)
-        left = max(1.0, until - time.monotonic())
-        return psycopg.connect(conninfo, **OPTIONS, connect_timeout=math.ceil(min(left, given) if given > 0 else left))
+        given = timeout_from_conninfo(conninfo_to_dict(conninfo))
+        return psycopg.connect(conninfo, **OPTIONS, connect_timeout=math.ceil(min(left, given)))
     except psycopg.Error as error:
         raise refused(error, where) from error
 

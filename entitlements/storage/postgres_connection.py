@@ -179,7 +179,7 @@ def refused(error: psycopg.Error, where: str) -> StorageError:
     The driver gives no code here, only what the server said; in another language than English it is tried again.
     """
     said = _said(error)
-    if any(answer in said for answer in _REFUSED_FOR_GOOD):
+    if not isinstance(error, psycopg.OperationalError) or any(answer in said for answer in _REFUSED_FOR_GOOD):
         return StorageError(f"{where}: {said}; see that the address is right")
     return StorageUnavailable(f"{where}: {said}; see that the server runs and has a connection free, and open it again")
 
