@@ -238,7 +238,7 @@ def _moved(
     cost, left = smallest(block.cost_basis, places), block.free_units + block.held_units
     moved = deferred(cost, block.units, left) - deferred(cost, block.units, left - units)
     # What rolls over may be converted at the same instant: the name of the first would be taken.
-    origin = block.id if kind == "converted" else block.id.partition("+")[0]
+    origin = block.id if kind == "converted" else _origin(block.id)
     return attrs.evolve(
         block,
         id=f"{origin}+{from_instant(at)}",
@@ -252,6 +252,12 @@ def _moved(
         number=number,
         rollover=again,
     )
+
+
+def _origin(block: str) -> str:
+    """Return the block that one which rolled over began as; there may be a "+" in the names of plans and credits."""
+    named, at, began = block.rpartition("@")
+    return f"{named}{at}{began.partition('+')[0]}"
 
 
 def _share(cost: Decimal | None, units: int, whole: int) -> Decimal | None:

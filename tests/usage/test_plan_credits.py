@@ -782,3 +782,21 @@ def test_what_is_held_as_its_plan_is_left_is_converted_by_nobody(ent, clock):
     hold.settle(4)
     assert [entry.kind for entry in ent.entries("acme") if entry.kind == "rolled"] == []
     assert ent.verify() == ()
+
+
+@pytest.mark.parametrize("names", [("pro+", "ai", "gold"), ("pro", "ai+a", "ai+b"), ("a@b+c", "ai", "gold")])
+def test_a_plus_in_the_name_of_a_plan_or_a_credit_is_a_part_of_it(opened, clock, names):
+    """Two credits of one plan that roll over at one instant are two blocks, whatever the plan is called."""
+    plan, *credits_ = names
+    terms = {"grant": 10, "every": "month", "rollover": {"fraction": "0.5", "times": 2, "expires_after": "20d"}}
+    document = {"version": 1, "credits": {name: {} for name in credits_}, "plans": {plan: {"credits": dict.fromkeys(credits_, terms)}}}  # fmt: skip
+    ent = opened(Catalog.load(document))
+    ent.subscribe("acme", plan)
+    clock.advance(40 * DAY)
+    assert [ent.balance("acme", name).available for name in credits_] == [15, 15]
+    ent.sweep("acme")
+    clock.advance(20 * DAY)
+    for name in credits_:
+        assert ent.consume_credits("acme", name, 10, key=f"use of {name}")
+        assert ent.balance("acme", name).available == 7
+    assert ent.verify() == ()
