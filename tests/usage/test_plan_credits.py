@@ -800,3 +800,47 @@ def test_a_plus_in_the_name_of_a_plan_or_a_credit_is_a_part_of_it(opened, clock,
         assert ent.consume_credits("acme", name, 10, key=f"use of {name}")
         assert ent.balance("acme", name).available == 7
     assert ent.verify() == ()
+
+
+@pytest.mark.parametrize("order", ["default", "first_in_first_out", ["granted"], ["category", "granted"]])
+@pytest.mark.parametrize("since", [None, timedelta(0), -DAY])
+def test_what_a_write_grants_was_granted_after_what_fell_due_before_it(opened, clock, order, since):
+    """Also at the same instant, and where it says that it has been usable for longer."""
+    terms = {"grant": 10, "every": "month", "priority": 50}
+    document = {"credits": {"ai": {"burn_order": order}}, "plans": {"pro": {"credits": {"ai": terms}}}}
+    ent, burned = opened(document), []
+    for who in ("late", "swept"):
+        ent.subscribe(who, "pro")
+    clock.set(datetime(2026, 2, 28, 12, tzinfo=UTC))
+    ent.sweep("swept")
+    for who in ("late", "swept"):
+        effective_at = None if since is None else clock() + since
+        ends = datetime(2026, 3, 31, 12, tzinfo=UTC)
+        ent.grant_credits(who, "ai", 10, key="!", effective_at=effective_at, expires_at=ends, priority=50)
+        burned.append(list(ent.consume_credits(who, "ai", 15, key="x").receipt.burned.items()))
+    assert burned[0] == burned[1]
+
+
+@pytest.mark.parametrize("plans", [("a", "b"), ("b", "a")])
+@pytest.mark.parametrize("how", ["change_plan", "cancel and subscribe"])
+def test_what_a_new_plan_grants_was_granted_after_what_the_old_one_did_at_the_same_instant(opened, clock, plans, how):
+    """A change at the very end of a period: the order does not depend on whether anybody swept before it."""
+    one, other = plans
+    terms = {"credits": {"ai": {"grant": 10, "every": "month"}}}
+    ent, burned = opened({"credits": {"ai": {}}, "plans": {"a": terms, "b": terms}}), []
+    for who in ("late", "swept"):
+        ent.subscribe(who, one)
+    clock.set(datetime(2026, 2, 28, 12, tzinfo=UTC))
+    ent.sweep("swept")
+    for who in ("late", "swept"):
+        if how == "change_plan":
+            ent.change_plan(who, other)
+        else:
+            ent.cancel(who)
+            ent.subscribe(who, other, anchor=START)
+        burned.append(ent.consume_credits(who, "ai", 15, key="x").receipt.burned)
+    assert burned[0] == burned[1]
+    assert [(block.partition("/")[0], int(amount)) for block, amount in burned[0].items()] == [
+        (f"$plan:{one}", 10),
+        (f"$plan:{other}", 5),
+    ]
