@@ -123,6 +123,13 @@ class Desk:
             self.freshness.change()
         return catalog
 
+    def publish(self) -> Steps[Catalog]:
+        """Publish the catalog in use."""
+        yield from self.refresh()
+        catalog = self.offering.catalog
+        yield from self.versions.publish(catalog)
+        return catalog
+
     # Writing
 
     def write(self, request: Request) -> Steps[Any]:

@@ -47,10 +47,10 @@ _ONE: Amount = 1
 class Entitlements(CreditVerbs, UsageVerbs, AuditVerbs):
     """Decides what customers may do and how much of it, and keeps the log of what they did.
 
-    `catalog` is a path (.yaml, .yml, .toml, .json), a mapping or a Catalog. `storage` is "memory:",
-    "sqlite:///app.db" (by default entitlements.db in the working directory) or a Storage. `clock`
-    returns the present as an aware datetime. `cache` is how many customers are remembered;
-    `max_stale`, `write_timeout` and `throttle_within` are seconds.
+    `catalog` is a path (.yaml, .yml, .toml, .json), a mapping, a Catalog, or None for the version published
+    in the storage. `storage` is "memory:", "sqlite:///app.db" (by default entitlements.db in the working
+    directory) or a Storage. `clock` returns the present as an aware datetime. `cache` is how many customers
+    are remembered; `max_stale`, `write_timeout` and `throttle_within` are seconds.
 
     Raises CatalogError for a catalog that cannot be used, StorageError for a storage that cannot.
     """
@@ -90,8 +90,15 @@ class Entitlements(CreditVerbs, UsageVerbs, AuditVerbs):
         return self._desk.offering.catalog
 
     def reload(self) -> Catalog:
-        """Read the catalog's file again now; raises CatalogError and keeps the one in use where it is broken."""
+        """Read the catalog again now, from where it came; raises CatalogError and keeps the one in use if broken."""
         return self._run(self._desk.reload())
+
+    def publish(self) -> Catalog:
+        """Have the catalog in use be the one that engines use which are opened with None, within a second.
+
+        Raises CatalogError where it changes what a first use has fixed.
+        """
+        return self._run(self._desk.publish())
 
     def close(self) -> None:
         """Let go of the storage; later calls raise StorageUnavailable."""

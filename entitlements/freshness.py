@@ -90,7 +90,7 @@ class Freshness:
         try:
             if now >= self._look_at:
                 self._look_at = now + LOOK_EVERY
-                if (yield from self._offering.refresh()):
+                if (yield from self._offering.refresh(within=self._timeout)):
                     self.change()
             yield from self._listen(now)
             self.until = NEVER if self._closed else now if self.lost else now + PULSE_EVERY

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from .cases import Case
+from .catalog.fixing import fixed_by
 from .catalog.model import EMPTY, Catalog
 from .catalog.problems import Problem
 from .catalog.standing import flatten
@@ -22,7 +23,6 @@ from .ledger.entries import Batch, CounterKey, Entry, Verdict, numbered
 from .ledger.facts import Facts, Subscription, Trial
 from .ledger.state import NO_COUNTERS, Head, State
 from .ledger.trail import Trail
-from .offering import fixed_by
 from .requests import Request
 from .resolution import Entitlements
 from .resolved import Resolved
@@ -162,24 +162,32 @@ class Hearing:
 
 
 class Note:
-    """One line of the log `$catalog`: a kept catalog version, or what a first use fixed."""
+    """One line of the log `$catalog`: a kept catalog version, which is published, or what a first use fixed."""
 
-    def __init__(self, kind: str, subject: str, data: Mapping[str, Any], now: Callable[[], datetime]) -> None:
-        self.kind, self.subject, self.data, self._now = kind, subject, data, now
+    def __init__(
+        self, kind: str, subject: str, data: Mapping[str, Any], now: Callable[[], datetime], key: str
+    ) -> None:
+        self.kind, self.subject, self.data, self.key, self._now = kind, subject, data, key, now
 
     def decide(self, state: State) -> Verdict[bool]:
-        """Return the line as a batch, and whether there is one; raises CatalogError where another stands."""
+        """Return the line as a batch, and whether there is one; raises CatalogError where another stands for good."""
         head = state.head
-        if self.subject in head.noted:
-            if self.kind == "fixed" and head.noted[self.subject] != self.data:
-                raise CatalogError([Problem(self.subject, f"was first used as {dict(head.noted[self.subject])}")])
+        if self._stands(head) or state.prior is not None:
             return Verdict(False)
         at = max(self._now(), head.at)
         line = Entry(self.kind, at, self.subject, data=self.data)
-        entries = numbered([line], after=head.seq, key=self.subject, at=at)
+        entries = numbered([line], after=head.seq, key=self.key, at=at)
         asked = {"verb": self.kind, "subject": self.subject}
-        batch = Batch("$catalog", self.subject, head.batches + 1, at, asked, EMPTY, entries)
+        batch = Batch("$catalog", self.key, head.batches + 1, at, asked, EMPTY, entries)
         return Verdict(True, *chain(batch, head.hash))
+
+    def _stands(self, head: Head) -> bool:
+        if self.subject not in head.noted:
+            return False
+        is_same = head.noted[self.subject] == self.data
+        if self.kind == "fixed" and not is_same:
+            raise CatalogError([Problem(self.subject, f"was first used as {dict(head.noted[self.subject])}")])
+        return is_same or self.kind != "catalog_published"
 
 
 def sold_facts(facts: Facts) -> tuple[Subscription | Trial, ...]:

@@ -22,7 +22,7 @@ from .rates import price_of
 from .requests import Request, identifier, request, text
 from .steps import Steps
 from .usage_tree import UsageTree, usage_tree
-from .versions import CATALOG_LOG
+from .versions import CATALOG_LOG, kept
 
 if TYPE_CHECKING:
     from .reports.explain import Explanation
@@ -112,13 +112,13 @@ def problems(desk: Desk, customer: str | None, head: str | None) -> Steps[tuple[
     """Return what is wrong with a log, or with all and the storage; raises ValueError for a head without a log."""
     if customer is not None:
         found, pinned = yield from _audited(desk, identifier(customer, "customer"), head)
-        return (*found, *(yield from _unsold(desk, pinned)))
+        return (*found, *(yield from _unsold(pinned)))
     if head is not None:
         raise ValueError("head= is the head of one log; say whose")
     flaws = yield from steps.flaws()
     catalogs, _ = yield from _audited(desk, CATALOG_LOG)
     others = yield from steps.each(partial(_audited, desk))
-    unsold = yield from _unsold(desk, [fact for _, pinned in others for fact in pinned])
+    unsold = yield from _unsold([fact for _, pinned in others for fact in pinned])
     audited = chain.from_iterable(found for found, _ in others)
     others_told = [problem for problem in unsold if problem not in catalogs]
     return (*(Problem("", None, None, flaw) for flaw in flaws), *catalogs, *audited, *others_told)
@@ -142,7 +142,7 @@ def _audited(desk: Desk, customer: str, head: str | None = None) -> Steps[tuple[
     return (yield from steps.kept(customer, audited))
 
 
-def _unsold(desk: Desk, pinned: Sequence[Pinned]) -> Steps[list[Problem]]:
+def _unsold(pinned: Sequence[Pinned]) -> Steps[list[Problem]]:
     """Return the pinned plans whose catalog version is not kept; it is read after them, as it is written before.
 
     And what is wrong with those that are kept and cannot be read.
@@ -161,7 +161,7 @@ def _unsold(desk: Desk, pinned: Sequence[Pinned]) -> Steps[list[Problem]]:
     ]
     for version in sorted({version for _, _, version in pinned if f"version:{version}" in state.head.noted}):
         try:
-            yield from desk.versions.kept(version)
+            yield from kept(version)
         except LogCorrupt as error:
             found.append(_of_catalogs(error))
     return found

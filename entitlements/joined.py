@@ -23,14 +23,14 @@ from .hearing import Hearing
 from .requests import Request, position, request
 from .steps import Steps
 from .storage.base import Storage
-from .versions import Versions
+from .versions import Versions, noted_in_log
 
 if TYPE_CHECKING:
     from .telling import Listener
 
 
 ENGINES_EVENTS: Final = "events are told by the engine, of what is committed; listen there"
-ENGINES_CATALOG: Final = "the catalog is the engine's; reload it there"
+ENGINES_CATALOG: Final = "the catalog is the engine's; reload or publish it there"
 PATIENCE: Final = 3600.0
 """A question is not broken off, in seconds: how long a statement may take is for the host's connection to say."""
 IN_ONE_ALREADY: Final = "this is inside a transaction already; join another one from the engine"
@@ -49,7 +49,7 @@ class JoinedVersions(Versions):
 
     def read(self) -> Steps[None]:
         """Read what stands in the log now; what does not is written again by whatever relies on it."""
-        noted = yield from self._noted()
+        noted = yield from noted_in_log()
         self.fixed = dict(noted)
         self.sold = {version: sold for version, sold in self.sold.items() if f"version:{version}" in noted}
 
@@ -70,7 +70,7 @@ class JoinedDesk(Desk):
         self._engine.check_open()
         self.versions = JoinedVersions(self._engine.versions, self.now)
         if not self._engine.freshness.has_begun:
-            yield from self.versions.accept(self.offering.catalog)
+            yield from self.offering.begin(self.versions.accept)
         if (yield from self.offering.refresh(self.versions.accept)):
             self._engine.freshness.change()
 
@@ -127,6 +127,10 @@ class Joined(Entitlements):
         raise ValueError(ENGINES_EVENTS)
 
     def reload(self) -> Catalog:
+        """Raise ValueError: the catalog is the engine's."""
+        raise ValueError(ENGINES_CATALOG)
+
+    def publish(self) -> Catalog:
         """Raise ValueError: the catalog is the engine's."""
         raise ValueError(ENGINES_CATALOG)
 

@@ -1,11 +1,11 @@
-"""The catalog in use: read once, looked at again when its file changes, and kept when a change is broken."""
+"""The catalog in use: read once, again when its file changes or another is published, and kept when that is broken."""
 
 from __future__ import annotations
 
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from os import PathLike
@@ -13,19 +13,21 @@ from pathlib import Path
 
 from . import steps
 from .catalog.model import Catalog
-from .errors import CatalogError, StorageError
+from .errors import CatalogError, StorageError, StorageUnavailable
 from .steps import Steps
+from .versions import kept, published
 
 logger = logging.getLogger("entitlements")
 Accept = Callable[[Catalog], Steps[None]]
-Stamp = tuple[int, int, int] | None
+Stamp = tuple[int, int, int] | str | None
 
 
 class Offering:
-    """The catalog an engine decides with.
+    """The catalog an engine decides with: a file, what a mapping says, or (`source` None) the published version.
 
     What it is accepted by may refuse a catalog by raising CatalogError; the one in use then stays, and the problem
-    is logged once for each state of the file. While the storage is away it is asked again.
+    is logged once for each state of the file. While the storage is away it is asked again. The published version
+    is read with the first steps that are taken; until then the catalog is empty.
     """
 
     def __init__(self, source: object) -> None:
@@ -35,35 +37,47 @@ class Offering:
         self._turn = 0
         self._given = source if isinstance(source, str | PathLike) else None
         self._path = None if self._given is None else Path(self._given).absolute()
-        self._stamp = self._look()
+        self._stamp = self._look_at_file()
         self._source = source
-        self.catalog = Catalog.load(source)
+        self.catalog = Catalog() if source is None else Catalog.load(source)
+
+    def begin(self, accept: Accept) -> Steps[None]:
+        """Have the present catalog accepted, read first where it is the published one; raises what `accept` raises."""
+        if self._source is None:
+            yield from self.reload(accept)
+        else:
+            yield from accept(self.catalog)
 
     def accepted_by(self, accept: Accept) -> Steps[None]:
         """Have every catalog accepted from now on, the present one first; raises what `accept` raises."""
-        yield from accept(self.catalog)
+        yield from self.begin(accept)
         self._accept = accept
 
     def reload(self, accept: Accept | None = None) -> Steps[Catalog]:
-        """Read the catalog again, whether or not its file changed; raises CatalogError and keeps the old one.
+        """Read the catalog again, whether or not it changed; raises CatalogError and keeps the old one.
 
         `accept` is asked instead of what accepts every catalog: inside a transaction, what it learns is not to last.
         """
-        turn, stamp = next(self._turns), self._look()
-        fresh = yield from steps.work(partial(Catalog.load, self._named()))
+        turn, stamp = next(self._turns), (yield from self._look())
+        fresh = yield from self._read(stamp)
         yield from (accept or self._accept)(fresh)
         self._use(fresh, turn, stamp)
         return fresh
 
-    def refresh(self, accept: Accept | None = None) -> Steps[bool]:
-        """Read the catalog again, as `reload` does, if its file changed; tell whether another is in use now."""
-        if self._path is None or self._look() == self._stamp:
-            return False
-        before, stamp = self.catalog, self._look()
+    def refresh(self, accept: Accept | None = None, *, within: float | None = None) -> Steps[bool]:
+        """Read the catalog again, as `reload` does, if it changed; tell whether another is in use now.
+
+        `within` bounds the look at what is published, in seconds; a storage that is away has nothing new.
+        """
+        before, stamp = self.catalog, self._stamp
         try:
+            stamp = yield from self._look(within)
+            if stamp == self._stamp:
+                return False
             fresh = yield from self.reload(accept)
         except StorageError as fault:
-            logger.warning("catalog %s could not be compared with the storage yet: %s", self._named(), fault)
+            if stamp != self._stamp or not isinstance(fault, StorageUnavailable):
+                logger.warning("catalog %s could not be compared with the storage yet: %s", self._named(), fault)
             return False
         except (CatalogError, OSError) as problem:
             self._stamp = stamp
@@ -79,11 +93,24 @@ class Offering:
 
     def _named(self) -> object:
         """Return the source as it was given; where the process went elsewhere, as daemons do, the file's whole path."""
+        if self._source is None:
+            return "as published"
         if self._given is None or Path(self._given).absolute() == self._path:
             return self._source
         return self._path
 
-    def _look(self) -> Stamp:
+    def _look(self, within: float | None = None) -> Steps[Stamp]:
+        """Return what tells one state of the source from another."""
+        if self._source is None:
+            return (yield from published(within=within))
+        return self._look_at_file()
+
+    def _read(self, stamp: Stamp) -> Steps[Catalog]:
+        if self._source is None:
+            return (yield from kept(str(stamp)))
+        return (yield from steps.work(partial(Catalog.load, self._named())))
+
+    def _look_at_file(self) -> Stamp:
         """Return what tells one state of the file from another; survives replaced files and symlinks."""
         if self._path is None:
             return None
@@ -92,19 +119,6 @@ class Offering:
         except OSError:
             return None
         return seen.st_mtime_ns, seen.st_size, seen.st_ino
-
-
-def fixed_by(catalog: Catalog, subject: str) -> Mapping[str, str | int] | None:
-    """Return what the first use of `feature:KEY` or `credit:KEY` fixes for good, None for what is not on sale.
-
-    Of a feature that is its type and its scale, of a credit its scale.
-    """
-    kind, _, key = subject.partition(":")
-    if kind == "credit" and key in catalog.credits:
-        return {"scale": catalog.credits[key].scale}
-    if kind != "feature" or key not in catalog.features:
-        return None
-    return {"type": catalog.features[key].type, "scale": catalog.features[key].scale}
 
 
 def _accept_any(_: Catalog) -> Steps[None]:

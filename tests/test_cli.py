@@ -295,7 +295,7 @@ class TestMisuse:
     def test_an_unknown_command_of_a_group_has_a_suggestion_too(self) -> None:
         assert "there is no command 'valdate'; did you mean 'validate'?" in run("catalog", "valdate").stderr
         assert "there is no command 'dif'; did you mean 'diff'?" in run("catalog", "dif").stderr
-        assert "there is no command 'plans'; there are diff, import, show, validate" in run("catalog", "plans").stderr
+        assert "there is no command 'plans'; there are diff, import, publish, show, validate" in run("catalog", "plans").stderr
 
     @pytest.mark.parametrize(
         ("words", "said"),

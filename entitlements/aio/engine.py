@@ -85,12 +85,19 @@ class AsyncEntitlements(AsyncCreditVerbs, AsyncUsageVerbs, AsyncAuditVerbs):
 
     @property
     def catalog(self) -> Catalog:
-        """The catalog in use."""
+        """The catalog in use; one that is published stands here once the engine is open."""
         return self._desk.offering.catalog
 
     async def reload(self) -> Catalog:
-        """Read the catalog's file again now; raises CatalogError and keeps the one in use where it is broken."""
+        """Read the catalog again now, from where it came; raises CatalogError and keeps the one in use if broken."""
         return await self._driver.read(self._desk.reload())
+
+    async def publish(self) -> Catalog:
+        """Have the catalog in use be the one that engines use which are opened with None, within a second.
+
+        Raises CatalogError where it changes what a first use has fixed.
+        """
+        return await self._driver.write(self._desk.publish())
 
     async def close(self) -> None:
         """Let go of the storage; later calls raise StorageUnavailable."""

@@ -56,6 +56,10 @@ class AsyncJoined(AsyncEntitlements):
         """Raise ValueError: the catalog is the engine's."""
         raise ValueError(ENGINES_CATALOG)
 
+    async def publish(self) -> Catalog:
+        """Raise ValueError: the catalog is the engine's."""
+        raise ValueError(ENGINES_CATALOG)
+
     def joined(self, connection: object) -> NoReturn:  # noqa: ARG002
         """Raise ValueError: this is joined to a transaction already."""
         raise ValueError(IN_ONE_ALREADY)

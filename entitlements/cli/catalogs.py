@@ -1,4 +1,4 @@
-"""`catalog validate | show | diff | import`: a catalog file, looked at without any customer."""
+"""`catalog validate | show | diff | import | publish`: a catalog file, without any customer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..catalog.writing import to_yaml
 from ..errors import CatalogError, UnknownPlan
 from .grid import effective, grid, one_plan
 from .groups import Group
-from .options import CATALOG, as_json, read_catalog
+from .options import CATALOG, as_json, engine_with, read_catalog, storage_option
 from .replies import PROBLEMS, Misuse, Reply, counted, fault, heading, plain
 from .starting import write_new
 
@@ -24,13 +24,14 @@ _SECTIONS = {
     "promotions": "promotion",
     "rates": "rate",
 }
+_MEMORY = "memory:"
 _CODES = "Exit codes: 0 fine, 1 problems found, 2 misuse."
 _file = click.argument("file", default=CATALOG, envvar="ENTITLEMENTS_CATALOG")
 
 
-@click.group(cls=Group, short_help="Look at a catalog: validate, show, diff, import.")
+@click.group(cls=Group, short_help="Look at a catalog: validate, show, diff, import, publish.")
 def catalog() -> None:
-    """Look at a catalog: find its mistakes, see it as a table, compare it with another, import one."""
+    """Look at a catalog: find its mistakes, see it as a table, compare it with another, import or publish one."""
 
 
 @catalog.command(short_help="Find every mistake in a catalog at once.", epilog=_CODES)
@@ -104,6 +105,24 @@ def import_(file: str, out: str | None, *, force: bool) -> Reply:
     if out is not None:
         return Reply(data, f"Wrote {out}: {_contents(found)}.", notes=_notes(found))
     return Reply({**data, "catalog": dict(found.document)}, text.rstrip("\n"), notes=_notes(found))
+
+
+@catalog.command(short_help="Have engines use a catalog from the database.", epilog=_CODES)
+@_file
+@storage_option
+@as_json
+def publish(file: str, storage: str) -> Reply:
+    """Keep FILE (catalog.yaml) in the database, as the catalog of all engines that are opened without one."""
+    if storage == _MEMORY:
+        raise Misuse(f"{_MEMORY} keeps nothing; name the database with --storage URL or ENTITLEMENTS_STORAGE")
+    try:
+        found = read_catalog(file)
+        with engine_with(found, storage) as engine:
+            engine.publish()
+    except CatalogError as error:
+        return fault(error, PROBLEMS)
+    data = {"file": file, "version": found.version}
+    return Reply(data, plain(f"Published {file}: {_contents(found)}. Version {found.version}."))
 
 
 def _readable(file: str) -> str:

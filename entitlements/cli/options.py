@@ -22,6 +22,7 @@ from .replies import Misuse
 F = TypeVar("F", bound=Callable[..., Any])
 
 CATALOG: Final = "catalog.yaml"
+PUBLISHED: Final = "published:"
 _SQLITE: Final = "sqlite:///"
 _NO_FILE: Final = ":memory:"
 _JSON: Final = "entitlements.json"
@@ -127,6 +128,14 @@ _PERIOD: Final = (
     ),
     click.option("--csv", "as_csv", is_flag=True, callback=_one_format, help="Print comma-separated values."),
 )
+storage_option: Final = click.option(
+    "--storage",
+    default=DEFAULT,
+    show_default=True,
+    envvar="ENTITLEMENTS_STORAGE",
+    metavar="URL",
+    help="The database, or memory: for none. Also: ENTITLEMENTS_STORAGE.",
+)
 _OPENING: Final = (
     click.option(
         "--catalog",
@@ -135,16 +144,9 @@ _OPENING: Final = (
         show_default=True,
         envvar="ENTITLEMENTS_CATALOG",
         metavar="PATH",
-        help="The catalog. Also: ENTITLEMENTS_CATALOG.",
+        help="The catalog, or published: for that in the database. Also: ENTITLEMENTS_CATALOG.",
     ),
-    click.option(
-        "--storage",
-        default=DEFAULT,
-        show_default=True,
-        envvar="ENTITLEMENTS_STORAGE",
-        metavar="URL",
-        help="The database, or memory: for none. Also: ENTITLEMENTS_STORAGE.",
-    ),
+    storage_option,
     as_json,
 )
 
@@ -161,16 +163,24 @@ def opened(catalog_path: str, storage: str) -> Iterator[Entitlements]:
     if isinstance(given, Entitlements):
         yield given
         return
-    naming = "name yours with --catalog PATH or ENTITLEMENTS_CATALOG"
-    catalog = read_catalog(catalog_path, naming=naming) if given is None else Catalog.load(given)
+    catalog = _named(catalog_path) if given is None else Catalog.load(given)
     if storage.startswith(_SQLITE):
-        _check_database(storage, catalog_path if given is None else None, catalog)
+        _check_database(storage, None if catalog is None or given is not None else catalog_path, catalog)
+    with engine_with(catalog, storage) as engine:
+        yield engine
+
+
+def engine_with(catalog: Catalog | None, storage: str) -> Entitlements:
+    """Return an engine; raises Misuse for an address that is none, CatalogError, StorageError."""
     try:
-        engine = Entitlements(catalog, storage=storage)
+        return Entitlements(catalog, storage=storage)
     except ValueError as error:
         raise Misuse(f"--storage: {error}") from error
-    with engine:
-        yield engine
+
+
+def _named(catalog_path: str) -> Catalog | None:
+    naming = f"name yours with --catalog PATH or ENTITLEMENTS_CATALOG, or that in the database: --catalog {PUBLISHED}"
+    return None if catalog_path == PUBLISHED else read_catalog(catalog_path, naming=naming)
 
 
 def read_catalog(path: str, *, naming: str = "name yours") -> Catalog:
@@ -183,13 +193,16 @@ def read_catalog(path: str, *, naming: str = "name yours") -> Catalog:
         raise Misuse(f"{path} cannot be read: {error.strerror}; name a file that can") from error
 
 
-def _check_database(storage: str, catalog_path: str | None, catalog: Catalog) -> None:
+def _check_database(storage: str, catalog_path: str | None, catalog: Catalog | None) -> None:
     path = storage.removeprefix(_SQLITE)
     if path in {"", _NO_FILE} or (Path(path).exists() and _holds_logs(Path(path))):
         return
     lack = "is no log of any customer in" if Path(path).exists() else "is no database at"
-    plan = next((key for key in catalog.plans if key != catalog.default_plan), "PLAN")
-    how = "." if catalog_path is None else f":\n  {first_fact(catalog_path, storage, plan)}"
+    if catalog is None or catalog_path is None:
+        how = "."
+    else:
+        plan = next((key for key in catalog.plans if key != catalog.default_plan), "PLAN")
+        how = f":\n  {first_fact(catalog_path, storage, plan)}"
     raise StorageError(
         f"there {lack} {path}, and asking creates none. The first fact does{how}\n"
         "Or name another database with --storage sqlite:///PATH or ENTITLEMENTS_STORAGE, "

@@ -48,8 +48,9 @@ USAGE_KINDS = frozenset(
 )
 BUDGET_KINDS = frozenset({"budgeted", "budget_held", "budget_released", "budget_refunded"})
 COUNTER_KINDS = USAGE_KINDS | BUDGET_KINDS | {"refund", "sampled"}
-PLAIN_KINDS = frozenset({"opened", "fixed", "catalog_kept", "nothing", "erased", "priced", "crossed"})
-_TERM_KINDS = frozenset({"fixed", "catalog_kept", "erased"})
+_CATALOG_KINDS = frozenset({"fixed", "catalog_kept", "catalog_published"})
+PLAIN_KINDS = frozenset({"opened", "nothing", "erased", "priced", "crossed"}) | _CATALOG_KINDS
+_TERM_KINDS = _CATALOG_KINDS | {"erased"}
 NO_BLOCKS: Mapping[str, Block] = MappingProxyType({})
 NO_HOLDS: Mapping[str, OpenHold] = MappingProxyType({})
 NO_DEBTS: Mapping[tuple[str, Purpose], Debt] = MappingProxyType({})
@@ -164,7 +165,7 @@ class Fold:
             self._facts = _with_fact(self._facts, entry, None if self._keep_ended else batch.at)
         elif kind == "opened" and entry.window is not None:
             self._opened = {**self._opened, entry.counter: entry.window}
-        elif kind == "fixed":
+        elif kind in {"fixed", "catalog_published"}:
             self._noted = {**self._noted, entry.subject: entry.data}
         elif kind == "catalog_kept":
             self._noted = {**self._noted, entry.subject: {"seq": entry.seq}}

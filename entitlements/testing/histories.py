@@ -135,6 +135,7 @@ def every_kind() -> tuple[Entry, ...]:
         Entry("opened", START, "calls", "calls first_use", START + timedelta(microseconds=1)),
         Entry("catalog_kept", START, "v1", data={"document": {"plans": [1, None, True, "1.0", {"é": []}]}}),
         Entry("fixed", START, "calls", data={"scale": 2}),
+        Entry("catalog_published", START, "published", data={"version": "v1"}),
         fact("budget_set", _budget("b", START), attrs.evolve(_budget("b", later), scope=(), feature="calls")),
         Entry("budget_removed", later, "b", data={"facts": ()}),
         used(3, ("b", START), kind="budgeted"), used(2, ("b", START), kind="budget_held"),
