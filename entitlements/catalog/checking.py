@@ -26,6 +26,7 @@ from .checking_values import (
 )
 from .findings import MOST_FINDINGS, Finding, Path, unknown
 from .model import DEFAULT_PRODUCT, AddOn, Catalog, Entitlement, Plan, Promotion, Rate
+from .standing import counted_as, credits_of
 from .words import LONGEST_DAYS, key_fault
 
 _MOST_LOOKED_AT: Final = 20 * MOST_FINDINGS
@@ -75,6 +76,7 @@ class _Checker:
         yield from self._entries()
         yield from graph_findings("plans", "extends", {key: plan.extends for key, plan in catalog.plans.items()})
         yield from circle_findings("addons", "requires", self._requires())
+        yield from _counted_alike(catalog)
         yield from self._entitlements()
 
     def _entries(self) -> Iterator[Finding]:
@@ -153,6 +155,20 @@ def _keys(catalog: Catalog) -> Iterator[Finding]:
             fault = key_fault(key)
             if fault:
                 yield Finding((section, key), fault, at_key=True)
+
+
+def _counted_alike(catalog: Catalog) -> Iterator[Finding]:
+    """Yield the plans of which a log could not tell the grants from another's, so that one of the two never came."""
+    counted: dict[str, tuple[str, str]] = {}
+    odd = any("/" in key for key in (*catalog.plans, *catalog.credits)) or any(":" in key for key in catalog.plans)
+    for plan in catalog.plans if odd else ():  # no others can be alike
+        for credit in credits_of(catalog, plan):
+            for lent in (False, True):
+                other, same = counted.setdefault(counted_as(plan, credit, lent=lent), (plan, credit))
+                if (other, same) != (plan, credit):
+                    said = f"what it grants of {shown(credit)} would be counted as what {shown(other)} grants of "
+                    fix = "give the plan a key without '/' and 'trial:'"
+                    yield Finding(("plans", plan), f"{said}{shown(same)}; {fix}")
 
 
 def _every_entitlement(catalog: Catalog) -> Iterator[tuple[Path, Entitlement]]:

@@ -171,6 +171,11 @@ def credits_of(catalog: Catalog, plan: str) -> Mapping[str, PlanCredit]:
     return memo
 
 
+def counted_as(plan: str, credit: str, *, lent: bool) -> str:
+    """Return the name under which a log counts what a plan grants of a credit; what a trial lends counts apart."""
+    return f"{'trial:' if lent else ''}{plan}/{credit}"
+
+
 def _flatten(catalog: Catalog, plan: str, kind: Literal["plan", "parent"]) -> dict[str, Standing]:
     if plan not in catalog.plans:
         return {}

@@ -19,13 +19,13 @@ import attrs
 
 from ..amounts import exact
 from ..catalog.model import PlanCredit, Rollover
+from ..catalog.standing import counted_as
 from ..periods import Every, Window, window
 from .blocks import Block
 from .instants import from_instant
 
 CENTS: Final = 2
 _GRANTED: Final = "$plan:"
-_LENT: Final = "trial:"
 _NOTHING: Final = timedelta()
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
 Grants: TypeAlias = "tuple[PlanGrant, ...]"
@@ -61,7 +61,7 @@ class PlanGrant:
     @property
     def counts_as(self) -> str:
         """The plan and the credit, of which there is one block for a period; what is lent is counted apart."""
-        return f"{_LENT if self.lent else ''}{self.plan}/{self.credit}"
+        return counted_as(self.plan, self.credit, lent=self.lent)
 
     def period(self, at: datetime) -> Window:
         """Return the period an instant lies in."""
@@ -112,7 +112,7 @@ def count_granted(granted: MutableMapping[str, datetime], block: Block, lent_unt
     plan, ends = plan_of(block), block.expires_at
     if plan is None or ends is None:
         return
-    bought, lent = f"{plan}/{block.credit}", f"{_LENT}{plan}/{block.credit}"
+    bought, lent = (counted_as(plan, block.credit, lent=is_lent) for is_lent in (False, True))
     if lent_until is not None:
         granted[lent] = lent_until
         return

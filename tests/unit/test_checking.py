@@ -210,6 +210,29 @@ def test_a_tangle_takes_bounded_time():
     assert time.perf_counter() - started < 5
 
 
+@pytest.mark.parametrize(
+    ("plans", "path", "grants", "other"),
+    [
+        ({"x": ["y/z"], "x/y": ["z"]}, "plans.'x/y'", "'z'", "'x' grants of 'y/z'"),
+        ({"x": ["z"], "trial:x": ["z"]}, "plans.'trial:x'", "'z'", "'x' grants of 'z'"),
+    ],
+)
+def test_plans_whose_grants_a_log_could_not_tell_apart(plans, path, grants, other):
+    """Found by random stories: of two such grants, one silently never came."""
+    granted = {plan: {"credits": {credit: {"grant": 5, "every": "month"} for credit in names}} for plan, names in plans.items()}
+    document = {"credits": {name: {} for name in ("z", "y/z")}, "plans": granted}
+    said = f"{path}: what it grants of {grants} would be counted as what {other}; give the plan a key without '/' and 'trial:'"
+    assert problems(document) == [said]
+    heir = {"extends": list(plans)[1], "product": "other"}
+    assert len(problems(document | {"products": {"other": {}}, "plans": {**granted, "heir": heir}})) == 1
+
+
+def test_odd_keys_whose_grants_can_be_told_apart_are_fine():
+    names = ("a/b", "c", "trial:d")
+    grants = {"credits": {"y/z": {"grant": 5, "every": "month"}}}
+    assert list(Catalog.load({"credits": {"y/z": {}}, "plans": dict.fromkeys(names, grants)}).plans) == list(names)
+
+
 # --- add-ons ------------------------------------------------------------------------------------
 
 
