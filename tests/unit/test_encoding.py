@@ -24,6 +24,7 @@ from entitlements.ledger.encoding import (
 )
 from entitlements.ledger.entries import EPOCH, Entry
 from entitlements.ledger.facts import Facts, HeldAddOn, Override, PromotionRun, Subscription, Trial
+from entitlements.ledger.sealing import sealed_text
 from entitlements.ledger.state import FACT_KINDS, Head
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -89,6 +90,14 @@ def test_other_data_is_json_already():
 def test_a_head_survives(head):
     back = decode_head(through_json(encode_head(head)), Head(head.seq, head.batches, head.at))
     assert back == head
+
+
+@pytest.mark.parametrize("value", [Decimal("1.50"), {1, 2}, NOON, b"a"])
+def test_what_is_no_json_is_never_written(value):
+    with pytest.raises(TypeError, match=f"a value of type {type(value).__name__} is no JSON value"):
+        sealed_text({"metadata": {"deep": [value]}}, "salt")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        sealed_text({"amount": float("nan")}, "salt")
 
 
 def test_an_empty_head_takes_no_room():
