@@ -106,10 +106,15 @@ def translated(error: sqlite3.Error, path: str) -> StorageError:
     return StorageError(f"{path}: {error}")
 
 
-def files_of(path: str) -> tuple[tuple[int, int], ...]:
+def log_of(path: str) -> str:
+    """Return where a database has its write-ahead log: beside the file itself, whatever links lead there."""
+    return f"{os.path.realpath(path)}-wal"
+
+
+def files_of(path: str, log: str) -> tuple[tuple[int, int], ...]:
     """Return which files a database and its write-ahead log are; raises StorageError where one is gone."""
     try:
-        found = os.stat(path), os.stat(f"{path}-wal")  # noqa: PTH116  (this is done for every write)
+        found = os.stat(path), os.stat(log)  # noqa: PTH116  (this is done for every write)
     except OSError as error:
         raise moved(path) from error
     return tuple((each.st_dev, each.st_ino) for each in found)

@@ -16,7 +16,7 @@ from ..ledger.records import Kept
 from ..ledger.state import State
 from . import auditing, readings, statements
 from .base import MOST_BEHIND, Call, Decide, FeedPage, Outcome, Reads, Written
-from .connection import MEMORY, Connection, Durability, files_of, moved, open_reader, open_writer
+from .connection import MEMORY, Connection, Durability, files_of, log_of, moved, open_reader, open_writer
 from .forgetting import scrub
 from .grouping import Take, Turns
 from .heads import Heads
@@ -53,6 +53,7 @@ class SQLiteStorage:
         self._listener: Connection | None = None
         self._listening = threading.Lock()
         self._closed = False
+        self._log = ""
         self._files: tuple[tuple[int, int], ...] | None = None
         self._writer: Connection | None = self._open_writer(create=True)
         self._line = Line(None if self.path == MEMORY else self.path)
@@ -174,7 +175,7 @@ class SQLiteStorage:
 
     def _check_place(self) -> None:
         """Raise StorageError where what is written would go into a file that nobody finds again."""
-        if self.path != MEMORY and files_of(self.path) != self._files:
+        if self.path != MEMORY and files_of(self.path, self._log) != self._files:
             raise moved(self.path)
 
     def _scrub(self, connection: Connection, deadline: float, writing: Writing) -> None:
@@ -253,7 +254,9 @@ class SQLiteStorage:
         connection = open_writer(self.path, self._durability, deadline, create=create)
         try:
             migrate(connection, deadline)
-            self._files = None if self.path == MEMORY else files_of(self.path)
+            if self.path != MEMORY:
+                self._log = log_of(self.path)
+                self._files = files_of(self.path, self._log)
         except BaseException:
             connection.close()
             raise

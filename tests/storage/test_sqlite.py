@@ -530,6 +530,21 @@ def test_nothing_is_written_to_a_file_that_nobody_finds_again(tmp_path: Path, ha
                 append(storage, "a", "k2", used())
 
 
+def test_a_file_that_is_opened_by_a_link_is_written_until_the_link_leads_elsewhere(tmp_path: Path) -> None:
+    """Its write-ahead log lies beside the file, not beside the link."""
+    link = tmp_path / "link.db"
+    (tmp_path / "real").mkdir()
+    link.symlink_to(tmp_path / "real" / "log.db")
+    with closing(SQLiteStorage(link)) as storage:
+        append(storage, "a", "k1", used())
+        assert append(storage, "a", "k2", used()).number == 2
+        link.unlink()
+        link.symlink_to(tmp_path / "other.db")
+        SQLiteStorage(link).close()
+        with pytest.raises(StorageError, match="deleted, moved or replaced"):
+            append(storage, "a", "k3", used())
+
+
 def replaced_by_copy(path: Path, end: str) -> None:
     file = path.with_name(path.name + end)
     copy = file.with_name("copy")
