@@ -26,8 +26,8 @@ class Offering:
     """The catalog an engine decides with: a file, what a mapping says, or (`source` None) the published version.
 
     What it is accepted by may refuse a catalog by raising CatalogError; the one in use then stays, and the problem
-    is logged once for each state of the file. While the storage is away it is asked again. The published version
-    is read with the first steps that are taken; until then the catalog is empty.
+    is logged once for each state of what was read. While the storage is away it is asked again. The published
+    version is read with the first steps that are taken; until then the catalog is empty.
     """
 
     def __init__(self, source: object) -> None:
@@ -35,8 +35,9 @@ class Offering:
         self._lock = threading.Lock()
         self._turns = count(1)
         self._turn = 0
-        self._given = source if isinstance(source, str | PathLike) else None
-        self._path = None if self._given is None else Path(self._given).absolute()
+        self._warned: tuple[Stamp, str] | None = None
+        self._given = Path(source) if isinstance(source, str | PathLike) else None
+        self._path = None if self._given is None else self._given.absolute()
         self._stamp = self._look_at_file()
         self._source = source
         self.catalog = Catalog() if source is None else Catalog.load(source)
@@ -73,15 +74,16 @@ class Offering:
         try:
             stamp = yield from self._look(within)
             if stamp == self._stamp:
+                self._warned = None
                 return False
             fresh = yield from self.reload(accept)
         except StorageError as fault:
             if stamp != self._stamp or not isinstance(fault, StorageUnavailable):
-                logger.warning("catalog %s could not be compared with the storage yet: %s", self._named(), fault)
+                self._warn(stamp, f"could not be compared with the storage yet: {fault}")
             return False
         except (CatalogError, OSError) as problem:
             self._stamp = stamp
-            logger.warning("catalog %s was not reloaded, version %s stays: %s", self._named(), before.version, problem)
+            self._warn(stamp, f"was not reloaded, version {before.version} stays: {problem}")
             return False
         return fresh.version != before.version
 
@@ -91,13 +93,20 @@ class Offering:
             if turn > self._turn:
                 self.catalog, self._stamp, self._turn = fresh, stamp, turn
 
+    def _warn(self, stamp: Stamp, said: str) -> None:
+        if (stamp, said) != self._warned:
+            self._warned = stamp, said
+            logger.warning("catalog %s %s", self._named(), said)
+
     def _named(self) -> object:
         """Return the source as it was given; where the process went elsewhere, as daemons do, the file's whole path."""
         if self._source is None:
             return "as published"
-        if self._given is None or Path(self._given).absolute() == self._path:
-            return self._source
-        return self._path
+        try:
+            is_there = self._given is None or self._given.absolute() == self._path
+        except OSError:  # the working directory itself is gone
+            is_there = False
+        return self._source if is_there else self._path
 
     def _look(self, within: float | None = None) -> Steps[Stamp]:
         """Return what tells one state of the source from another."""

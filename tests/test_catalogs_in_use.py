@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import time
 
 import pytest
@@ -243,6 +244,20 @@ def test_a_changed_file_that_breaks_what_is_fixed_is_not_taken_up(ent, file, cap
         file.write(document(9, feature={"type": "metered"}))
         eventually(lambda: limit(ent) == 5 and len(caplog.records), 1)
     assert "type and scale stay as first used" in caplog.text
+
+
+def test_a_process_whose_place_is_gone_keeps_the_catalog_it_has(soon, opened, file, tmp_path, monkeypatch, caplog):
+    """As where a release is deleted from which something still runs: a check is answered all the same."""
+    (tmp_path / "release").mkdir()
+    monkeypatch.chdir(tmp_path / "release")
+    ent = opened(file.path.rename("sold.json").name)
+    ent.subscribe("acme", "pro")
+    shutil.rmtree(tmp_path / "release")
+    time.sleep(0.1)
+    assert limit(ent) == 5
+    assert "sold.json was not reloaded, version" in caplog.text
+    with pytest.raises(FileNotFoundError, match="release/sold.json"):
+        ent.reload()
 
 
 CHANGED = {

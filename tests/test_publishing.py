@@ -9,10 +9,11 @@ import sqlite3
 import time
 from contextlib import closing
 
+import attrs
 import pytest
 from click.testing import CliRunner
 
-from entitlements import AsyncEntitlements, Entitlements
+from entitlements import AsyncEntitlements, Catalog, Entitlements
 from entitlements.cli import main
 from entitlements.errors import CatalogError, LogCorrupt, OutcomeUnknown, StorageUnavailable
 from entitlements.storage.memory import MemoryStorage
@@ -227,6 +228,25 @@ def test_while_the_storage_is_away_the_catalog_stays_and_the_log_is_quiet(clock,
     storage.is_away = False
     Entitlements(document(5), storage=storage, clock=clock).publish()
     eventually(lambda: limit(ent), 5)
+
+
+def test_what_only_a_newer_release_can_read_is_told_once_and_the_catalog_in_use_stays(open_with, caplog):
+    """As where releases are changed one machine after another."""
+    selling = open_with(document(3))
+    selling.publish()
+    selling.subscribe("acme", "pro")
+    ent = open_with(None)
+    newer = attrs.evolve(Catalog.load(document(5)), document={**document(5), "later": {}}, version="f" * 32)
+    with caplog.at_level(logging.WARNING, logger="entitlements"):
+        open_with(newer).publish()
+        eventually(lambda: limit(ent) == 3 and len(caplog.records), 1)
+        time.sleep(0.2)
+        assert limit(ent) == 3
+    assert [record.getMessage() for record in caplog.records if "ffff" not in record.getMessage()] == []
+    assert len(caplog.records) == 1
+    assert "use the newest release that wrote to this storage" in caplog.text
+    open_with(document(7)).publish()
+    eventually(lambda: limit(ent), 7)
 
 
 def test_a_published_version_that_cannot_be_read_is_a_broken_log_and_found_by_verify(database):
