@@ -14,6 +14,7 @@ from .decisions import Decision
 from .ledger.blocks import RANK, Block, Purpose, live, pays
 from .ledger.crediting import Books
 from .ledger.plan_grants import next_grant
+from .ledger.sealing import SEALED
 from .wording import either, instant, number, what_is_short
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ def _restriction(block: Block) -> str:
     features = list(block.features or ())
     named = [*features[:NAMED], *(["others"] if features[NAMED:] else [])]
     only = f"only for {' or '.join(named)}" if named else "only"
+    if block.scope and block.scope[0][0] == SEALED:
+        return f"{only} inside a scope that was erased"
     return f"{only} inside {scope_text(dict(block.scope))}" if block.scope else only
 
 
@@ -75,7 +78,7 @@ def _named(strange: Iterable[Block], purpose: Purpose) -> list[str]:
 
 
 def _contradicts(block: Block, scope: Mapping[str, str]) -> bool:
-    return any(scope.get(kind, name) != name for kind, name in block.scope or ())
+    return any(kind == SEALED or scope.get(kind, name) != name for kind, name in block.scope or ())
 
 
 def _awaited(mine: Iterable[Block], charge: Charge, books: Books) -> list[str]:

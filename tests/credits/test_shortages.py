@@ -72,6 +72,12 @@ def test_of_many_restrictions_the_first_are_named_and_of_many_features_too(ent):
     assert "(and 100 only for chat or images or peak or others)" in decision.reason
 
 
+def test_credits_for_a_scope_that_was_erased_are_named_and_nobody_can_say_which(ent):
+    grant(ent, 7, scope="team:a")
+    ent.erase("acme")
+    assert said(ent) == "40 plain asked for, 0 left (and 7 only inside a scope that was erased); grant more credits"
+
+
 def test_credits_set_aside_in_holds_are_named_and_voided_or_ended_ones_are_not(ent, clock):
     grant(ent, 10, key="lasting")
     grant(ent, 5, key="ending", expires_at=START + DAY, priority=0)
