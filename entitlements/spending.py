@@ -171,8 +171,9 @@ def lines_of(charge: Charge, payment: Payment) -> list[Entry]:
     credit, at = charge.credit.key, charge.at
     lines = [Entry("burned", at, credit, amount=units, block=block) for block, units in payment.burned.items()]
     if payment.owed:
-        order = {} if charge.credit.burn_order == "default" else {"order": charge.credit.burn_order}
-        data = {"purpose": charge.purpose, **order}
+        order, data = charge.credit.burn_order, dict[str, object](purpose=charge.purpose)
+        if order != "default":
+            data["order"] = order if isinstance(order, str) else [*order]
         lines.append(Entry("overdrawn", at, credit, amount=payment.owed, data=data))
     return lines
 

@@ -7,7 +7,7 @@ voided ones.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Context, Decimal
 from functools import cached_property
@@ -135,6 +135,10 @@ class OpenHold:
     promised: tuple[tuple[str, int], ...] = ()
 
 
+def _order(told: str | Sequence[str]) -> str | tuple[str, ...]:
+    return told if isinstance(told, str) else tuple(told)
+
+
 @attrs.frozen(weakref_slot=False)
 class Debt:
     """Credits used that no block could pay, by what they were for.
@@ -145,7 +149,7 @@ class Debt:
     credit: str
     purpose: Purpose
     units: int
-    order: str | tuple[str, ...] = "default"
+    order: str | tuple[str, ...] = attrs.field(default="default", converter=_order)
 
 
 RANK: Final = attrgetter("rank")

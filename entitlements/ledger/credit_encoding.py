@@ -119,9 +119,7 @@ def encode_debt(debt: Debt) -> dict[str, Any]:
 
 def decode_debt(encoded: Mapping[str, Any]) -> Debt:
     """Return a debt from JSON values."""
-    order = encoded.get("order", "default")
-    order = order if isinstance(order, str) else tuple(order)
-    return Debt(encoded["credit"], decode_purpose(encoded), encoded["units"], order)
+    return Debt(encoded["credit"], decode_purpose(encoded), encoded["units"], encoded.get("order", "default"))
 
 
 def encode_credit_data(data: Mapping[str, Any]) -> dict[str, Any]:

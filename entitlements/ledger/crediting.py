@@ -14,6 +14,7 @@ from typing import Final
 import attrs
 
 from ..amounts import MAX_UNITS
+from ..catalog.standing import counted_as
 from ..errors import LogCorrupt
 from .blocks import Block, Debt, OpenHold, Purpose, empty
 from .entries import Entry
@@ -78,7 +79,6 @@ class Books:
             self.debts.pop((entry.subject, purpose), None)
         else:
             order = owed.order if owed is not None and sign < 0 else entry.data.get("order", "default")
-            order = order if isinstance(order, str) else tuple(order)
             self.debts[entry.subject, purpose] = Debt(entry.subject, purpose, units, order)
 
     def _voided(self, entry: Entry) -> None:
@@ -110,7 +110,7 @@ class Books:
         key, forfeits = entry.data["source"], entry.data.get("forfeits")
         if forfeits is not None:
             plan, number = forfeits
-            self.forfeited[f"{plan}/{entry.subject}"] = number
+            self.forfeited[counted_as(plan, entry.subject, lent=False)] = number
         rows = self.grants.get(key, ())
         self._keep_grants(key, tuple(row for row in rows if row.until is None or row.until > entry.at))
 

@@ -153,7 +153,7 @@ def is_of_plan(block: Block, plan: str) -> bool:
 def is_forfeited(block: Block, forfeited: Mapping[str, int]) -> bool:
     """Tell whether a block is one of those that were forfeited as their plan was left, empty or not."""
     kind, _, plan = block.source.partition(":")
-    return kind in {"plan", "rollover"} and block.number < forfeited.get(f"{plan}/{block.credit}", 0)
+    return kind in {"plan", "rollover"} and block.number < forfeited.get(counted_as(plan, block.credit, lent=False), 0)
 
 
 def plan_of(block: Block) -> str | None:
@@ -204,7 +204,7 @@ def _period(anchor: datetime, every: Every, at: datetime, count: int, zone: str)
 
 def _last(grant: PlanGrant, granted: Mapping[str, datetime]) -> datetime | None:
     """Return until when what was granted before counts; for what is bought, nothing that was lent does."""
-    bought = granted.get(f"{grant.plan}/{grant.credit}")
+    bought = granted.get(counted_as(grant.plan, grant.credit, lent=False))
     lent = granted.get(grant.counts_as)
     return lent if bought is None or (lent is not None and lent > bought) else bought
 

@@ -175,7 +175,7 @@ def credit_kinds() -> tuple[Entry, ...]:
         Entry("released", START, "ai", amount=20, block="paid", data=named),
         Entry("hold_closed", START, "ai", data={**named, "state": "settled"}),
         Entry("reserved", START, "ai", data={"hold": attrs.evolve(hold, id="open")}),
-        Entry("overdrawn", START, "ai", amount=70, data=owed),
+        Entry("overdrawn", START, "ai", amount=70, data={**owed, "order": ["category", "granted"]}),
         Entry("repaid", START, "ai", amount=20, block="free", data=owed),
         Entry("forgiven", START, "ai", amount=20, data=owed),
         Entry("expired", later, "ai", amount=7, block="paid"),

@@ -343,6 +343,11 @@ def test_how_a_debt_is_repaid_does_not_depend_on_the_catalog_there_is_when_someb
     assert later.verify("acme") == ()
 
 
+def test_the_line_that_owes_says_the_order_alike_whatever_keeps_it(changed):
+    (line,) = [line for line in owing(changed, ("category", "granted")).entries("acme") if line.kind == "overdrawn"]
+    assert line.data["order"] == ["category", "granted"]
+
+
 def orders(ent):
     head = ent._storage.state("acme", lambda _: ()).head
     return [debt.order for debt in head.debts.values()]
