@@ -17,7 +17,15 @@ from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.urls import path
 from django.utils.asyncio import async_unsafe
 
-from entitlements import Catalog, Entitlements, StorageUnavailable, consumes, current_customer, requires_feature
+from entitlements import (
+    Catalog,
+    Entitlements,
+    StorageUnavailable,
+    acting_as,
+    consumes,
+    current_customer,
+    requires_feature,
+)
 from entitlements.aio.beside import awaited
 from entitlements.web.django import configured, views
 from entitlements.web.django.middleware import customer_of, entitlements
@@ -150,6 +158,22 @@ def test_an_asynchronous_view_may_ask_the_database_who_is_signed_in(ent):
     asked = async_unsafe(lambda request: "acme")
     with override_settings(ENTITLEMENTS={**settings.ENTITLEMENTS, "ENGINE": ent, "CUSTOMER": asked}):
         assert asyncio.run(view(RequestFactory().get("/"))).content == b"acme"
+
+
+def test_an_asynchronous_view_asks_nobody_where_the_middleware_has_said_who_is_acting(ent, monkeypatch):
+    """All such questions wait for one thread, whose turn every request would have to wait for."""
+    monkeypatch.setattr(views, "sync_to_async", None)
+
+    @views.requires_feature("messages")
+    async def view(request):
+        return HttpResponse(current_customer())
+
+    async def main():
+        with acting_as("acme"):
+            return await view(RequestFactory().get("/"))
+
+    with override_settings(ENTITLEMENTS={**settings.ENTITLEMENTS, "ENGINE": ent}):
+        assert asyncio.run(main()).content == b"acme"
 
 
 def test_an_engine_that_is_awaited_tells_the_front_end_the_same(client, ent):

@@ -17,7 +17,7 @@ from ...aio.beside import blocking
 from ...errors import EntitlementDenied
 from ...gates import Who
 from ...gates import requires_feature as gate
-from ...gating import acting, acting_as
+from ...gating import acting, acting_as, current_customer
 from ..asking import LARGEST, check_size
 from ..flags import question, reply
 from ..problem import ANSWERED
@@ -45,7 +45,7 @@ def requires_feature(feature: str, **asked: Any) -> Callable[[Callable[P, R]], C
 
         @functools.wraps(gated)
         def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            with _acting(_who(request, told, args, kwargs)):
+            with _acting(current_customer() or _who(request, told, args, kwargs)):
                 try:
                     return gated(request, *args, **kwargs)
                 except EntitlementDenied as denied:
@@ -53,7 +53,7 @@ def requires_feature(feature: str, **asked: Any) -> Callable[[Callable[P, R]], C
 
         @functools.wraps(gated)
         async def checked_awaited(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            with _acting(await sync_to_async(_who)(request, told, args, kwargs)):
+            with _acting(current_customer() or await sync_to_async(_who)(request, told, args, kwargs)):
                 try:
                     return await gated(request, *args, **kwargs)
                 except EntitlementDenied as denied:
@@ -85,10 +85,7 @@ def front(request: HttpRequest, path: str) -> HttpResponse:
 
 
 def _who(request: HttpRequest, told: Who, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
-    """Return for whom a view works: the one acting, else whom the settings or else the gate name; None for nobody."""
-    present = acting()
-    if present is not None:
-        return present.customer
+    """Return for whom a view works where nobody is acting: whom the settings or else the gate name; None for nobody."""
     signed_in = None if told is not None and setting("CUSTOMER") is None else customer_of(request)
     if signed_in is not None:
         return signed_in
