@@ -75,7 +75,10 @@ class CatalogError(EntitlementsError):
 
 
 def near_or_some(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?", or, where none is near, up to five of those known: "; there are 'a', 'b', …"."""
+    """Return "; did you mean 'x'?", or, where none is near, up to five of those known: "; there are 'a', 'b', …".
+
+    Where none is known: "; the catalog declares none".
+    """
     names = list(known)
     if not names:
         return "; the catalog declares none"

@@ -1,6 +1,6 @@
 """Frozen JSON values: what a log and a head hold, as mappings and lists that nobody can change.
 
-They are dicts and lists to whoever reads, compares, prints or encodes them. A copy of one, and what a
+They are dicts and lists to whoever reads, compares, prints or encodes them. A deep copy of one, and what a
 pickle brings back, is a plain dict or list, all the way down: it is the caller's own.
 """
 

@@ -120,8 +120,8 @@ def problems(desk: Desk, customer: str | None, head: str | None) -> Steps[tuple[
     others = yield from steps.each(partial(_audited, desk))
     unsold = yield from _unsold([fact for _, pinned in others for fact in pinned])
     audited = chain.from_iterable(found for found, _ in others)
-    others_told = [problem for problem in unsold if problem not in catalogs]
-    return (*(Problem("", None, None, flaw) for flaw in flaws), *catalogs, *audited, *others_told)
+    told_once = [problem for problem in unsold if problem not in catalogs]
+    return (*(Problem("", None, None, flaw) for flaw in flaws), *catalogs, *audited, *told_once)
 
 
 def head_of(customer: str) -> Steps[str]:
