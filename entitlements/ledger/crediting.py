@@ -19,7 +19,7 @@ from ..errors import LogCorrupt
 from .blocks import Block, Debt, OpenHold, Purpose, empty
 from .entries import Entry
 from .instants import to_end
-from .plan_grants import Grants, PlanGrant, count_granted
+from .plan_grants import Forfeited, Grants, PlanGrant, count_granted
 
 
 @attrs.define
@@ -28,8 +28,8 @@ class Books:
 
     `granted` is when the last period ends for which a plan granted a credit, or lent it; `number` is that of the
     next block to be granted. `forfeited` says up to which number, exclusive, the blocks of a plan and a credit
-    were forfeited as the plan was left. `in_order` says that the blocks stand in the default burn order, as those of
-    a head do.
+    were forfeited as the plan was last left, and when that was. `in_order` says that the blocks stand in the
+    default burn order, as those of a head do.
     """
 
     blocks: dict[str, Block] = attrs.field(factory=dict)
@@ -39,7 +39,7 @@ class Books:
     grants: dict[str, Grants] = attrs.field(factory=dict)
     granted: dict[str, datetime] = attrs.field(factory=dict)
     number: int = 0
-    forfeited: dict[str, int] = attrs.field(factory=dict)
+    forfeited: dict[str, Forfeited] = attrs.field(factory=dict)
 
     def post(self, entry: Entry) -> None:
         """Post one credit entry; raises LogCorrupt for a line the books cannot bear."""
@@ -110,7 +110,7 @@ class Books:
         key, forfeits = entry.data["source"], entry.data.get("forfeits")
         if forfeits is not None:
             plan, number = forfeits
-            self.forfeited[counted_as(plan, entry.subject, lent=False)] = number
+            self.forfeited[counted_as(plan, entry.subject, lent=False)] = number, entry.at
         rows = self.grants.get(key, ())
         self._keep_grants(key, tuple(row for row in rows if row.until is None or row.until > entry.at))
 

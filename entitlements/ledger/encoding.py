@@ -68,7 +68,7 @@ def encode_head(head: Head) -> dict[str, Any]:
     if head.granted:
         encoded["granted"] = {name: from_instant(end) for name, end in head.granted.items()}
     if head.forfeited:
-        encoded["forfeited"] = dict(head.forfeited)
+        encoded["forfeited"] = {name: [number, from_instant(at)] for name, (number, at) in head.forfeited.items()}
     return encoded
 
 
@@ -98,7 +98,7 @@ def decode_head(
         budgets=budgets_of(budgets),
         grants={key: decode_grants(rows) for key, rows in encoded.get("grants", {}).items()},
         granted={name: to_instant(end) for name, end in encoded.get("granted", {}).items()},
-        forfeited=encoded.get("forfeited", {}),
+        forfeited={name: (number, to_instant(at)) for name, (number, at) in encoded.get("forfeited", {}).items()},
     )
 
 

@@ -21,7 +21,8 @@ from ..amounts import exact
 from ..catalog.model import PlanCredit, Rollover
 from ..catalog.standing import counted_as
 from ..periods import Every, Window, window
-from .blocks import Block
+from .blocks import Block, over
+from .entries import EPOCH
 from .instants import from_instant
 
 CENTS: Final = 2
@@ -29,6 +30,9 @@ _GRANTED: Final = "$plan:"
 _NOTHING: Final = timedelta()
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
 Grants: TypeAlias = "tuple[PlanGrant, ...]"
+Forfeited: TypeAlias = tuple[int, datetime]
+"""Up to which number, exclusive, the blocks of a plan and a credit were forfeited, and at which instant."""
+_NEVER: Final[Forfeited] = (0, EPOCH)
 
 
 @attrs.frozen(weakref_slot=False)
@@ -150,10 +154,16 @@ def is_of_plan(block: Block, plan: str) -> bool:
     return block.source in {f"plan:{plan}", f"rollover:{plan}"}
 
 
-def is_forfeited(block: Block, forfeited: Mapping[str, int]) -> bool:
-    """Tell whether a block is one of those that were forfeited as their plan was left, empty or not."""
+def is_forfeited(block: Block, forfeited: Mapping[str, Forfeited]) -> bool:
+    """Tell whether a block is one of those that were forfeited as their plan was left, empty or not.
+
+    One that had ended by then was not.
+    """
     kind, _, plan = block.source.partition(":")
-    return kind in {"plan", "rollover"} and block.number < forfeited.get(counted_as(plan, block.credit, lent=False), 0)
+    if kind not in {"plan", "rollover"}:
+        return False
+    number, at = forfeited.get(counted_as(plan, block.credit, lent=False), _NEVER)
+    return block.number < number and not over(block, at)
 
 
 def plan_of(block: Block) -> str | None:

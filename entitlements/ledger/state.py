@@ -22,7 +22,7 @@ from .crediting import CREDIT_KINDS, Books, finished
 from .entries import EPOCH, Batch, CounterKey, Entry
 from .erasure import erased_blocks, erased_budgets, erased_debts, erased_facts, erased_holds
 from .facts import NO_FACTS, Facts, current, replace
-from .plan_grants import Grants
+from .plan_grants import Forfeited, Grants
 
 FOLD_VERSION = 2
 NO_COUNTERS: Mapping[CounterKey, int] = MappingProxyType({})
@@ -78,7 +78,7 @@ class Head:
     budgets: Budgets = NO_BUDGETS
     grants: Mapping[str, Grants] = EMPTY
     granted: Mapping[str, datetime] = EMPTY
-    forfeited: Mapping[str, int] = EMPTY
+    forfeited: Mapping[str, Forfeited] = EMPTY
     hash: str = ""
     salt: str = ""
 

@@ -548,6 +548,39 @@ def test_what_comes_back_to_a_forfeited_block_is_forfeited_too_however_much_was_
     assert adds_up(row.deferred)
 
 
+def test_what_the_plan_grants_anew_is_not_forfeited_although_one_batch_books_both(opened, clock):
+    ent = opened(catalog(pro=plan(unused="forfeit"), top={}))
+    ent.subscribe("acme", "pro")
+    ent.change_plan("acme", "top", at=START + 10 * DAY)
+    ent.change_plan("acme", "pro", at=START + 35 * DAY)
+    clock.set(START + 36 * DAY)
+    assert ent.consume_credits("acme", "ai", 500, key="k")
+    ent.refund("acme", "k", 3, key="r")
+    assert left(ent) == 3
+    assert ent.verify("acme") == ()
+
+
+@pytest.mark.parametrize("when", ["before it is left", "later"])
+def test_what_comes_back_to_a_block_that_had_ended_before_its_plan_was_left_has_expired(opened, shared, clock, when):
+    """So it is breakage, whenever the refund is booked: it was never forfeited."""
+    document = catalog(pro=plan(unused="forfeit", cost_basis="9.00"), top={})
+    ent, (first, last) = opened(document, storage=shared), (START + 40 * DAY, START + 45 * DAY)
+    ent.subscribe("acme", "pro")
+    ent.consume_credits("acme", "ai", 500, key="k")
+    clock.set(first)
+    if when != "later":
+        ent.refund("acme", "k", key="r")
+    ent.change_plan("acme", "top")
+    clock.set(last)
+    again = opened(document, storage=shared)  # which reads the head from its rows
+    if when == "later":
+        again.refund("acme", "k", key="r")
+    ended, forfeited = again.revenue(start=START - DAY, end=last + DAY).rows
+    assert (ended.credits.expired, ended.credits.voided, ended.deferred.breakage) == (500, 0, Decimal("9.00"))
+    assert (forfeited.credits.expired, forfeited.credits.voided) == (0, 500)
+    assert again.verify("acme") == ()
+
+
 def test_a_forfeited_block_that_had_been_used_up_is_voided_and_one_kept_or_granted_since_is_not(opened, shared, clock):
     document = catalog(pro=plan(unused="forfeit", every="week"), top={})
     first = opened(document, storage=shared)
