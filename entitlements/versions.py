@@ -73,11 +73,7 @@ class Versions:
 
     def fetch(self, version: str) -> Steps[None]:
         """Load a catalog version that a pinned plan was sold in; raises LogCorrupt where it cannot be read."""
-        try:
-            self.sold[version] = yield from kept(version)
-        except LogCorrupt:
-            yield from self._check_log()
-            raise
+        self.sold[version] = yield from kept(version)
 
     def _check_log(self) -> Steps[None]:
         """Raise LogCorrupt where the log `$catalog` does not hold, so that no catalog is blamed for it."""
@@ -124,7 +120,8 @@ def kept(version: str) -> Steps[Catalog]:
         return (yield from steps.work(partial(Catalog.load, entry.data["document"])))
     except (CatalogError, *_UNREADABLE) as error:
         said = f"{CATALOG_LOG}: catalog version {version} cannot be read ({type(error).__name__}: {error})"
-        raise LogCorrupt(f"{said}; use the newest release that wrote to this storage, or restore it") from error
+        how = f"use the newest release that wrote to this storage; if that cannot either, {_RESTORE}"
+        raise LogCorrupt(f"{said}; {how}") from error
 
 
 def noted_in_log(*, within: float | None = None) -> Steps[Mapping[str, Any]]:
