@@ -11,7 +11,7 @@ import attrs
 from .amounts import exact
 from .caps import scope_text
 from .decisions import Decision
-from .ledger.blocks import RANK, Block, Purpose, live, pays
+from .ledger.blocks import Block, Purpose, live, pays
 from .ledger.crediting import Books
 from .ledger.plan_grants import next_grant
 from .ledger.sealing import SEALED
@@ -27,7 +27,7 @@ NAMED = 3
 def explained(decision: Decision, charge: Charge, books: Books) -> Decision:
     """Return the denial of a charge with a reason that says what may not be used for it and why, and what to do."""
     mine = [block for block in books.blocks.values() if block.credit == charge.credit.key and not block.voided]
-    strange = sorted((block for block in mine if _is_strange(block, charge)), key=RANK)
+    strange = [block for block in mine if _is_strange(block, charge)]
     held = sum(block.held_units for block in mine if live(block, charge.at) and pays(block, charge.purpose))
     besides = [*_restricted(strange, charge), *([f"{_told(held, charge)} set aside in holds"] if held else [])]
     steps = [*_named(strange, charge.purpose), *(["settle or release a hold"] if held else []), "grant more credits"]
