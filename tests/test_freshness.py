@@ -8,6 +8,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import attrs
 import pytest
 
 from entitlements import Catalog, Entitlements
@@ -100,6 +101,15 @@ def test_what_was_read_before_a_write_is_not_put_beside_what_was_read_after_it(e
     assert set(c.decisions) == {"sso"}
     assert known(ent, "c") == [c]
     assert ent.check("c", "calls").used == 2
+
+
+def test_what_was_decided_from_an_older_state_is_not_kept_beside_what_a_newer_one_says(ent):
+    """As where another process wrote in between, and its signal is not there yet."""
+    (a,) = learned(ent, "a")
+    cache, newer = ent._desk.cache, attrs.evolve(a.head, seq=a.head.seq + 1)
+    decision = attrs.evolve(a.decisions["sso"], feature="calls")
+    cache.learn("a", newer, a.entitlements, decision, epoch=cache.epoch)
+    assert (cache.warm["a"].head, set(cache.warm["a"].decisions)) == (newer, {"calls"})
 
 
 def test_an_interrupt_may_forget_in_the_middle_of_learning(ent):

@@ -212,6 +212,36 @@ class Away(MemoryStorage):
         return super().pulse()
 
 
+class Waiting(MemoryStorage):
+    """A storage that may have to wait, and is told for how long; of the log of catalogs that is written down."""
+
+    waits = True
+
+    def __init__(self):
+        super().__init__()
+        self.waited = []
+
+    def state(self, customer, reads, *, within=None):
+        self.waited += [within] if customer == "$catalog" else []
+        return super().state(customer, reads)
+
+    def pulse(self, *, within=None):
+        return super().pulse()
+
+    def written(self, *, after, within=None):
+        return super().written(after=after)
+
+
+def test_what_is_published_is_looked_for_no_longer_than_a_check_may_take(clock):
+    storage = Waiting()
+    Entitlements(document(3), storage=storage, clock=clock).publish()
+    ent = Entitlements(None, storage=storage, clock=clock, timeout=0.3)
+    storage.waited.clear()
+    time.sleep(0.1)
+    assert not ent.check("acme", "seats")
+    assert storage.waited == [0.3]
+
+
 def test_while_the_storage_is_away_the_catalog_stays_and_the_log_is_quiet(clock, caplog):
     storage = Away()
     selling = Entitlements(document(3), storage=storage, clock=clock)

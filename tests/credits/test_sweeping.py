@@ -80,6 +80,23 @@ def test_what_fell_due_was_granted_before_what_is_granted_now_wherever_that_is_s
     assert (came[0][0][0] == "!") is (order == "default" and days > 0)
 
 
+def test_what_ends_at_one_instant_is_told_in_one_order_swept_or_not(opened, clock):
+    ent = opened(catalog("default"))
+    clock.set(START)
+    ent.subscribe("acme", "alpha")
+    ent.grant_credits("acme", "ai", 10, key="!", expires_at=START + 14 * DAY)
+    clock.set(START + 15 * DAY)
+
+    def lines():
+        told = ent.statement("acme", "ai", start=START, end=START + 15 * DAY).to_dict()["lines"]
+        return [(line["kind"], line["at"], line["block"], line["amount"]) for line in told]
+
+    before = lines()
+    assert ent.sweep("acme")
+    assert lines() == before
+    assert [block for kind, _, block, _ in before if kind == "expired"][1] == "!"
+
+
 @settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_the_same_history_burns_the_same_blocks_whoever_sweeps_when(data):  # noqa: C901
