@@ -272,6 +272,27 @@ def test_event_loops_use_a_storage_one_after_another(
     plain.execute(f"DROP ROLE {role}")
 
 
+def test_an_event_loop_that_comes_after_another_has_closed_its_connections(
+    postgres_url: str, plain: psycopg.Connection
+) -> None:
+    """Also one that somebody keeps, as an exception that is kept does: else more would be open than are allowed."""
+    role, kept = fresh(), list[object]()
+    plain.execute(f"CREATE ROLE {role} LOGIN SUPERUSER")
+    storage = AsyncPostgresStorage(make_conninfo(postgres_url, user=role), schema=fresh(), connections=1)
+
+    async def keep() -> None:
+        async with storage._connection(time.monotonic() + 5) as connection:
+            kept.append(connection)
+
+    for n in range(3):
+        asyncio.run(keep())
+        assert asyncio.run(wrote(storage, f"k{n}")) == n + 1
+        until(lambda: plain.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = %s", [role]).fetchall() <= [(1,)])
+    asyncio.run(storage.close())
+    plain.execute(f"DROP OWNED BY {role}")
+    plain.execute(f"DROP ROLE {role}")
+
+
 def test_an_event_loop_cannot_use_the_connections_of_another_that_still_runs(postgres_url: str) -> None:
     storage = AsyncPostgresStorage(postgres_url, schema=fresh(), connections=1, write_timeout=2)
 
