@@ -1,14 +1,17 @@
 """Alerting: the lines that a batch writes where it crosses a threshold, once for each crossing.
 
 Nothing is remembered for it: a threshold is crossed where what was lies before it and what is lies at
-it or beyond, whether the use moved or the limit, so that going back arms it again.
+it or beyond, whether the use moved or the limit, so that going back arms it again. A balance goes back
+by time, too, where credits begin or a plan grants, whether or not anybody has booked that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeAlias, cast
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final, TypeAlias, cast
 
 import attrs
 
@@ -21,6 +24,8 @@ from .ledger.entries import Entry
 from .ledger.state import Head, books_of
 
 THOUSAND = 1000
+_SIGNS: Final = {"granted": 1, "released": 1, "expired": -1, "rolled": -1, "voided": -1, "repaid": -1}
+"""What lines that fell due do to what is free of blocks in force."""
 Level: TypeAlias = tuple[int, int]
 """A limit and what is used of it, in smallest units."""
 
@@ -80,14 +85,19 @@ def reached(part: int, level: Level) -> bool:
     return used > 0 and limit * part <= used * THOUSAND
 
 
-def credit_alerts(catalog: Catalog, head: Head, at: datetime, entries: Iterable[Entry]) -> list[Entry]:
-    """Return the lines for balances that fell to a threshold from a head to a batch, and for blocks about to end."""
+def credit_alerts(
+    catalog: Catalog, head: Head, at: datetime, due: Sequence[Entry], entries: Sequence[Entry]
+) -> list[Entry]:
+    """Return the lines for balances that fell to a threshold from a head to a batch, and for blocks about to end.
+
+    What fell `due` since the head may have raised a balance before it fell, as if it had been swept meanwhile.
+    """
     watched = _watched(catalog)
     if not watched:
         return []
     books = books_of(head)
-    before = {credit.key: _available(books, credit.key, head.at) for credit in watched}
-    for entry in entries:
+    before = {credit.key: _most(books, credit.key, head.at, due, at) for credit in watched}
+    for entry in (*due, *entries):
         if entry.kind in CREDIT_KINDS:
             books.post(entry)
     found: list[Entry] = []
@@ -107,6 +117,19 @@ def _watched(catalog: Catalog) -> tuple[Credit, ...]:
 
 def _available(books: Books, credit: str, at: datetime) -> int:
     return sum(block.free_units for block in books.blocks.values() if block.credit == credit and live(block, at))
+
+
+def _most(books: Books, credit: str, since: datetime, due: Sequence[Entry], at: datetime) -> int:
+    """Return the most there was to spend from the last batch until now, when only what fell due moved anything."""
+    pending = [block for block in books.blocks.values() if block.credit == credit and since < block.effective_at <= at]
+    moves = [(block.effective_at, block.free_units) for block in pending]
+    lines = [line for line in due if line.subject == credit and line.kind in _SIGNS]
+    moves += [(line.at, _SIGNS[line.kind] * line.amount) for line in lines]
+    most = left = _available(books, credit, since)
+    for _, together in groupby(sorted(moves, key=itemgetter(0)), key=itemgetter(0)):
+        left += sum(units for _, units in together)
+        most = max(most, left)
+    return most
 
 
 def _fallen(credit: Credit, before: int, after: int, at: datetime) -> Iterator[Entry]:

@@ -92,7 +92,7 @@ class Case:
     def alerts(self, entries: Sequence[Entry]) -> list[Entry]:
         """Return the lines that tell of what limits and balances come to with what fell due and these entries."""
         limits = self._limits_crossed(entries) if any(entry.kind in LIMITING for entry in entries) else ()
-        return [*limits, *credit_alerts(self.catalog, self.head, self.at, (*self.due, *entries))]
+        return [*limits, *credit_alerts(self.catalog, self.head, self.at, self.due, entries)]
 
     def _limits_crossed(self, entries: Sequence[Entry]) -> Iterator[Entry]:
         after = resolve(self.catalog, facts_after(self.head.facts, entries), self.at, sold=self.sold)

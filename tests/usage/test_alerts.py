@@ -103,6 +103,32 @@ def test_a_balance_that_falls_by_time_is_told_by_the_next_batch(ent, clock, told
     assert fallen == [("20.0", "0.0"), ("5.5", "0.0")]
 
 
+@pytest.mark.parametrize("swept", [False, True])
+@pytest.mark.parametrize("begins", ["a plan grants", "a block begins", "a hold lapses", "one that ended meanwhile"])
+def test_a_balance_that_rose_in_the_absence_of_everybody_is_armed_whoever_swept(opened, shared, clock, begins, swept):
+    monthly = {"entitlements": {"chat": 10}, "credits": {"ai": {"grant": 30, "every": "month"}}}
+    ent, told = opened(Catalog.load({**DOCUMENT, "plans": {"m": monthly}}), storage=shared), []
+    ent.on("threshold", lambda alert: told.append(alert.threshold) if alert.of == "balance" else None)
+    later = clock() + 40 * DAY
+    if begins == "a plan grants":
+        ent.subscribe("acme", "m")
+        ent.consume_credits("acme", "ai", 28, key="a")
+    else:
+        ent.grant_credits("acme", "ai", 2, key="low")
+        ends = later - DAY if begins == "one that ended meanwhile" else None
+        ent.grant_credits("acme", "ai", 30, key="high", effective_at=None if "hold" in begins else later - 9 * DAY, expires_at=ends)
+    if begins == "a hold lapses":
+        ent.reserve_credits("acme", "ai", 30, key="hold", ttl=20 * DAY)
+    told.clear()
+    for days in (32, 8):
+        clock.advance(days * DAY)
+        assert not swept or ent.sweep("acme") is not None
+    ent.consume_credits("acme", "ai", 0 if begins == "one that ended meanwhile" else 28, key="b")
+    assert told == ["20.0", "5.5"]
+    ent.consume_credits("acme", "ai", 1, key="c")
+    assert told == ["20.0", "5.5"]
+
+
 def test_a_block_about_to_end_is_told_of_once(ent, clock, told):
     ent.grant_credits("acme", "ai", 50, key="a", expires_in=10 * DAY)
     ent.grant_credits("acme", "ai", 50, key="short", expires_in=DAY)
