@@ -37,11 +37,12 @@ FREELY = {"back", "catalog", "erase", "sweep"}
 
 @attrs.define
 class Step:
-    """One verb with its arguments, and what the clock shows then."""
+    """One verb with its arguments, what the clock shows then, and of whom it is."""
 
     at: datetime
     verb: str
     told: dict
+    who: str = CUSTOMER
 
     def __str__(self) -> str:
         told = ", ".join(f"{name}={value!r}" for name, value in self.told.items())
@@ -51,8 +52,10 @@ class Step:
 class Drawer:
     """Draws one step after another; `ent` is looked at, and never written to."""
 
-    def __init__(self, seed: object, document: dict, start: datetime, without: frozenset = frozenset()) -> None:
-        self.draw, self.document, self.without = Random(f"{seed} steps"), document, without
+    def __init__(
+        self, seed: object, document: dict, start: datetime, without: frozenset = frozenset(), who: str = CUSTOMER
+    ) -> None:
+        self.draw, self.document, self.without, self.who = Random(f"{seed} steps"), document, without, who
         self.now, self.made, self.done = start, 0, []
         self.keys, self.holds, self.blocks = [], [], []
         self.weights = {verb: weight for verb, weight in WEIGHTS.items() if verb not in without}
@@ -64,7 +67,7 @@ class Drawer:
 
     def next(self, ent: Entitlements) -> Step:
         """Return the next step."""
-        self.ent, self.head = ent, ent._storage.state(CUSTOMER, lambda _: ()).head
+        self.ent, self.head = ent, ent._storage.state(self.who, lambda _: ()).head
         self.blocks += [block for block in self.head.blocks if block not in self.blocks]
         verb = self.draw.choices([*self.weights], [*self.weights.values()])[0]
         if verb == "wait" or self.draw.random() < 0.25:
@@ -107,7 +110,7 @@ class Drawer:
             for row in rows:
                 found += [row.since, row.until, row.period(max(self.now, row.anchor)).end]
         for feature in self.draw.sample(METERED, 2):
-            found.append(self.ent.check(CUSTOMER, feature, requested="1").resets_at)
+            found.append(self.ent.check(self.who, feature, requested="1").resets_at)
         return sorted({instant for instant in found if instant is not None and instant > self.now})
 
     def _move(self) -> None:
@@ -231,7 +234,7 @@ class Drawer:
         scale = FEATURES[feature].get("scale", 0)
         choices += ["0.5", "1.3"] if scale else []
         if self.draw.random() < 0.3:
-            left = self.ent.check(CUSTOMER, feature, requested="1").remaining
+            left = self.ent.check(self.who, feature, requested="1").remaining
             if isinstance(left, int | Decimal):
                 one = Decimal(1).scaleb(-scale)
                 return max(Decimal(0), left + self.draw.choice([-one, Decimal(0), Decimal(0), one]))
@@ -285,7 +288,7 @@ class Drawer:
         credit = self._kind()
         scale = CREDITS[credit].get("scale", 0)
         if self.draw.random() < 0.35:
-            left = self.ent.balance(CUSTOMER, credit).available
+            left = self.ent.balance(self.who, credit).available
             one = Decimal(1).scaleb(-scale)
             return credit, max(Decimal(0), left + self.draw.choice([-one, Decimal(0), Decimal(0), one]))
         return credit, self.draw.choice([0, 1, 2, 3, 5, 8, 13, 21, *self.large] + (["0.5", "2.7"] if scale else []))

@@ -7,9 +7,11 @@ is opened anew now and then; and one on the data of the first is new at every lo
 import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 
@@ -20,12 +22,13 @@ from entitlements.consuming import Request
 from entitlements.decisions import Decision
 from entitlements.errors import EntitlementsError, StorageError
 from entitlements.holds import Hold
+from entitlements.ledger.entries import Batch
 from entitlements.ledger.facts import Subscription
 from entitlements.reports.flows import adds_up
 from entitlements.storage.memory import MemoryStorage
 from entitlements.storage.sqlite import SQLiteStorage
 from entitlements.testing import FrozenClock
-from entitlements.testing.soundness import flaws
+from entitlements.testing.soundness import flaws, log_of
 
 from .catalogs import CREDITS, FEATURES
 from .drawing import CUSTOMER, Step
@@ -71,6 +74,17 @@ def need(law: str, one: object, other: object) -> None:
     """Raise Broken where two plain values are not equal."""
     if one != other:
         raise Broken(f"{law}\n  {differing(one, other)}")
+
+
+def _spendable(engine: Entitlements, credit: str, seq: int, at: datetime) -> Decimal:
+    """Return what there was of a credit for whatever purpose, with the knowledge of an entry."""
+    return sum(block.remaining for block in engine.balance(CUSTOMER, credit, as_of=seq, at=at).blocks)
+
+
+def _between(before: dict, batch: Batch) -> set[datetime]:
+    """Return the instants between two batches at which a balance may have risen by itself."""
+    found = {line.at for line in batch.entries} | {*before["begin"], before["at"], batch.at}
+    return {at for at in found if before["at"] <= at <= batch.at}
 
 
 class World:
@@ -366,3 +380,28 @@ class World:
             self._look()
         self._sound()
         self._books()
+        for engine in (self.live, self.twin) if self.steady else ():
+            self._alerted(engine)
+        if self.steady:
+            told = [self._told_of(engine, {"limit", "budget"}) for engine in (self.live, self.twin)]
+            need("an engine that is swept tells of limits alike", *told)
+
+    def _told_of(self, engine: Entitlements, kinds: set) -> list:
+        crossed = [line for line in engine.entries(CUSTOMER, limit=10_000) if line.kind == "crossed"]
+        return [plain({"subject": line.subject, **line.data}) for line in crossed if line.data["of"] in kinds]
+
+    def _alerted(self, engine: Entitlements) -> None:
+        """A balance is told of by the batches over which it fell to a threshold, and by no other; a block once."""
+        batches, before = log_of(engine, CUSTOMER), {}
+        ends = Counter(line.block for batch in batches for line in batch.entries if line.data.get("of") == "expiry")
+        need("the end of a block is told of once", [], [block for block, times in ends.items() if times > 1])
+        for batch in batches:
+            told = {(line.subject, line.data["threshold"]) for line in batch.entries if line.data.get("of") == "balance"}
+            for credit, kind in CREDITS.items():
+                left = _spendable(engine, credit, batch.entries[-1].seq, batch.at)
+                for threshold in kind.get("alerts", ()) if before else ():
+                    fell = left <= threshold < max(_spendable(engine, credit, before["seq"], at) for at in _between(before, batch))
+                    text = f"{threshold:.{kind.get('scale', 0)}f}"
+                    need(f"a balance that falls is told of once ({credit})", fell, (credit, text) in told)
+            begun = [line.data["block"].effective_at for line in batch.entries if line.kind == "granted"]
+            before = {"seq": batch.entries[-1].seq, "at": batch.at, "begin": [*before.get("begin", ()), *begun]}

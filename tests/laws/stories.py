@@ -1,5 +1,6 @@
 """Stories: drawn from a seed, played until a law breaks, and made as short as they go."""
 
+from collections.abc import Callable
 from random import Random
 
 import attrs
@@ -70,12 +71,12 @@ def law_of(what: str) -> str:
     return what.splitlines()[0].partition(" (")[0].partition("'")[0]
 
 
-def shortened(story: Story, what: str) -> Story:
-    """Return the story with every step left out, and every argument, without which the same still breaks."""
+def shortened(story: Story, what: str, again: Callable[[Story, str], str | None] = played) -> Story:
+    """Return the story with every step left out, and every argument, without which the same still breaks, played `again`."""
     law = law_of(what)
 
     def breaks(steps: list, document: dict | None = None) -> bool:
-        found = played(attrs.evolve(story, steps=[story.steps[0], *steps], document=document or story.document), law)
+        found = again(attrs.evolve(story, steps=[story.steps[0], *steps], document=document or story.document), law)
         return found is not None and law_of(found) == law
 
     steps, size = story.steps[1:], max(1, len(story.steps) // 2)

@@ -7,17 +7,36 @@ import pytest
 
 from entitlements.ledger import plan_grants
 
-from . import catalogs
+from . import catalogs, crowds
 from .drawing import Step
 from .stories import Story, law_of, played, shortened, told
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
+@pytest.fixture(scope="module")
+def crowded(postgres_url):
+    """Two schemas of a PostgreSQL server, emptied for each story."""
+    with crowds.emptied(postgres_url) as addresses:
+        yield addresses
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_no_story_breaks_a_law(seed):
     story, broken = told(f"suite-{seed}", 30)
     assert broken is None, f"{broken}\n" + "\n".join(map(str, story.steps))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_no_story_of_several_customers_breaks_a_law_on_any_storage(seed, crowded):
+    story, broken = crowds.told(f"crowd-{seed}", 30, crowded)
+    assert broken is None, f"{broken}\n" + "\n".join(f"{step.who} {step}" for step in story.steps)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_no_story_of_several_customers_breaks_a_law_without_a_server(seed):
+    story, broken = crowds.told(f"crowd-of-files-{seed}", 40, dict)
+    assert broken is None, f"{broken}\n" + "\n".join(f"{step.who} {step}" for step in story.steps)
 
 
 def test_a_story_is_the_same_whenever_it_is_told():
