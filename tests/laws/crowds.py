@@ -19,11 +19,9 @@ from random import Random
 import attrs
 import psycopg
 
-from entitlements import UNLIMITED, Catalog, Entitlements
+from entitlements import Catalog, Entitlements
 from entitlements.consuming import Request
-from entitlements.decisions import Allowance
 from entitlements.errors import EntitlementsError, StorageError
-from entitlements.holds import Hold
 from entitlements.storage.memory import MemoryStorage
 from entitlements.storage.opening import open_storage
 from entitlements.testing import FrozenClock
@@ -33,7 +31,7 @@ from entitlements.testing.soundness import flaws, log_of
 from . import catalogs
 from .catalogs import CREDITS, FEATURES
 from .drawing import STARTS, Drawer, Step
-from .playing import EARLY, Broken, need, plain
+from .playing import EARLY, Broken, need, plain, within_limits
 from .stories import said
 from .stories import shortened as shorter
 
@@ -252,7 +250,7 @@ class Crowd:
             need(f"what raises books nothing ({step.verb})", [*before.values()], [*stands.values()])
         self._alone(step, result, raised=raised)
         if step.verb in {"consume", "reserve"} and not raised:
-            self._limited(step, result)
+            within_limits(self.live, step, result)
         if step.verb == "erase":
             self._erased(step.who)
         return not raised and (bool(result) or result is None)
@@ -268,20 +266,6 @@ class Crowd:
                 if mine:
                     found = outcome(self.engine_of(who), asked)
                     need("who is alone is answered alike (many)", plain([result[number] for number in mine]), plain(found))
-
-    def _limited(self, step: Step, result: object) -> None:
-        """What was let through has room in one of the allowances once it is counted."""
-        decision = result.decision if isinstance(result, Hold) else result
-        told = {name: step.told[name] for name in ("scope", "dimensions") if name in step.told}
-        if not decision or {"occurred_at", "depletion"} & step.told.keys() or not decision.receipt.booked:
-            return
-        if decision.receipt.replayed:
-            return
-        found = self.live.check(step.who, step.told["feature"], requested=0, **told)
-        if FEATURES[step.told["feature"]].get("aggregate", "sum") == "latest":
-            return
-        if not any(_has_room(allowance) for allowance in found.allowances):
-            raise Broken(f"no use is let through beyond every limit ({step.verb})\n  {found.allowances}")
 
     # Laws
 
@@ -394,14 +378,6 @@ class _Kept:
 
     def close(self) -> None:
         """Do nothing."""
-
-
-def _has_room(allowance: Allowance) -> bool:
-    if allowance.limits:
-        return all(_has_room(each) for each in allowance.limits)
-    if allowance.limit is UNLIMITED or allowance.used <= allowance.limit:
-        return True
-    return allowance.soft and (allowance.ceiling is None or allowance.used <= allowance.ceiling)
 
 
 def mark_of(who: str, number: int) -> str:

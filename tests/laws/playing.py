@@ -17,9 +17,9 @@ from random import Random
 
 import attrs
 
-from entitlements import Catalog, Entitlements
+from entitlements import UNLIMITED, Catalog, Entitlements
 from entitlements.consuming import Request
-from entitlements.decisions import Decision
+from entitlements.decisions import Allowance, Decision
 from entitlements.errors import EntitlementsError, StorageError
 from entitlements.holds import Hold
 from entitlements.ledger.entries import Batch
@@ -85,6 +85,27 @@ def _between(before: dict, batch: Batch) -> set[datetime]:
     """Return the instants between two batches at which a balance may have risen by itself."""
     found = {line.at for line in batch.entries} | {*before["begin"], before["at"], batch.at}
     return {at for at in found if before["at"] <= at <= batch.at}
+
+
+def within_limits(engine: Entitlements, step: Step, result: object) -> None:
+    """Hold what was let through to have room in one of its allowances once it is counted."""
+    decision = result.decision if isinstance(result, Hold) else result
+    if not decision or {"occurred_at", "depletion"} & step.told.keys():
+        return
+    if decision.receipt.replayed or not decision.receipt.booked or FEATURES[step.told["feature"]].get("aggregate") == "latest":
+        return
+    asked = {name: step.told[name] for name in ("scope", "dimensions") if name in step.told}
+    found = engine.check(step.who, step.told["feature"], requested=0, **asked)
+    if not any(_has_room(allowance) for allowance in found.allowances):
+        raise Broken(f"no use is let through beyond every limit ({step.verb})\n  {found.allowances}")
+
+
+def _has_room(allowance: Allowance) -> bool:
+    if allowance.limits:
+        return all(_has_room(each) for each in allowance.limits)
+    if allowance.limit is UNLIMITED or allowance.used <= allowance.limit:
+        return True
+    return allowance.soft and (allowance.ceiling is None or allowance.used <= allowance.ceiling)
 
 
 class World:
@@ -242,6 +263,8 @@ class World:
             self.used.add(key)
         if step.verb in DRAWS and "caps" in before:
             self._bounded(before["caps"])
+        if step.verb in {"consume", "reserve"}:
+            within_limits(self.live, step, result)
         if "check" in before and isinstance(shown, Decision):
             asked = before["check"]
             names = ["allowed", "code", *(["limit"] if len(asked.allowances) < 2 else [])]  # of several, that with most left
