@@ -81,7 +81,7 @@ def next_grant(grant: PlanGrant, granted: Mapping[str, datetime]) -> datetime | 
         at = at if span.start == at else span.end
     if not _units(grant, at, last):
         at = grant.period(at).end
-    return at if grant.until is None or at < grant.until else None
+    return at if at < (grant.until or _LAST) else None  # periods are cut at the last instant there is
 
 
 def block_of(grant: PlanGrant, at: datetime, granted: Mapping[str, datetime], number: int) -> Block:
@@ -131,10 +131,11 @@ def rolled(block: Block, rollover: Rollover, grant: PlanGrant, at: datetime, num
     part = Fraction(block.free_units) * Fraction(rollover.fraction)
     units = part.numerator // part.denominator
     units = units if rollover.max is None else min(units, rollover.max)
-    if not units:
+    if not units or at == _LAST:  # at the last instant there is, nothing can live on
         return None
     again = attrs.evolve(rollover, times=rollover.times - 1) if rollover.times > 1 else None
-    ends = grant.period(at).end if rollover.expires_after is None else at + rollover.expires_after
+    lasts = rollover.expires_after
+    ends = grant.period(at).end if lasts is None else at + min(lasts, _LAST - at)  # as periods are cut at the last year
     return _moved(block, units, at, ends, "rollover", again, number)
 
 

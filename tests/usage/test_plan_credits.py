@@ -179,6 +179,21 @@ def test_what_rolled_over_lives_a_period_or_as_long_as_it_is_told_and_rolls_over
     assert not [found for found in blocks(ent, "b") if found[2] in {"04-14", "05-29"}]
 
 
+def test_what_rolls_over_in_the_last_year_there_is_ends_with_it_and_shuts_nobody_out(ent, clock):
+    last = datetime.max.replace(tzinfo=UTC)
+    clock.set(datetime(9999, 11, 20, tzinfo=UTC))
+    ent = ent(long=plan(rollover={"expires_after": "45d", "times": 3}))
+    ent.subscribe("acme", "long")
+    clock.set(datetime(9999, 12, 25, tzinfo=UTC))
+    assert ent.consume_credits("acme", "ai", 700, key="a")
+    found = [(block.source, block.remaining, block.expires_at) for block in ent.balance("acme", "ai").blocks]
+    assert found == [("plan:long", 300, last)]
+    assert ent.balance("acme", "ai", at=last).available == 0
+    clock.set(last - DAY)
+    assert ent.consume_credits("acme", "ai", 300, key="b")
+    assert ent.verify() == ()
+
+
 def test_nothing_rolls_over_once_the_plan_is_given_up(ent, clock):
     ent = ent(pro=plan(rollover={}))
     ent.subscribe("acme", "pro")
