@@ -38,6 +38,7 @@ STORAGE ?= sqlite
 torture: $(VENV)/installed
 	$(VENV)/bin/python -m tests.torture --minutes $(MINUTES) --storage $(STORAGE) $(if $(SEED),--seed $(SEED))
 	$(VENV)/bin/python -m tests.laws --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+	$(VENV)/bin/python -m tests.laws --crowd --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 # Every fault at every write and sync of every verb, and the power lost at every moment: about twenty minutes.
 faults: $(VENV)/installed
