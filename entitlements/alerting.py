@@ -18,6 +18,7 @@ import attrs
 from .amounts import Number, canonical, exact, from_units
 from .catalog.model import EMPTY, Catalog, Credit
 from .decisions import json_number
+from .frozen import frozen
 from .ledger.blocks import live
 from .ledger.crediting import CREDIT_KINDS, Books
 from .ledger.entries import Entry
@@ -55,7 +56,7 @@ def alert_of(customer: str, entry: Entry) -> Alert:
     """Return what a line of kind "crossed" tells."""
     data = entry.data
     told = (data["of"], entry.subject, data["threshold"], data["value"], entry.at)
-    return Alert(customer, *told, data.get("limit"), data.get("scope"), entry.block, entry.key, entry.seq)
+    return Alert(customer, *told, data.get("limit"), frozen(data.get("scope")), entry.block, entry.key, entry.seq)
 
 
 def crossed(

@@ -349,7 +349,7 @@ def restored(kept: Mapping[str, Any], *, customer: str, feature: str, receipt: R
         feature=kept.get("feature", feature),
         receipt=booked,
         choices=choices,
-        scope=kept.get("scope"),
+        scope=dict(kept["scope"]) if "scope" in kept else None,
         budgets=_restored_caps(kept),
         **values,
     )

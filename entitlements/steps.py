@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 import attrs
 
 from .errors import StorageError
-from .ledger.entries import Batch, Entry
+from .ledger.entries import Batch, Entry, frozen_batch, frozen_entry
 from .ledger.records import Kept
 from .ledger.state import Head, State
 from .storage.base import AsyncStorage, Call, Decide, FeedPage, Outcome, Reads, Storage, Written
@@ -139,9 +139,9 @@ def batches(customer: str, *, after: int, limit: int) -> Steps[Sequence[Batch]]:
 
 
 def entries(customer: str, *, after: int, limit: int) -> Steps[Sequence[Entry]]:
-    """Read a page of entries."""
+    """Read a page of entries, frozen."""
     page: Sequence[Entry] = yield Ask("entries", (customer,), {"after": after, "limit": limit})
-    return page
+    return tuple(map(frozen_entry, page))
 
 
 def batch(customer: str, key: str) -> Steps[Batch | None]:
@@ -151,9 +151,9 @@ def batch(customer: str, key: str) -> Steps[Batch | None]:
 
 
 def feed(*, after: str | None, limit: int) -> Steps[FeedPage]:
-    """Read a page of all customers' batches."""
+    """Read a page of all customers' batches, frozen."""
     page: FeedPage = yield Ask("feed", (), {"after": after, "limit": limit})
-    return page
+    return attrs.evolve(page, batches=tuple(map(frozen_batch, page.batches)))
 
 
 def each(procedure: Callable[[str], Steps[T]]) -> Steps[list[T]]:

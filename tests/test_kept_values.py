@@ -138,6 +138,18 @@ def test_what_is_booked_afterwards_is_what_the_caller_said_at_first(opened, shar
         ]
 
 
+def test_what_is_read_of_a_log_is_read_only_on_every_storage(opened, shared):
+    ent = opened(Catalog.load(DOCUMENT), storage=shared)
+    ent.subscribe("acme", "pro", key="sub")
+    ent.set_budget("acme", None, feature="chat", limit=9, every="day", alerts=["0.1"], key="all")
+    ent.consume("acme", "chat", 2, scope=TEAM, key="c")
+    (crossed,) = [entry for entry in ent.entries("acme") if entry.kind == "crossed"]
+    (batch,) = [batch for batch in ent.feed().batches if batch.key == "c"]
+    for kept in (crossed.data, batch.request, batch.result):
+        with pytest.raises(TypeError, match="stays so"):
+            kept["spoilt"] = "by the caller"
+
+
 def test_what_an_erasure_left_of_a_log_does_not_change_either(opened, shared, clock):
     ent = opened(Catalog.load(DOCUMENT), storage=shared)
     ent.grant_credits("acme", "ai", 5, key="g", scope=TEAM, metadata={"tags": ["a"]})

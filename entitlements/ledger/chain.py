@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import hashlib
 
-from ..frozen import frozen
 from .entries import Batch
 from .records import Line, Record, recorded
 
 
 def chain(batch: Batch, previous: str) -> tuple[Batch, Record]:
-    """Return a batch with the hash it has after the batch with hash `previous`, frozen, and its record."""
+    """Return a batch with the hash it has after the batch with hash `previous`, and its record."""
     record = recorded(batch)
     digest = chained(record, previous)
     salt = batch.salt if record.secrets else ""
-    asked, answered = frozen(batch.request), frozen(batch.result)
-    told = (batch.customer, batch.key, batch.number, batch.at, asked, answered, batch.entries)
+    told = (batch.customer, batch.key, batch.number, batch.at, batch.request, batch.result, batch.entries)
     return Batch(*told, digest, salt), Record._make((*record[:8], digest, *record[9:]))
 
 

@@ -84,14 +84,21 @@ class Verdict(Generic[R_co]):
 
 
 def numbered(entries: Sequence[Entry], *, after: int, key: str, at: datetime) -> tuple[Entry, ...]:
-    """Return the entries with the sequence numbers that follow `after`, their batch's key and its instant.
-
-    What they carry is frozen: it is about to be kept.
-    """
+    """Return the entries with the sequence numbers that follow `after`, their batch's key and its instant."""
     return tuple([_numbered(entry, seq, key, at) for seq, entry in enumerate(entries, start=after + 1)])
 
 
+def frozen_batch(batch: Batch) -> Batch:
+    """Return a batch that nobody who reads it can change: a storage may keep the very one."""
+    told = (batch.customer, batch.key, batch.number, batch.at, frozen(batch.request), frozen(batch.result))
+    return Batch(*told, tuple(map(frozen_entry, batch.entries)), batch.hash, batch.salt)
+
+
+def frozen_entry(entry: Entry) -> Entry:
+    """Return an entry that nobody who reads it can change."""
+    return entry if entry.data is NOTHING else attrs.evolve(entry, data=frozen(entry.data))
+
+
 def _numbered(entry: Entry, seq: int, key: str, at: datetime) -> Entry:
-    data = entry.data if entry.data is NOTHING else frozen(entry.data)
-    where = (entry.counter, entry.window, entry.amount, data, entry.block)
+    where = (entry.counter, entry.window, entry.amount, entry.data, entry.block)
     return Entry(entry.kind, entry.at, entry.subject, *where, seq, key, at)

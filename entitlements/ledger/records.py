@@ -14,9 +14,8 @@ from typing import Final, NamedTuple
 
 import attrs
 
-from ..frozen import frozen
 from .encoding import decode_data, encode_data
-from .entries import NOTHING, Batch, CounterKey, Entry, numbered
+from .entries import NOTHING, Batch, CounterKey, Entry
 from .instants import from_end, from_instant, to_instant
 from .sealing import MARK, Seal, Secret, digests_in, opened_value, salt_of
 from .state import Head
@@ -92,13 +91,6 @@ def batch_of(record: Record) -> Batch:
     secrets, at = record.secrets, to_instant(record.at)
     told = (opened_value(record.request, secrets), opened_value(record.result, secrets), entries_in(record, at))
     return Batch(record.customer, record.key, record.number, at, *told, record.hash, salt_of(secrets))
-
-
-def forgotten(batch: Batch) -> Batch:
-    """Return what an erasure leaves of a batch, frozen: what was personal in it is sealed for good."""
-    left = batch_of(recorded(batch)._replace(secrets=NO_SECRETS))
-    entries = numbered(left.entries, after=left.entries[0].seq - 1, key=left.key, at=left.at)
-    return attrs.evolve(left, request=frozen(left.request), result=frozen(left.result), entries=entries)
 
 
 def entries_in(record: Record, at: datetime) -> tuple[Entry, ...]:

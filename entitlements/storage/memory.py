@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from ..errors import StorageError, StorageUnavailable, shown
 from ..ledger.entries import Batch, CounterKey, Entry, Verdict
-from ..ledger.records import Kept, forgotten, recorded
+from ..ledger.records import NO_SECRETS, Kept, batch_of, recorded
 from ..ledger.state import EMPTY_HEAD, Head, State, counted, is_erasure
 from .base import MOST_BEHIND, Call, Decide, FeedPage, Outcome, Reads, Written
 from .keeping import MOST_TOLD, bounded, follow, patience, plain, position
@@ -321,7 +321,7 @@ class _Log:
     def erased(self, head: Head) -> _Log:
         """Return the same log up to a head that is not published yet, with nothing personal in it."""
         log = _Log()
-        log.batches = [forgotten(batch) for batch in self.batches]
+        log.batches = [batch_of(recorded(batch)._replace(secrets=NO_SECRETS)) for batch in self.batches]
         log.entries = [entry for batch in log.batches for entry in batch.entries]
         log._by_key = {batch.key: batch for batch in log.batches}
         log.head = head
