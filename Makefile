@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 DEMO := .venv-demo
 
-.PHONY: demo test coverage browser mutants lint types bench torture faults clean
+.PHONY: demo test coverage browser mutants lint types bench torture stories faults clean
 
 demo: $(DEMO)/installed
 	@$(DEMO)/bin/entitlements demo
@@ -37,6 +37,9 @@ MINUTES ?= 1
 STORAGE ?= sqlite
 torture: $(VENV)/installed
 	$(VENV)/bin/python -m tests.torture --minutes $(MINUTES) --storage $(STORAGE) $(if $(SEED),--seed $(SEED))
+
+# make stories MINUTES=30 SEED=7: of one customer, then of several; `make test` tells some of both.
+stories: $(VENV)/installed
 	$(VENV)/bin/python -m tests.laws --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 	$(VENV)/bin/python -m tests.laws --crowd --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
