@@ -13,7 +13,6 @@ from .cases import Case
 from .catalog.model import EMPTY, Feature
 from .decisions import Decision
 from .errors import AmountError
-from .frozen import FrozenDict
 from .ledger.blocks import ScopePairs
 from .ledger.budgets import Budget, Budgets, Capped, Found, Rows, in_force_of, is_about
 from .ledger.entries import EPOCH, CounterKey, Entry
@@ -70,18 +69,18 @@ class Load(NamedTuple):
     def cap(self, *, booked: bool = False) -> Cap:
         """Return the budget as a decision shows it, before the charge or with it."""
         budget, span = self.budget, self.span
-        used = self.after if booked else self.used
+        scope, dimensions, limit, every = budget.shown
         return Cap(
-            FrozenDict(budget.scope),
+            scope,
             budget.feature,
             budget.credit,
-            FrozenDict(budget.dimensions),
-            from_units(budget.units, budget.scale),
-            from_units(used, budget.scale),
+            dimensions,
+            limit,
+            from_units(self.after if booked else self.used, budget.scale),
             from_units(self.asked, budget.scale),
             self.passes,
             budget.action,
-            str(budget.period),
+            every,
             None if span is None else span.start,
             None if span is None else span.end,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import cached_property
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -16,6 +17,7 @@ import attrs
 
 from ..amounts import Number, from_units
 from ..catalog.model import NO_PERIOD, Period
+from ..frozen import FrozenDict
 from ..periods import Window
 from .blocks import ScopePairs
 from .entries import EPOCH, CounterKey
@@ -63,6 +65,11 @@ class Budget:
     def subject(self) -> str:
         """The feature or the credit it caps."""
         return self.feature or self.credit or ""
+
+    @cached_property
+    def shown(self) -> tuple[FrozenDict, FrozenDict, Number, str]:
+        """What every decision shows of it: its scope, its dimensions, its limit and its period."""
+        return FrozenDict(self.scope), FrozenDict(self.dimensions), self.limit, str(self.period)
 
 
 Capped: TypeAlias = tuple[Budget, CounterKey, Window | None]
