@@ -302,7 +302,7 @@ def stored(decision: Decision) -> dict[str, Any]:
     if decision._choices:
         kept["choices"] = [_stored_allowance(choice) for choice in decision._choices]
     if decision.scope is not None:
-        kept["scope"] = dict(decision.scope)
+        kept["scope"] = decision.scope
     if decision.budgets:
         from .caps import stored_cap  # noqa: PLC0415  (caps read decisions)
 

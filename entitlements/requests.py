@@ -18,7 +18,7 @@ import attrs
 
 from .amounts import UNLIMITED, Unlimited, canonical, to_units
 from .errors import AmountError, did_you_mean, shown
-from .frozen import frozen
+from .frozen import FrozenDict, frozen
 from .ledger.plan_grants import begins_of
 from .periods import calendar_anchor
 from .usage import TokenUsage
@@ -32,6 +32,7 @@ ID_LENGTH = 255
 MOST_SECONDS = 100 * 366 * 86_400
 PROSE_LENGTH = 10_000
 DEEPEST = 8
+_SPELLED = frozenset({"feature", "credit", "scope", "dimensions"})  # these are canonical as they are checked
 _NEEDED = frozenset(
     {
         "plan", "addon", "promotion", "feature", "amount", "requested", "quantity", "status", "usage", "mode", "zone",
@@ -52,8 +53,8 @@ class Request:
     @property
     def asked(self) -> dict[str, Any]:
         """The canonical JSON form of what is asked: the verb and every argument that was given."""
-        given = {name: _canonical(value) for name, value in self.values.items() if value is not None}
-        return {"verb": self.verb, **given}
+        told = [(name, value) for name, value in self.values.items() if value is not None]
+        return {"verb": self.verb, **{name: value if name in _SPELLED else _canonical(value) for name, value in told}}
 
 
 def request(verb: str, customer: str, key: str | None, **values: Any) -> Request:
@@ -164,14 +165,14 @@ def scope_of(value: object) -> Mapping[str, str]:
         value = _scope_parts(value)
     if not isinstance(value, Mapping) or not value:
         raise TypeError("scope is a mapping such as {'team': 'research'} or text such as 'team:research/user:ann'")
-    return {identifier(kind, "scope"): identifier(name, "scope") for kind, name in value.items()}
+    return FrozenDict({identifier(kind, "scope"): identifier(name, "scope") for kind, name in value.items()})
 
 
 def dimensions_of(value: object) -> Mapping[str, str]:
     """Return dimensions as an ordered mapping of text; raise TypeError for anything else."""
     if not isinstance(value, Mapping):
         raise TypeError("dimensions is a mapping such as {'model': 'large'}")
-    return {identifier(name, "dimension"): identifier(word, "dimension") for name, word in value.items()}
+    return FrozenDict({identifier(name, "dimension"): identifier(word, "dimension") for name, word in value.items()})
 
 
 def _scope_parts(whole: str) -> dict[str, str]:
@@ -231,8 +232,6 @@ def _entitled(value: object, depth: int = 0) -> Any:
 def _canonical(value: Any) -> Any:
     if type(value) is str or value is None:
         return value
-    if type(value) is dict:
-        return {name: _canonical(inner) for name, inner in value.items()}
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, int | Decimal) and not isinstance(value, bool):

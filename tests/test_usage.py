@@ -537,10 +537,12 @@ def test_an_entry_keeps_the_circumstances_of_its_usage(ent):
 
 
 def test_nothing_that_a_caller_holds_is_part_of_the_log(ent):
-    """Found in review: the scope of a decision was the scope of the entry."""
+    """Found in review: the scope of a decision was the scope of the entry, and could be changed."""
     ent, scope, dimensions = ent(10), {"team": "research"}, {"model": "large"}
     decision = consume(ent, 1, scope=scope, dimensions=dimensions)
-    scope["team"] = decision.scope["team"] = dimensions["model"] = "other"
+    scope["team"] = dimensions["model"] = "other"
+    with pytest.raises(TypeError, match="stays"):
+        decision.scope["team"] = "other"
     assert ent.entries("acme")[0].data == {"scope": {"team": "research"}, "dimensions": {"model": "large"}}
 
 

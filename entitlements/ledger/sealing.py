@@ -54,12 +54,13 @@ class Seal:
     `salt` and `number` are the batch's. `secrets` are those that were sealed so far, by digest.
     """
 
-    __slots__ = ("_digests", "number", "salt", "secrets")
+    __slots__ = ("_digests", "_latest", "number", "salt", "secrets")
 
     def __init__(self, salt: str, number: int = 0) -> None:
         self.salt, self.number = salt, number
         self.secrets: dict[str, Secret] = {}
         self._digests: dict[str, str] = {}
+        self._latest: tuple[Any, Any] = (None, None)
 
     def text(self, value: Any) -> str:
         """Return a JSON value as text with what is personal sealed.
@@ -90,13 +91,20 @@ class Seal:
         return fields
 
     def _with_sealed(self, value: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-        """Return a mapping with some of its fields sealed, save those that say nothing or are sealed already."""
+        """Return a mapping with some of its fields sealed."""
         fields = dict(value)
         for name in names:
-            inner = fields[name]
-            if not (is_sealed(inner) or inner in (None, "", [], {})):
-                fields[name] = {SEALED: self._kept(to_text(inner))}
+            fields[name] = self._in_place_of(fields[name])
         return fields
+
+    def _in_place_of(self, value: Any) -> Any:
+        """Return what stands for a personal value: itself where it says nothing or is sealed already."""
+        latest, sealed = self._latest
+        if value is not latest:
+            is_open = not (is_sealed(value) or value in (None, "", [], {}))
+            sealed = {SEALED: self._kept(to_text(value))} if is_open else value
+            self._latest = value, sealed
+        return sealed
 
     def _kept(self, text: str) -> str:
         """Return the digest of a secret, which is kept under it."""
