@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from .alerting import Level, crossed, reached
 from .amounts import MAX_UNITS, from_units
-from .caps import Cap
+from .caps import Cap, CapTerms
 from .cases import Case
 from .catalog.model import EMPTY, Feature
 from .decisions import Decision
 from .errors import AmountError
+from .frozen import FrozenDict
 from .ledger.blocks import ScopePairs
-from .ledger.budgets import Budget, Budgets, Capped, Found, Rows, in_force_of, is_about
+from .ledger.budgets import Budget, Budgets, Rows, in_force_of, is_about
 from .ledger.entries import EPOCH, CounterKey, Entry
 from .metering import is_stale, latest_of, sampled
 from .periods import Window, window
@@ -41,6 +42,22 @@ class Use(NamedTuple):
     at: datetime | None = None
 
 
+class Capped(NamedTuple):
+    """A budget that a use falls under, with the counter in which it counts there, and what decisions say of it."""
+
+    budget: Budget
+    counter: CounterKey
+    terms: CapTerms
+
+
+class Found(NamedTuple):
+    """The budgets that a kind of use falls under, from the root down, as they stand in `[since, until)`."""
+
+    since: datetime
+    until: datetime
+    capped: tuple[Capped, ...]
+
+
 class Load(NamedTuple):
     """One budget under a charge: its counter, what is used, and what would be after the charge.
 
@@ -49,7 +66,7 @@ class Load(NamedTuple):
 
     budget: Budget
     counter: CounterKey
-    span: Window | None
+    terms: CapTerms
     used: int
     after: int
     asked: int
@@ -68,22 +85,8 @@ class Load(NamedTuple):
 
     def cap(self, *, booked: bool = False) -> Cap:
         """Return the budget as a decision shows it, before the charge or with it."""
-        budget, span = self.budget, self.span
-        scope, dimensions, limit, every = budget.shown
-        return Cap(
-            scope,
-            budget.feature,
-            budget.credit,
-            dimensions,
-            limit,
-            from_units(self.after if booked else self.used, budget.scale),
-            from_units(self.asked, budget.scale),
-            self.passes,
-            budget.action,
-            every,
-            None if span is None else span.start,
-            None if span is None else span.end,
-        )
+        used, scale = self.after if booked else self.used, self.budget.scale
+        return Cap(self.terms, from_units(used, scale), from_units(self.asked, scale), self.passes)
 
 
 def loads(case: Case, use: Use) -> tuple[Load, ...]:
@@ -106,8 +109,9 @@ def counters_under(case: Case, use: Use) -> tuple[CounterKey, ...]:
 def lines(case: Case, found: Iterable[Load], kind: str = "budgeted") -> Iterator[Entry]:
     """Yield the lines that count a charge in each budget."""
     for load in found:
-        if load.units:
-            yield Entry(kind, case.at, load.budget.subject, *load.counter, load.units)
+        units = load.units
+        if units:
+            yield Entry(kind, case.at, load.budget.subject, *load.counter, units)
         if load.sample is not None:
             yield from sampled(load.sample, load.counter, case.counters, load.at or case.at)
 
@@ -167,7 +171,7 @@ def refused(found: Sequence[Load], decided: Callable[[], Decision], case: Case) 
 
 def caps(found: Iterable[Load], *, booked: bool = False) -> tuple[Cap, ...]:
     """Return budgets as a decision shows them, before the charge or with it."""
-    return tuple(load.cap(booked=booked) for load in found)
+    return tuple([load.cap(booked=booked) for load in found])
 
 
 def changes_after(case: Case, use: Use) -> datetime | None:
@@ -216,9 +220,9 @@ def _under(case: Case, use: Use) -> tuple[Capped, ...]:
 def _found(case: Case, use: Use, rows: Sequence[Rows]) -> Found:
     """Return which of the budgets in some rows are in force, and for how long time changes nothing about that."""
     budgets = [in_force_of(each, case.at) for each in rows]
-    capped = tuple([(each, *_counter(case, use, each)) for each in budgets if each is not None])
+    capped = tuple([_capped(case, use, each) for each in budgets if each is not None])
     edges = [edge for each in rows for row in each for edge in (row.since, row.until) if edge is not None]
-    edges += [edge for _, _, span in capped if span is not None for edge in (span.start, span.end)]
+    edges += [edge for each in capped for edge in (each.terms.window_start, each.terms.resets_at) if edge is not None]
     since = max([edge for edge in edges if edge <= case.at], default=_BEGIN)
     return Found(since, min([edge for edge in edges if edge > case.at], default=_END), capped)
 
@@ -232,11 +236,13 @@ def _remember(budgets: Budgets, about: object, found: Found) -> None:
 def _about(budgets: Budgets, use: Use, feature: str | None) -> list[Rows]:
     """Return the rows of every budget on a use, from the root down."""
     rows = [each for each in budgets.on(use.scope) if each and is_about(each[0], feature, use.credit, use.dimensions)]
+    if len(rows) < 2:
+        return rows
     order = {kind: at for at, kind in enumerate(use.scope)}
     return sorted(rows, key=lambda each: _depth(each[0], order))
 
 
-def _load(case: Case, use: Use, budget: Budget, counter: CounterKey, span: Window | None) -> Load:
+def _load(case: Case, use: Use, budget: Budget, counter: CounterKey, terms: CapTerms) -> Load:
     used = case.counters.get(counter, 0)
     if budget.feature is None or use.feature is None:
         asked, after = use.charged, used + use.charged
@@ -246,14 +252,26 @@ def _load(case: Case, use: Use, budget: Budget, counter: CounterKey, span: Windo
     if after > MAX_UNITS:
         raise AmountError(f"the budget of {budget.subject!r} would come to more than a counter holds")
     if budget.feature is None or use.feature is None or use.feature.aggregate != "latest":
-        return Load(budget, counter, span, used, after, asked)
-    return Load(budget, counter, span, used, after, asked, use.feature, use.at)
+        return Load(budget, counter, terms, used, after, asked)
+    return Load(budget, counter, terms, used, after, asked, use.feature, use.at)
 
 
-def _counter(case: Case, use: Use, budget: Budget) -> tuple[CounterKey, Window | None]:
+def _capped(case: Case, use: Use, budget: Budget) -> Capped:
     late = use.at if budget.feature is not None else None
     span = span_of(case.head.budgets, budget, late or case.at)
-    return counter_of(budget, span), span
+    return Capped(budget, counter_of(budget, span), _terms_of(case.head.budgets, budget, span))
+
+
+def _terms_of(budgets: Budgets, budget: Budget, span: Window | None) -> CapTerms:
+    """Return what decisions say of a budget in a window, whoever uses it: worked out once for the latest window."""
+    latest, terms = budgets.terms.get(budget.id, (None, None))
+    if latest != (budget.since, span):
+        scope, dimensions = FrozenDict(budget.scope), FrozenDict(budget.dimensions)
+        ends = (None, None) if span is None else (span.start, span.end)
+        told = (budget.limit, budget.action, str(budget.period), *ends)
+        terms = CapTerms(scope, budget.feature, budget.credit, dimensions, *told)
+        budgets.terms[budget.id] = (budget.since, span), terms
+    return cast("CapTerms", terms)
 
 
 def _depth(budget: Budget, order: Mapping[str, int]) -> tuple[int, int, ScopePairs, str, ScopePairs, str]:
@@ -266,5 +284,6 @@ def _depth(budget: Budget, order: Mapping[str, int]) -> tuple[int, int, ScopePai
 
 def _lifted_at(failing: Sequence[Load]) -> datetime | None:
     """Return when resets alone would give every failing budget room, None if they never do."""
-    ends = [load.span.end for load in failing if load.span is not None and load.asked <= load.budget.units]
-    return max(ends) if len(ends) == len(failing) else None
+    ends = [load.terms.resets_at for load in failing if load.asked <= load.budget.units]
+    resets = [end for end in ends if end is not None]
+    return max(resets) if len(resets) == len(failing) else None

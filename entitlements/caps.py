@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cached_property
 from typing import Any, cast
 
 import attrs
@@ -14,26 +15,87 @@ from .decisions import json_instant, json_number, left_of
 from .ledger.sealing import is_sealed
 
 
-@attrs.frozen
-class Cap:
-    """A budget as a decision found it: `used` of `limit`, and the `requested` part of this charge.
-
-    What was booked is a part of `used`, what was only asked is not. It caps `feature` or `credit` inside
-    `scope`, which is empty for the whole customer. One whose `action` is "notify" stops nothing.
-    """
+@attrs.frozen(slots=False)
+class CapTerms:
+    """What stays the same of a budget in one of its windows, whatever is used of it."""
 
     scope: Mapping[str, str] = attrs.field(hash=False)
     feature: str | None
     credit: str | None
     dimensions: Mapping[str, str] = attrs.field(hash=False)
     limit: Number
+    action: str
+    every: str
+    window_start: datetime | None
+    resets_at: datetime | None
+
+    @cached_property
+    def kept(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """What a log keeps of it, before and after what is used.
+
+        Of its scope it is the kinds, as the scope of the charge says the rest.
+        """
+        before = ("\n".join(self.scope), self.feature, self.credit, json_number(self.limit))
+        after = (self.action, self.every, json_instant(self.window_start), json_instant(self.resets_at))
+        return before, (*after, *(part for pair in self.dimensions.items() for part in pair))
+
+
+@attrs.frozen
+class Cap:
+    """A budget as a decision found it: `used` of its limit, and the `requested` part of this charge.
+
+    What was booked is a part of `used`, what was only asked is not.
+    """
+
+    terms: CapTerms
     used: Number
     requested: Number
     passes: bool
-    action: str = "block"
-    every: str = "none"
-    window_start: datetime | None = None
-    resets_at: datetime | None = None
+
+    @property
+    def scope(self) -> Mapping[str, str]:
+        """Whose budget it is; empty for the whole customer."""
+        return self.terms.scope
+
+    @property
+    def feature(self) -> str | None:
+        """The feature it caps, None where that is a credit."""
+        return self.terms.feature
+
+    @property
+    def credit(self) -> str | None:
+        """The credit it caps, None where that is a feature."""
+        return self.terms.credit
+
+    @property
+    def dimensions(self) -> Mapping[str, str]:
+        """What a charge's dimensions have to say for it to fall under the budget."""
+        return self.terms.dimensions
+
+    @property
+    def limit(self) -> Number:
+        """How much may be used in a window."""
+        return self.terms.limit
+
+    @property
+    def action(self) -> str:
+        """What it does where there is no room: "block", or "notify", which stops nothing."""
+        return self.terms.action
+
+    @property
+    def every(self) -> str:
+        """Its period."""
+        return self.terms.every
+
+    @property
+    def window_start(self) -> datetime | None:
+        """Where its window begins, None where its count never starts again."""
+        return self.terms.window_start
+
+    @property
+    def resets_at(self) -> datetime | None:
+        """Where its window ends, None where its count never starts again."""
+        return self.terms.resets_at
 
     @property
     def remaining(self) -> Number:
@@ -72,21 +134,9 @@ def scope_text(scope: Mapping[str, str]) -> str:
 
 
 def stored_cap(cap: Cap) -> list[Any]:
-    """Return what a log keeps of a cap; of its scope the kinds, as the charge's own says the rest."""
-    told = [
-        "\n".join(cap.scope),
-        cap.feature,
-        cap.credit,
-        json_number(cap.limit),
-        json_number(cap.used),
-        json_number(cap.requested),
-        cap.passes,
-        cap.action,
-        cap.every,
-        json_instant(cap.window_start),
-        json_instant(cap.resets_at),
-    ]
-    return told if not cap.dimensions else [*told, *(part for pair in cap.dimensions.items() for part in pair)]
+    """Return what a log keeps of a cap."""
+    before, after = cap.terms.kept
+    return [*before, json_number(cap.used), json_number(cap.requested), cap.passes, *after]
 
 
 def restored_cap(kept: list[Any], scope: Mapping[str, str] | None) -> Cap:
@@ -98,7 +148,7 @@ def restored_cap(kept: list[Any], scope: Mapping[str, str] | None) -> Cap:
     own = whole if is_sealed(whole) else {kind: name for kind, name in whole.items() if kind in kinds.split("\n")}
     limit, used, requested = map(_number, numbers)
     ends = (None if at is None else datetime.fromisoformat(at) for at in (start, resets))
-    return Cap(own, feature, credit, dimensions, limit, used, requested, passes, action, every, *ends)
+    return Cap(CapTerms(own, feature, credit, dimensions, limit, action, every, *ends), used, requested, passes)
 
 
 def _number(kept: int | str) -> Number:

@@ -16,11 +16,11 @@ from .errors import UnknownCustomer, UnknownFeature
 from .ledger.chain import chain
 from .ledger.crediting import CREDIT_KINDS, Books
 from .ledger.due import due, may_be_due
-from .ledger.entries import Batch, CounterKey, Entry, Verdict, numbered
+from .ledger.entries import Batch, CounterKey, Entry, Verdict, kinds_of, numbered
 from .ledger.facts import Facts
 from .ledger.plan_grants import Grants
 from .ledger.records import Record
-from .ledger.state import EMPTY_HEAD, FACT_KINDS, LIMITING, NO_COUNTERS, Head, books_of, counted, facts_after
+from .ledger.state import EMPTY_HEAD, HOLDING, LIMITING, NO_COUNTERS, Head, books_of, counted, facts_after
 from .ledger.trail import Trail
 from .metering import Meter, lasting_meters, meters
 from .plan_credits import grant_entries
@@ -29,7 +29,7 @@ from .resolution import Entitlements, resolve
 from .thresholds import crossed_by_change
 
 R = TypeVar("R")
-_HOLDING: Final = frozenset({"subscribe", "start_trial"})
+_FIRST: Final = frozenset({"subscribe", "start_trial"})
 """Verbs by which somebody new holds a plan: the default plan has granted them nothing before."""
 
 
@@ -74,7 +74,7 @@ class Case:
     @cached_property
     def due(self) -> tuple[Entry, ...]:
         """What fell due by time up to now and is not booked yet."""
-        is_new = not self.head.known and self.request.verb in _HOLDING
+        is_new = not self.head.known and self.request.verb in _FIRST
         resets = () if self.looks_back or is_new else self._resets(self.head.facts, self.head.grants)
         if not resets and not may_be_due(self.head, self.at):
             return ()
@@ -83,7 +83,7 @@ class Case:
 
     def following(self, entries: Sequence[Entry]) -> tuple[Entry, ...]:
         """Return what follows where entries change what is held: what plans grant from now on, and at once."""
-        if all(FACT_KINDS.get(entry.kind) not in {"subscriptions", "trials"} for entry in entries):
+        if HOLDING.isdisjoint(kinds_of(entries)):
             return ()
         books = self.books()
         resets = self._resets(facts_after(self.head.facts, entries), books.grants)
@@ -91,7 +91,7 @@ class Case:
 
     def alerts(self, entries: Sequence[Entry]) -> list[Entry]:
         """Return the lines that tell of what limits and balances come to with what fell due and these entries."""
-        limits = self._limits_crossed(entries) if any(entry.kind in LIMITING for entry in entries) else ()
+        limits = () if LIMITING.isdisjoint(kinds_of(entries)) else self._limits_crossed(entries)
         return [*limits, *credit_alerts(self.catalog, self.head, self.at, self.due, entries)]
 
     def _limits_crossed(self, entries: Sequence[Entry]) -> Iterator[Entry]:

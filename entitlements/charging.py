@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -13,7 +13,7 @@ from .budgeting import Load, Use, caps, changes_after, crossings, loads, refused
 from .budgeting import lines as budget_lines
 from .cases import Case
 from .catalog.model import EMPTY, Period
-from .decisions import Allowance, Decision, Receipt
+from .decisions import Allowance, Decision
 from .judging import Finding, found
 from .ledger.blocks import Purpose
 from .ledger.crediting import Books
@@ -45,10 +45,9 @@ class Bill:
 
     def stamp(self, case: Case, question: Question) -> Entry:
         """Return the line that states the price and how it came about."""
-        feature = question.feature
-        told = dict(question.dimensions or EMPTY)
-        data = {**self.price.to_dict(feature), **({"dimensions": told} if told else {})}
-        return Entry("priced", case.at, feature.key, amount=self.price.units, data=data)
+        stamp, dimensions = self.price.stamp, question.dimensions
+        data = {**stamp, "dimensions": dimensions} if dimensions else stamp
+        return Entry("priced", case.at, question.feature.key, amount=self.price.units, data=data)
 
 
 @attrs.frozen
@@ -158,19 +157,15 @@ def booked(case: Case, question: Question, judgement: Judgement) -> list[Entry]:
     return entries
 
 
-def receipted(receipt: Receipt, bill: Bill, left: int) -> Receipt:
-    """Return a receipt that says what a priced use cost, who paid, and what is left to pay with."""
+def paid_for(bill: Bill, left: int) -> dict[str, Any]:
+    """Return what a receipt says of a priced use: what it cost, who paid, and what is left to pay with."""
     scale = bill.charge.credit.scale
-    return Receipt(
-        receipt.key,
-        receipt.seq,
-        late=receipt.late,
-        booked=receipt.booked,
-        burned={block: exact(units, scale) for block, units in bill.payment.burned.items()},
-        balance_after=exact(left, scale),
-        price=bill.charge.amount,
-        unpaid=exact(bill.payment.short, scale),
-    )
+    return {
+        "burned": {block: exact(units, scale) for block, units in bill.payment.burned.items()},
+        "balance_after": exact(left, scale),
+        "price": bill.charge.amount,
+        "unpaid": exact(bill.payment.short, scale),
+    }
 
 
 def unpaid(decision: Decision, charge: Charge, had: int, taken: int = 0) -> Decision:

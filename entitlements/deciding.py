@@ -151,10 +151,12 @@ def counters_of(case: Case, feature: str | None) -> tuple[CounterKey, ...]:
 
 def _use(case: Case, feature: Feature | None) -> Use:
     """Return what a request is counted as, as far as it says which budgets it falls under."""
-    rate = case.catalog.rates.get(feature.key) if feature is not None else None
-    credit = case.value("credit") or (rate.credit if rate is not None else None)
     terms = (case.value("scope") or EMPTY, case.value("dimensions") or EMPTY, case.value("occurred_at"))
-    return Use(None if case.value("credit") else feature, 0, credit, 0, *terms)
+    credit = case.value("credit")
+    if credit:
+        return Use(None, 0, credit, 0, *terms)
+    rate = case.catalog.rates.get(feature.key) if feature is not None else None
+    return Use(feature, 0, None if rate is None else rate.credit, 0, *terms)
 
 
 def _all_budget_counters(case: Case) -> Iterator[CounterKey]:

@@ -17,7 +17,7 @@ from .budgeting import Load, Use, caps, crossings, loads
 from .budgeting import lines as budget_lines
 from .cases import Case, verdict
 from .catalog.model import EMPTY
-from .charging import bill_for, judged, price_asked, receipted, unpaid, use_of
+from .charging import bill_for, judged, paid_for, price_asked, unpaid, use_of
 from .decisions import Code, Decision, Receipt, stored
 from .errors import AmountError, HoldClosed, HoldExpired, UnknownHold
 from .granting import freed
@@ -121,7 +121,8 @@ def reserve(case: Case) -> Verdict[Decision]:
     receipt = cast("Receipt", decision.receipt)
     if bill is not None:
         left = available(books, bill.charge)
-        receipt = attrs.evolve(receipted(receipt, bill, left), burned={}, unpaid=exact(0, bill.charge.credit.scale))
+        told = paid_for(bill, left) | {"burned": {}, "unpaid": exact(0, bill.charge.credit.scale)}
+        receipt = attrs.evolve(receipt, **told)
     return _flagged(case, entries, attrs.evolve(decision, receipt=receipt), late=late)
 
 
@@ -337,7 +338,8 @@ def _settle_usage(case: Case, books: Books, hold: OpenHold, *, lapsed: bool) -> 
     if bill is not None and drawn is not None:
         bill = attrs.evolve(bill, payment=drawn.payment)
         free, burned = available(books, bill.charge), sum(drawn.payment.burned.values())
-        answered = attrs.evolve(answered, receipt=receipted(cast("Receipt", answered.receipt), bill, free))
+        receipt = attrs.evolve(cast("Receipt", answered.receipt), **paid_for(bill, free))
+        answered = attrs.evolve(answered, receipt=receipt)
         if drawn.payment.short and code is None:
             answered = unpaid(answered, bill.charge, free + burned, drawn.payment.taken)
     return _flagged(case, entries, answered, code=code, late=lapsed)

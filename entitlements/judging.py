@@ -70,7 +70,8 @@ class Finding:
             why = self.decision._said
             said = ungranted(self.question.feature.key, self._used, why) if why else ""
             return attrs.evolve(self.decision, used=self._used, said=said, **told)
-        return _decided(self.question, self.entitlements, self.weighed, **told)
+        told.setdefault("overage", from_units(0, self.question.feature.scale))
+        return _standing(self.question, self.entitlements, self.weighed, None, **told)
 
     @property
     def _used(self) -> Number:
@@ -204,22 +205,21 @@ def _judge_value(question: Question, entitlements: Entitlements, standing: Stand
     )
 
 
-def _decided(question: Question, entitlements: Entitlements, weighed: Weighing, **told: Any) -> Decision:
-    """Return the decision on usage; what is `told` stands in place of what was found."""
-    choices, allowed = weighed.choices, weighed.passes
-    outcome, lifted_at = _outcome(question, choices, allowed=allowed)
+def _decided(question: Question, entitlements: Entitlements, weighed: Weighing) -> Decision:
+    """Return the decision on usage."""
+    allowed = weighed.passes
+    outcome, lifted_at = _outcome(question, weighed.choices, allowed=allowed)
+    over = from_units(overage(question, weighed.shown), question.feature.scale)
+    told: dict[str, Any] = {"allowed": allowed, "code": "ok" if allowed else "limit_reached", "outcome": outcome}
+    return _standing(question, entitlements, weighed, lifted_at, requested=question.number, overage=over, **told)
+
+
+def _standing(
+    question: Question, entitlements: Entitlements, weighed: Weighing, lifted_at: datetime | None, **told: Any
+) -> Decision:
+    """Return what is `told` of usage as a decision, with what stands of the limit that is shown."""
     scale, tight = question.feature.scale, weighed.shown.tightest
-    limit = tight.limit
-    values: dict[str, Any] = {
-        "allowed": allowed,
-        "code": "ok" if allowed else "limit_reached",
-        "outcome": outcome,
-        "overage": from_units(overage(question, weighed.shown), scale),
-        "lifted_at": lifted_at,
-        "valid_until": _valid_until(question, entitlements, choices, lifted_at, throttled=outcome == "throttle"),
-        **_common(question, entitlements),
-        **told,
-    }
+    limit, throttled = tight.limit, told["outcome"] == "throttle"
     return Decision(
         customer=question.customer,
         feature=question.feature.key,
@@ -230,9 +230,14 @@ def _decided(question: Question, entitlements: Entitlements, weighed: Weighing, 
         ceiling=None if limit.ceiling is None else from_units(limit.ceiling, scale),
         window_start=_start(tight.meter),
         resets_at=end_of(tight.meter),
+        lifted_at=lifted_at,
+        valid_until=_valid_until(question, entitlements, weighed.choices, lifted_at, throttled=throttled),
+        catalog_version=entitlements.catalog.version,
+        scope=question.scope,
+        at=question.at,
         every=str(limit.period),
-        choices=_allowances(question.feature, choices),
-        **values,
+        choices=_allowances(question.feature, weighed.choices),
+        **told,
     )
 
 

@@ -42,11 +42,12 @@ class Meter:
 
 
 class Metered(NamedTuple):
-    """The meters of a feature, which are the same at every instant in `[since, until)`."""
+    """The meters of a feature and the counters they need, which are the same at every instant in `[since, until)`."""
 
     since: datetime
     until: datetime
     meters: Mapping[Period, Meter]
+    counters: tuple[CounterKey, ...]
 
 
 class Weighed(NamedTuple):
@@ -104,10 +105,11 @@ def lasting_meters(
         return known.meters
     found = meters(entitlements, opened, feature, at)
     if all(period.align != "first_use" or period.every == "none" for period in found):
-        spans = [meter.window for meter in found.values() if meter.window is not None]
+        every = [*found.values(), *_brought_back(entitlements, opened, feature, at)]
+        spans = [meter.window for meter in every if meter.window is not None]
         since = max([span.start for span in spans], default=_BEGIN)
         until = min([span.end for span in spans], default=_END)
-        entitlements.metered[feature.key] = Metered(since, until, found)
+        entitlements.metered[feature.key] = Metered(since, until, found, _counted_by(feature, every))
     return found
 
 
@@ -146,12 +148,26 @@ def counters_of(
 
     `metered` are the feature's meters, where they are known already.
     """
+    remembered: Metered | None = entitlements.metered.get(feature.key)
+    if remembered is not None and remembered.meters is metered:
+        return remembered.counters
     known = meters(entitlements, opened, feature, at) if metered is None else metered
-    found = [meter.counter for meter in known.values()]
+    return _counted_by(feature, [*known.values(), *_brought_back(entitlements, opened, feature, at)])
+
+
+def _brought_back(
+    entitlements: Entitlements, opened: Mapping[str, datetime], feature: Feature, at: datetime
+) -> Iterator[Meter]:
+    """Yield the meters of a feature that count again where a subscription held earlier comes to grant it."""
     anchoring = entitlements.anchoring(feature.key)
     for subscription in takewhile(lambda held: held is not anchoring, entitlements.held()):
         for period, name in periods_of(entitlements.catalog, feature.key).items():
-            found.append(_meter(entitlements, opened, subscription, name, period, at).counter)
+            yield _meter(entitlements, opened, subscription, name, period, at)
+
+
+def _counted_by(feature: Feature, meters: Iterable[Meter]) -> tuple[CounterKey, ...]:
+    """Return the counters of meters, each once, and where only the latest sample counts, those that date it."""
+    found = [meter.counter for meter in meters]
     if feature.aggregate == "latest":
         found += [latest_of(counter) for counter in found]
     return tuple(dict.fromkeys(found))

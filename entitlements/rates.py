@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from fractions import Fraction
+from functools import cached_property
 from typing import Any, Final, cast
 
 import attrs
@@ -17,6 +18,7 @@ import attrs
 from .amounts import MAX_UNITS, canonical, from_units
 from .catalog.model import EMPTY, Catalog, Feature, Rate, RateCase
 from .errors import AmountError, UnknownPrice, did_you_mean, shown
+from .frozen import FrozenDict, frozen
 
 KIND: Final = "kind"
 MOST_KNOWN: Final = 10_000
@@ -40,10 +42,10 @@ class Fit:
 
 @attrs.frozen
 class Part:
-    """Smallest units of a feature of one kind (None: of no kind), and the price that fits them."""
+    """An amount of a feature of one kind (None: of no kind), and the price that fits it, both as text."""
 
     kind: str | None
-    units: int
+    amount: str
     price: str
 
 
@@ -57,10 +59,11 @@ class Price:
     per: str
     parts: tuple[Part, ...]
 
-    def to_dict(self, feature: Feature) -> dict[str, Any]:
-        """Return the price as it is stamped on an entry: JSON values, amounts as text."""
-        parts = [[part.kind, canonical(from_units(part.units, feature.scale)), part.price] for part in self.parts]
-        return {"credit": self.credit, "unrounded": self.unrounded, "per": self.per, "parts": parts}
+    @cached_property
+    def stamp(self) -> Mapping[str, Any]:
+        """The price as it is stamped on an entry: JSON values, amounts as text."""
+        parts = [[part.kind, part.amount, part.price] for part in self.parts]
+        return FrozenDict(credit=self.credit, unrounded=self.unrounded, per=self.per, parts=frozen(parts))
 
 
 def price_of(
@@ -73,7 +76,7 @@ def price_of(
     rate = catalog.rates.get(feature.key)
     if rate is None:
         return None
-    if isinstance(units, Mapping):
+    if not isinstance(units, int):
         return _price(catalog, feature, rate, units, dimensions)
     told = ("price of", feature.key, units, *sorted((dimensions or EMPTY).items()))
     memo = catalog.combined.get(told)
@@ -87,13 +90,13 @@ def price_of(
 def _price(
     catalog: Catalog, feature: Feature, rate: Rate, units: int | Mapping[str, int], dimensions: Mapping[str, str] | None
 ) -> Price:
-    kinds = units.items() if isinstance(units, Mapping) else ((None, units),)
+    kinds = ((None, units),) if isinstance(units, int) else units.items()
     cost, parts = _NOTHING, list[Part]()
     for kind, amount in kinds:
         fitting = _fitting(catalog, rate, dimensions or EMPTY, kind)
         more = _cost(rate, fitting, amount)
         cost = cost + more if cost else more
-        parts.append(Part(kind, amount, fitting.price))
+        parts.append(Part(kind, canonical(from_units(amount, feature.scale)), fitting.price))
     whole = _rounded(rate, cost)
     if whole > MAX_UNITS:
         raise AmountError(f"{feature.key!r} would cost more {rate.credit} than a log can hold")

@@ -14,8 +14,8 @@ import attrs
 from .amounts import MAX_UNITS, from_units, to_units
 from .budgeting import caps, loads
 from .cases import Case, verdict
-from .catalog.model import Feature
-from .charging import Judgement, booked, judged, meters_of, receipted, recorded, use_of
+from .catalog.model import Feature, Period
+from .charging import Judgement, booked, judged, meters_of, paid_for, recorded, use_of
 from .decisions import Decision, Receipt, stored
 from .errors import AmountError
 from .judging import Finding, found, judge, unknown_feature
@@ -188,7 +188,7 @@ def asked(case: Case) -> Question:
 def _units(case: Case, feature: Feature) -> tuple[int, Mapping[str, int] | None]:
     """Return the units a request names, and what they are by kind where it tells kinds apart."""
     amount = case.value("amount")
-    if not isinstance(amount, Mapping):
+    if amount is None or isinstance(amount, str):
         return 0 if amount is None else to_units(amount, feature.scale), None
     if feature.key not in case.catalog.rates:
         raise AmountError(
@@ -266,23 +266,25 @@ def standing_after(
     if judgement is not None:
         entries += booked(case, question, judgement)
         shown["budgets"] = caps(judgement.under, booked=True)
-    standing = _standing(case, question, lines)
+    standing = _standing(case, question, lines, meters_of(case, question) if judgement is None else judgement.metered)
     if question.feature.alerts:
         entries += _crossings(case, question, standing.decision)
     late = question.occurred_at is not None
     counts = from_units(units, question.feature.scale)
-    receipt = Receipt(case.key, case.head.seq + len(case.due) + len(entries), late=late, booked=counts)
-    if judgement is not None and judgement.bill is not None:
-        receipt = receipted(receipt, judgement.bill, judgement.bill.left)
+    bill = None if judgement is None else judgement.bill
+    paid = {} if bill is None else paid_for(bill, bill.left)
+    receipt = Receipt(case.key, case.head.seq + len(case.due) + len(entries), late=late, booked=counts, **paid)
     return entries, standing.booked(question.number, receipt=receipt, **shown)
 
 
-def _standing(case: Case, question: Question, lines: Sequence[Entry]) -> Finding:
+def _standing(
+    case: Case, question: Question, lines: Sequence[Entry], metered: Mapping[Period, Meter] | None
+) -> Finding:
     """Return what is found of nothing more, once the lines are booked."""
     after, opened = _counters_after(case, lines)
     head, asked_for = case.head, question.for_nothing()
     if head.known and not opened:
-        return found(asked_for, case.entitlements, head, after, meters_of(case, question))
+        return found(asked_for, case.entitlements, head, after, metered)
     head = attrs.evolve(head, opened={**head.opened, **opened}, batches=head.batches + 1)
     return found(asked_for, case.entitlements, head, after)
 
@@ -294,7 +296,7 @@ def _crossings(case: Case, question: Question, standing: Decision) -> Iterator[E
 
 
 def _with_circumstances(case: Case, lines: Sequence[Entry]) -> Sequence[Entry]:
-    told = {name: dict(case.value(name)) for name in ("scope", "dimensions") if case.value(name)}
+    told = {name: case.value(name) for name in ("scope", "dimensions") if case.value(name)}
     if not told:
         return lines
     return [_telling(line, told) if line.kind in USAGE_KINDS else line for line in lines]

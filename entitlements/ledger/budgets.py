@@ -9,18 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from functools import cached_property
 from types import MappingProxyType
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
 from ..amounts import Number, from_units
 from ..catalog.model import NO_PERIOD, Period
-from ..frozen import FrozenDict
 from ..periods import Window
 from .blocks import ScopePairs
-from .entries import EPOCH, CounterKey
+from .entries import EPOCH
 from .sealing import digest_of, to_text
 
 Action = Literal["block", "notify"]
@@ -66,37 +64,22 @@ class Budget:
         """The feature or the credit it caps."""
         return self.feature or self.credit or ""
 
-    @cached_property
-    def shown(self) -> tuple[FrozenDict, FrozenDict, Number, str]:
-        """What every decision shows of it: its scope, its dimensions, its limit and its period."""
-        return FrozenDict(self.scope), FrozenDict(self.dimensions), self.limit, str(self.period)
-
-
-Capped: TypeAlias = tuple[Budget, CounterKey, Window | None]
-"""A budget that a use falls under, with the counter and the window in which it counts there."""
-
-
-class Found(NamedTuple):
-    """The budgets that a kind of use falls under, from the root down, as they stand in `[since, until)`."""
-
-    since: datetime
-    until: datetime
-    capped: tuple[Capped, ...]
-
 
 @attrs.frozen(weakref_slot=False)
 class Budgets:
     """All budgets of a customer by id, each a row in order of time; `shapes` finds those of a charge.
 
     A budget's shape is the kinds its scope names. For each shape there are the ids by what is named.
-    What was worked out of them once is remembered: `found` by kind of use, `windows` by how they are laid out.
+    What was worked out of them once is remembered: `found` by kind of use, `windows` by how they are laid out,
+    `terms` by budget.
     """
 
     rows: Mapping[str, Rows] = MappingProxyType({})
     shapes: Mapping[tuple[str, ...], Mapping[ScopePairs, tuple[str, ...]]] = attrs.field(
         default=MappingProxyType({}), eq=False, repr=False
     )
-    found: dict[object, Found] = attrs.field(factory=dict, init=False, eq=False, repr=False)
+    found: dict[object, Any] = attrs.field(factory=dict, init=False, eq=False, repr=False)
+    terms: dict[str, Any] = attrs.field(factory=dict, init=False, eq=False, repr=False)
     windows: dict[object, Window] = attrs.field(factory=dict, init=False, eq=False, repr=False)
 
     def __bool__(self) -> bool:

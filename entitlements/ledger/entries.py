@@ -6,7 +6,7 @@ known by `(customer, key)`. Neither ever changes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
@@ -86,6 +86,11 @@ class Verdict(Generic[R_co]):
 def numbered(entries: Sequence[Entry], *, after: int, key: str, at: datetime) -> tuple[Entry, ...]:
     """Return the entries with the sequence numbers that follow `after`, their batch's key and its instant."""
     return tuple([_numbered(entry, seq, key, at) for seq, entry in enumerate(entries, start=after + 1)])
+
+
+def kinds_of(entries: Iterable[Entry]) -> list[str]:
+    """Return the kind of each entry."""
+    return [entry.kind for entry in entries]
 
 
 def frozen_batch(batch: Batch) -> Batch:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from .entries import EPOCH
 
@@ -11,6 +12,12 @@ _MICROSECOND = timedelta(microseconds=1)
 
 def from_instant(at: datetime) -> int:
     """Return an aware instant as microseconds since 1970."""
+    return _micros(at) if at.tzinfo is UTC else (at - EPOCH) // _MICROSECOND
+
+
+@lru_cache(maxsize=1024)
+def _micros(at: datetime) -> int:
+    """Return the microseconds of an instant that is in UTC: elsewhere one hour may stand for two of them."""
     return (at - EPOCH) // _MICROSECOND
 
 

@@ -16,7 +16,7 @@ import attrs
 
 from .encoding import decode_data, encode_data
 from .entries import NOTHING, Batch, CounterKey, Entry
-from .instants import from_end, from_instant, to_instant
+from .instants import from_instant, to_instant
 from .sealing import MARK, Seal, Secret, digests_in, opened_value, salt_of
 from .state import Head
 
@@ -129,7 +129,7 @@ def _line(entry: Entry, batch: Batch, at: int, seal: Seal) -> Line:
         at if entry.at is batch.at else from_instant(entry.at),
         entry.subject,
         entry.counter,
-        from_end(entry.window),
+        None if entry.window is None else from_instant(entry.window),
         entry.amount,
         seal.text(encode_data(entry.kind, entry.data)) if entry.data else None,
         entry.block,

@@ -19,7 +19,7 @@ from ..errors import LogCorrupt
 from .blocks import RANK, Block, Debt, OpenHold, Purpose
 from .budgets import NO_BUDGETS, Budgets
 from .crediting import CREDIT_KINDS, Books, finished
-from .entries import EPOCH, Batch, CounterKey, Entry
+from .entries import EPOCH, Batch, CounterKey, Entry, kinds_of
 from .erasure import erased_blocks, erased_budgets, erased_debts, erased_facts, erased_holds
 from .facts import NO_FACTS, Facts, current, replace
 from .plan_grants import Forfeited, Grants
@@ -43,6 +43,9 @@ FACT_KINDS: Mapping[str, str] = {
 }
 LIMITING = frozenset(kind for kind, section in FACT_KINDS.items() if section != "budgets")
 """Kinds of facts that say what a customer is entitled to."""
+HOLDING = frozenset(kind for kind, section in FACT_KINDS.items() if section in {"subscriptions", "trials"})
+"""Kinds of facts that say which plans a customer holds."""
+_BUDGETING = FACT_KINDS.keys() - LIMITING
 USAGE_KINDS = frozenset(
     {"used", "recorded", "freed", "usage_reset", "usage_corrected", "usage_held", "usage_released", "usage_refunded"}
 )
@@ -50,7 +53,7 @@ BUDGET_KINDS = frozenset({"budgeted", "budget_held", "budget_released", "budget_
 COUNTER_KINDS = USAGE_KINDS | BUDGET_KINDS | {"refund", "sampled"}
 _CATALOG_KINDS = frozenset({"fixed", "catalog_kept", "catalog_published"})
 PLAIN_KINDS = frozenset({"opened", "nothing", "erased", "priced", "crossed"}) | _CATALOG_KINDS
-_TERM_KINDS = _CATALOG_KINDS | {"erased"}
+_TERM_KINDS = FACT_KINDS.keys() | _CATALOG_KINDS | {"erased"}
 NO_BLOCKS: Mapping[str, Block] = MappingProxyType({})
 NO_HOLDS: Mapping[str, OpenHold] = MappingProxyType({})
 NO_DEBTS: Mapping[tuple[str, Purpose], Debt] = MappingProxyType({})
@@ -206,12 +209,12 @@ def facts_after(facts: Facts, entries: Iterable[Entry]) -> Facts:
 
 def is_erasure(batch: Batch) -> bool:
     """Tell whether a batch erases what is personal in its log."""
-    return any(entry.kind == "erased" for entry in batch.entries)
+    return "erased" in kinds_of(batch.entries)
 
 
 def changes_terms(batch: Batch) -> bool:
     """Tell whether a batch changes what plan features are decided by: facts, what is fixed for all, an erasure."""
-    return any(entry.kind in FACT_KINDS or entry.kind in _TERM_KINDS for entry in batch.entries)
+    return not _TERM_KINDS.isdisjoint(kinds_of(batch.entries))
 
 
 def books_of(head: Head) -> Books:
@@ -243,7 +246,7 @@ def touched(batch: Batch) -> tuple[set[str], set[str]]:
 
 def touched_budgets(batch: Batch) -> set[str]:
     """Return the ids of the budgets that a batch may change."""
-    return {entry.subject for entry in batch.entries if FACT_KINDS.get(entry.kind) == "budgets"}
+    return {entry.subject for entry in batch.entries if entry.kind in _BUDGETING}
 
 
 def counted(entries: Iterable[Entry]) -> dict[CounterKey, int]:
