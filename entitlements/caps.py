@@ -47,7 +47,7 @@ class Cap:
     What was booked is a part of `used`, what was only asked is not.
     """
 
-    terms: CapTerms
+    _terms: CapTerms
     used: Number
     requested: Number
     passes: bool
@@ -55,47 +55,47 @@ class Cap:
     @property
     def scope(self) -> Mapping[str, str]:
         """Whose budget it is; empty for the whole customer."""
-        return self.terms.scope
+        return self._terms.scope
 
     @property
     def feature(self) -> str | None:
         """The feature it caps, None where that is a credit."""
-        return self.terms.feature
+        return self._terms.feature
 
     @property
     def credit(self) -> str | None:
         """The credit it caps, None where that is a feature."""
-        return self.terms.credit
+        return self._terms.credit
 
     @property
     def dimensions(self) -> Mapping[str, str]:
         """What a charge's dimensions have to say for it to fall under the budget."""
-        return self.terms.dimensions
+        return self._terms.dimensions
 
     @property
     def limit(self) -> Number:
         """How much may be used in a window."""
-        return self.terms.limit
+        return self._terms.limit
 
     @property
     def action(self) -> str:
         """What it does where there is no room: "block", or "notify", which stops nothing."""
-        return self.terms.action
+        return self._terms.action
 
     @property
     def every(self) -> str:
         """Its period."""
-        return self.terms.every
+        return self._terms.every
 
     @property
     def window_start(self) -> datetime | None:
         """Where its window begins, None where its count never starts again."""
-        return self.terms.window_start
+        return self._terms.window_start
 
     @property
     def resets_at(self) -> datetime | None:
         """Where its window ends, None where its count never starts again."""
-        return self.terms.resets_at
+        return self._terms.resets_at
 
     @property
     def remaining(self) -> Number:
@@ -135,7 +135,7 @@ def scope_text(scope: Mapping[str, str]) -> str:
 
 def stored_cap(cap: Cap) -> list[Any]:
     """Return what a log keeps of a cap."""
-    before, after = cap.terms.kept
+    before, after = cap._terms.kept
     return [*before, json_number(cap.used), json_number(cap.requested), cap.passes, *after]
 
 
