@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
@@ -134,8 +134,8 @@ class PostgresStorage:
     @contextmanager
     def kept(self, customer: str) -> Iterator[Kept]:
         """Show all that is kept of a customer, as of one instant, for an audit; it is read as it is asked for."""
-        with self._connection(self._deadline()) as connection:
-            kept = self._driven(connection, auditing(customer))
+        with ExitStack() as lent:
+            connection, kept = self._begin_auditing(customer, lent)
             records = self._pages(connection, lambda last: record_page(customer, last))
             counters = self._pages(connection, lambda last: counter_page(customer, last and last[0]))
             yield attrs.evolve(kept, records=records, counters=counters)
@@ -219,6 +219,22 @@ class PostgresStorage:
             except Lost:
                 if not tries or time.monotonic() >= deadline:
                     raise
+
+    def _begin_auditing(self, customer: str, lent: ExitStack) -> tuple[psycopg.Connection[Any], Kept]:
+        """Begin an audit on a connection, and on another where one was lost; it stays lent until `lent` is closed."""
+        deadline, tries = self._deadline(), self._tries
+        while True:
+            tries -= 1
+            with ExitStack() as trying:
+                connection = trying.enter_context(self._connection(deadline))
+                try:
+                    kept = self._driven(connection, auditing(customer))
+                except Lost:
+                    if not tries or time.monotonic() >= deadline:
+                        raise
+                else:
+                    lent.push(trying.pop_all())
+                    return connection, kept
 
     def _connection(self, deadline: float) -> AbstractContextManager[psycopg.Connection[Any]]:
         self._check_usable()

@@ -608,6 +608,16 @@ def test_a_connection_that_died_while_idle_is_replaced(either: Any, plain: psyco
     assert len(assert_sound(either)) == 3
 
 
+def test_an_audit_is_begun_again_where_a_connection_died_while_idle(either: Any, plain: psycopg.Connection) -> None:
+    append(either, "a", "k1", used())
+    for pid in until(lambda: backends(plain, "state = 'idle'")):
+        plain.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+    with either.kept("a") as kept:
+        assert [record.key for record in kept.records] == ["k1"]
+        assert list(kept.counters) == [(CALLS, 1)]
+    assert backends(plain, "state LIKE 'idle in transaction%'") == []
+
+
 def test_a_connection_that_dies_before_the_commit_is_an_unknown_outcome(either: Any, plain: psycopg.Connection) -> None:
     append(either, "a", "k1", used())
     call = call_of("a", "k2", used())
