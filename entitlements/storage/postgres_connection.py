@@ -37,6 +37,12 @@ ASK_EVERY: Final = 1.0
 _OPEN: Final = {TransactionStatus.INTRANS, TransactionStatus.INERROR}
 _NOT_FITTING: Final = ("22", "23", "P0", "XX001", "XX002")
 _REFUSED_FOR_GOOD: Final = ("does not exist", "authentication failed", "no password supplied", "pg_hba.conf")
+_NOT_IN_RECOVERY: Final = "0A000"
+"""What a server that follows another one says to a transaction that is to write; of ours it refuses nothing else so."""
+_COPY: Final = (
+    "this server is a copy that only reads: give the address of the one that writes, or of all with "
+    "target_session_attrs=read-write"
+)
 _AWAY: Final = ("08", "25006", "25P03", "25P04", "40", "53", "55", "57", "58")
 
 
@@ -189,6 +195,8 @@ def translated(error: psycopg.Error, where: str) -> StorageError:
     state = error.sqlstate or ""
     if state.startswith(_NOT_FITTING) or isinstance(error, psycopg.DataError):
         return LogCorrupt(f"{where}: a batch does not fit what is stored ({_said(error)}); nothing was written")
+    if state == _NOT_IN_RECOVERY:
+        return StorageUnavailable(f"{where}: {_said(error)}; nothing was written; {_COPY}")
     if state.startswith(_AWAY) or (not state and isinstance(error, psycopg.OperationalError)):
         return StorageUnavailable(f"{where}: {_said(error)}; nothing was written")
     return StorageError(f"{where}: {_said(error)}")
