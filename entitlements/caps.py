@@ -12,6 +12,7 @@ import attrs
 from .amounts import Number
 from .catalog.model import EMPTY
 from .decisions import json_instant, json_number, left_of
+from .frozen import FrozenDict
 from .ledger.sealing import is_sealed
 
 
@@ -143,9 +144,10 @@ def restored_cap(kept: list[Any], scope: Mapping[str, str] | None) -> Cap:
     """Return a cap from what a log keeps of it and the scope of its charge, which may have been erased."""
     kinds, feature, credit, *numbers = kept[:6]
     passes, action, every, start, resets = kept[6:11]
-    dimensions = dict(zip(kept[11::2], kept[12::2], strict=True))
+    dimensions = FrozenDict(zip(kept[11::2], kept[12::2], strict=True))
     whole = scope or EMPTY
-    own = whole if is_sealed(whole) else {kind: name for kind, name in whole.items() if kind in kinds.split("\n")}
+    named = whole.keys() if is_sealed(whole) else kinds.split("\n")
+    own = FrozenDict({kind: name for kind, name in whole.items() if kind in named})
     limit, used, requested = map(_number, numbers)
     ends = (None if at is None else datetime.fromisoformat(at) for at in (start, resets))
     return Cap(CapTerms(own, feature, credit, dimensions, limit, action, every, *ends), used, requested, passes)

@@ -18,6 +18,7 @@ import attrs
 from .amounts import UNLIMITED, Number, Unlimited
 from .catalog.model import ConfigValue
 from .errors import EntitlementDenied
+from .frozen import FrozenDict
 
 if TYPE_CHECKING:
     from .caps import Cap
@@ -349,7 +350,7 @@ def restored(kept: Mapping[str, Any], *, customer: str, feature: str, receipt: R
         feature=kept.get("feature", feature),
         receipt=booked,
         choices=choices,
-        scope=dict(kept["scope"]) if "scope" in kept else None,
+        scope=FrozenDict(kept["scope"]) if "scope" in kept else None,
         budgets=_restored_caps(kept),
         **values,
     )

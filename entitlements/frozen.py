@@ -40,7 +40,7 @@ def frozen(value: Any) -> Any:
 
 def _refuse(self: object, *_: object, **__: object) -> NoReturn:
     kind = "dict" if isinstance(self, dict) else "list"
-    raise TypeError(f"this {kind} is as it was booked, and stays so; change a copy of it, by copy.deepcopy")
+    raise TypeError(f"this {kind} is as it was asked or booked, and stays so; change a copy of it, by copy.deepcopy")
 
 
 _OPEN: Final = frozenset({dict, list})

@@ -20,6 +20,7 @@ from .catalog.model import EMPTY
 from .charging import bill_for, judged, paid_for, price_asked, unpaid, use_of
 from .decisions import Code, Decision, Receipt, stored
 from .errors import AmountError, HoldClosed, HoldExpired, UnknownHold
+from .frozen import FrozenDict
 from .granting import freed
 from .judging import judge, unknown_feature
 from .ledger.blocks import HeldBudget, Late, OpenHold
@@ -356,7 +357,7 @@ def _counted(case: Case, feature: str, metered: Iterable[Meter], kind: str, unit
 
 
 def _as_use(case: Case, hold: OpenHold) -> Request:
-    told = {"feature": hold.subject, "scope": dict(hold.purpose.scope), "dimensions": dict(hold.dimensions)}
+    told = {"feature": hold.subject, "scope": FrozenDict(hold.purpose.scope), "dimensions": FrozenDict(hold.dimensions)}
     return attrs.evolve(case.request, values={**case.request.values, **told})
 
 

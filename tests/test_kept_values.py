@@ -35,6 +35,7 @@ DOCUMENT = {
     "rates": {"chat": {"credit": "ai", "price": "1", "when": [{"model": "large", "price": "2"}]}},
 }
 TEAM = {"team": "a", "user": "ann"}
+LARGE = {"model": "large"}
 
 
 def spoilt(value, seen=None):
@@ -148,6 +149,29 @@ def test_what_is_read_of_a_log_is_read_only_on_every_storage(opened, shared):
     for kept in (crossed.data, batch.request, batch.result):
         with pytest.raises(TypeError, match="stays so"):
             kept["spoilt"] = "by the caller"
+
+
+@pytest.mark.parametrize("decided", [
+    lambda ent: ent.check("acme", "chat", scope=TEAM, dimensions=LARGE),
+    lambda ent: ent.consume("acme", "chat", 1, scope=TEAM, dimensions=LARGE, key="c"),
+    lambda ent: ent.consume("acme", "chat", 1, scope=TEAM, dimensions=LARGE, key="replayed"),
+    lambda ent: ent.consume("acme", "chat", 99, scope=TEAM, dimensions=LARGE, key="denied"),
+    lambda ent: ent.settle("acme", "h", 1),
+], ids=["checked", "booked", "replayed", "denied", "settled"])  # fmt: skip
+def test_the_scopes_of_a_decision_are_read_only_whichever_verb_gave_it(opened, shared, decided):
+    """Found in review: those of a replay and of a settled hold could be changed, those of a consume could not."""
+    ent = opened(Catalog.load(DOCUMENT), storage=shared)
+    ent.subscribe("acme", "pro", key="sub")
+    ent.grant_credits("acme", "ai", 100, key="g")
+    ent.set_budget("acme", "team:a", feature="chat", limit=9, every="day", dimensions=LARGE, key="team")
+    ent.consume("acme", "chat", 1, scope=TEAM, dimensions=LARGE, key="replayed")
+    ent.reserve("acme", "chat", 2, scope=TEAM, dimensions=LARGE, key="h")
+    decision = decided(ent)
+    kept = [decision.scope, *(part for cap in decision.budgets for part in (cap.scope, cap.dimensions))]
+    assert kept == [TEAM, *([{"team": "a"}, LARGE] if decision.code != "limit_reached" else [])]
+    for each in kept:
+        with pytest.raises(TypeError, match="stays so"):
+            each["spoilt"] = "by the caller"
 
 
 def test_what_an_erasure_left_of_a_log_does_not_change_either(opened, shared, clock):
