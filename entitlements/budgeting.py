@@ -61,7 +61,8 @@ class Found(NamedTuple):
 class Load(NamedTuple):
     """One budget under a charge: its counter, what is used, and what would be after the charge.
 
-    A charge that is a `sample` of a feature, of which only the latest counts, was taken `at` an instant.
+    `asked` is what the charge alone comes to in it. A charge that is a `sample` of a feature, of which
+    only the latest counts, was taken `at` an instant.
     """
 
     budget: Budget
@@ -90,7 +91,7 @@ class Load(NamedTuple):
 
 
 def loads(case: Case, use: Use) -> tuple[Load, ...]:
-    """Return every budget a use falls under, from the root down; raises AmountError beyond what a counter holds."""
+    """Return every budget a use falls under, from the root down."""
     if not case.head.budgets:
         return ()
     return tuple([_load(case, use, *capped) for capped in _under(case, use)])
@@ -107,9 +108,11 @@ def counters_under(case: Case, use: Use) -> tuple[CounterKey, ...]:
 
 
 def lines(case: Case, found: Iterable[Load], kind: str = "budgeted") -> Iterator[Entry]:
-    """Yield the lines that count a charge in each budget."""
+    """Yield the lines that count a charge in each budget; raises AmountError beyond what a counter holds."""
     for load in found:
         units = load.units
+        if load.after > MAX_UNITS:
+            raise AmountError(f"the budget of {load.budget.subject!r} would come to more than a counter holds")
         if units:
             yield Entry(kind, case.at, load.budget.subject, *load.counter, units)
         if load.sample is not None:
@@ -145,7 +148,7 @@ def refused(found: Sequence[Load], decided: Callable[[], Decision], case: Case) 
         return None
     decision = decided()
     first = failing[0].cap()
-    lifted = _lifted_at(failing)
+    lifted = _lifted_at(case, failing)
     soon = lifted is not None and lifted - case.at <= case.throttle_within
     return Decision(
         False,
@@ -248,9 +251,8 @@ def _load(case: Case, use: Use, budget: Budget, counter: CounterKey, terms: CapT
         asked, after = use.charged, used + use.charged
     else:
         stale = use.at is not None and is_stale(counter, case.counters, use.at)
-        asked, after = use.units, after_aggregate(use.feature, used, use.units, stale=stale)
-    if after > MAX_UNITS:
-        raise AmountError(f"the budget of {budget.subject!r} would come to more than a counter holds")
+        asked = after_aggregate(use.feature, 0, use.units)
+        after = after_aggregate(use.feature, used, use.units, stale=stale)
     if budget.feature is None or use.feature is None or use.feature.aggregate != "latest":
         return Load(budget, counter, terms, used, after, asked)
     return Load(budget, counter, terms, used, after, asked, use.feature, use.at)
@@ -282,8 +284,15 @@ def _depth(budget: Budget, order: Mapping[str, int]) -> tuple[int, int, ScopePai
     return deepest, narrower, scope, budget.subject, dimensions, str(budget.period)
 
 
-def _lifted_at(failing: Sequence[Load]) -> datetime | None:
-    """Return when resets alone would give every failing budget room, None if they never do."""
-    ends = [load.terms.resets_at for load in failing if load.asked <= load.budget.units]
-    resets = [end for end in ends if end is not None]
+def _lifted_at(case: Case, failing: Sequence[Load]) -> datetime | None:
+    """Return when resets give every failing budget room, None if they never do; a window that is over had its reset."""
+    ends = [load.terms.resets_at for load in failing]
+    pairs = zip(failing, ends, strict=True)
+    resets = [end for load, end in pairs if end is not None and end > case.at and _fits_at(case, load, end)]
     return max(resets) if len(resets) == len(failing) else None
+
+
+def _fits_at(case: Case, load: Load, at: datetime) -> bool:
+    """Tell whether a charge alone fits in its budget as that stands at an instant to come."""
+    budget = in_force_of(case.head.budgets.rows[load.budget.id], at)
+    return budget is None or budget.action == "notify" or load.asked <= budget.units

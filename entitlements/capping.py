@@ -10,7 +10,7 @@ from .budgeting import budget_crossings, counter_of, span_of
 from .cases import Case, verdict
 from .catalog.model import NO_PERIOD, Period
 from .errors import UnknownBudget, UnknownCredit, shown
-from .ledger.budgets import Budget, Rows, budget_id, in_force_of, later_rows
+from .ledger.budgets import Budget, Rows, budget_id, by_what_it_caps, in_force_of, later_rows
 from .ledger.entries import EPOCH, CounterKey, Entry, Verdict
 from .ledger.sealing import SEALED
 from .periods import calendar_anchor, window
@@ -60,7 +60,7 @@ def counters_capped(case: Case) -> tuple[CounterKey, ...]:
 def _crossings(case: Case, known: str, facts: Rows) -> Iterator[Entry]:
     """Yield the lines for the thresholds that the count reaches by the new limit, and did not by the old."""
     before = in_force_of(case.head.budgets.rows.get(known, ()), case.at)
-    budgets = case.head.budgets.replaced(known, case.since, facts)
+    budgets = case.head.budgets.replaced(known, case.since, facts, ended_before=case.at)
     after = in_force_of(budgets.rows[known], case.at)
     if after is not None:
         used = case.counters.get(counter_of(after, span_of(budgets, after, case.at)), 0)
@@ -82,7 +82,7 @@ def remove_budget(case: Case) -> Verdict[None]:
 def _those_there_are(case: Case) -> str:
     """Return which budgets could be removed: up to five, each with its subject, period and scope."""
     newest = [rows[-1] for rows in case.head.budgets.rows.values() if rows]
-    lasting = [row for row in newest if row.until is None or row.until > case.since]
+    lasting = sorted((row for row in newest if row.until is None or row.until > case.since), key=by_what_it_caps)
     if not lasting:
         return f"{case.customer} has none"
     named = [f"{row.subject!r} per {row.period}{_in_scope(row)}" for row in lasting[:5]]

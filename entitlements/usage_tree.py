@@ -16,7 +16,7 @@ from .caps import scope_text
 from .cases import Case
 from .decisions import json_instant, json_number
 from .ledger.blocks import Block, ScopePairs, live
-from .ledger.budgets import Budget, in_force_of
+from .ledger.budgets import Budget, by_what_it_caps, in_force_of
 from .ledger.entries import CounterKey
 from .wording import number
 
@@ -123,11 +123,7 @@ def tree_counters(case: Case) -> tuple[CounterKey, ...]:
 def _in_force(case: Case) -> list[Budget]:
     """Return the budgets in the order of what they are: that of the rows is another after a reopening."""
     found = (in_force_of(rows, case.at) for rows in case.head.budgets.rows.values())
-    return sorted((budget for budget in found if budget is not None), key=_kind)
-
-
-def _kind(budget: Budget) -> tuple[ScopePairs, str, ScopePairs, str]:
-    return _canonical(budget.scope), budget.subject, _canonical(budget.dimensions), str(budget.period)
+    return sorted((budget for budget in found if budget is not None), key=by_what_it_caps)
 
 
 def _held(case: Case) -> Mapping[CounterKey, int]:

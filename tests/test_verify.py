@@ -349,7 +349,7 @@ def test_no_row_can_be_taken_away_unseen(file, table):
         ('acme', 'x', 9, 0, (SELECT block FROM blocks WHERE id = 'g0' AND customer = 'acme'))""",
         "INSERT INTO holds SELECT customer, 'x', replace(hold, 'h2', 'x') FROM holds WHERE customer = 'acme'",
         "INSERT INTO personal SELECT 'acme', '00', 1, salt, value FROM personal WHERE customer = 'acme' LIMIT 1",
-        "INSERT INTO heads VALUES ('new', 1, 1, 0, 2, '{}', '')",
+        "INSERT INTO heads VALUES ('new', 1, 1, 0, 3, '{}', '')",
     ],
 )
 def test_no_row_can_be_slipped_in_unseen(file, sql):

@@ -85,12 +85,15 @@ class Budgets:
     def __bool__(self) -> bool:
         return bool(self.rows)
 
-    def replaced(self, budget_id: str, at: datetime, later: Rows, *, keep_ended: bool = False) -> Budgets:
-        """Return the budgets where from `at` on the rows of one id are exactly `later`."""
-        stood = self.rows.get(budget_id, ())
-        before = [_cut(budget, at) for budget in stood if budget.since < at]
-        rows = (*(before if keep_ended else before[-1:]), *later)
-        return self.having(budget_id, rows)
+    def replaced(self, budget_id: str, at: datetime, later: Rows, *, ended_before: datetime | None = None) -> Budgets:
+        """Return the budgets where from `at` on the rows of one id are exactly `later`; what was before stays.
+
+        Of those that had `ended_before` an instant only the last is kept.
+        """
+        before = [_cut(budget, at) for budget in self.rows.get(budget_id, ()) if budget.since < at]
+        if ended_before is not None:
+            before = [row for row in before if row is before[-1] or row.until is None or row.until > ended_before]
+        return self.having(budget_id, (*before, *later))
 
     def having(self, budget_id: str, rows: Rows) -> Budgets:
         """Return the budgets with these rows under an id, in place of those there were."""
@@ -141,6 +144,11 @@ def in_force_of(rows: Rows, at: datetime) -> Budget | None:
         if budget.since <= at and (budget.until is None or at < budget.until):
             return budget
     return None
+
+
+def by_what_it_caps(budget: Budget) -> tuple[ScopePairs, str, ScopePairs, str]:
+    """Order budgets by scope, subject, dimensions and period: that of the rows is another after a reopening."""
+    return tuple(sorted(budget.scope)), budget.subject, tuple(sorted(budget.dimensions)), str(budget.period)
 
 
 def is_about(budget: Budget, feature: str | None, credit: str | None, dimensions: Mapping[str, str]) -> bool:

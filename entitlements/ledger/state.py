@@ -24,7 +24,7 @@ from .erasure import erased_blocks, erased_budgets, erased_debts, erased_facts, 
 from .facts import NO_FACTS, Facts, current, replace
 from .plan_grants import Forfeited, Grants
 
-FOLD_VERSION = 2
+FOLD_VERSION = 3
 NO_COUNTERS: Mapping[CounterKey, int] = MappingProxyType({})
 
 FACT_KINDS: Mapping[str, str] = {
@@ -160,12 +160,12 @@ class Fold:
         self._books.post(entry)
 
     def _note(self, entry: Entry, batch: Batch) -> None:
-        kind = entry.kind
+        kind, ended_before = entry.kind, None if self._keep_ended else batch.at
         if FACT_KINDS.get(kind) == "budgets":
             rows = entry.data["facts"]
-            self._budgets = self._budgets.replaced(entry.subject, entry.at, rows, keep_ended=self._keep_ended)
+            self._budgets = self._budgets.replaced(entry.subject, entry.at, rows, ended_before=ended_before)
         elif kind in FACT_KINDS:
-            self._facts = _with_fact(self._facts, entry, None if self._keep_ended else batch.at)
+            self._facts = _with_fact(self._facts, entry, ended_before)
         elif kind == "opened" and entry.window is not None:
             self._opened = {**self._opened, entry.counter: entry.window}
         elif kind in {"fixed", "catalog_published"}:

@@ -1,5 +1,7 @@
 """Budgets: whom they cap, in which window, what changing them does, and what is left of them."""
 
+import json
+import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -149,6 +151,44 @@ def test_a_budget_may_be_set_for_later(ent, clock):
     assert use(ent).code == "budget_exceeded"
 
 
+@pytest.mark.parametrize("later", ["set", "removed"])
+def test_a_temporary_increase_stands_though_a_change_is_planned_for_later(ent, changed, clock, later):
+    terms = {"feature": "seats", "every": "none"}
+    ent.set_budget("acme", "team:x", limit=2, **terms)
+    ent.set_budget("acme", "team:x", limit=5, ends_at=clock() + DAY, **terms)
+    if later == "set":
+        ent.set_budget("acme", "team:x", limit=7, at=clock() + 3 * DAY, **terms)
+    else:
+        ent.remove_budget("acme", "team:x", at=clock() + 3 * DAY, **terms)
+    for engine in (ent, changed()):
+        assert use(engine, 6, "team:x").code == "budget_exceeded"
+        found = [engine.check("acme", "seats", scope="team:x", at=clock() + days * DAY).budgets for days in range(4)]
+        assert [cap.limit for caps in found for cap in caps] == [5, 2, 2, *([7] if later == "set" else [])]
+        assert engine.verify("acme") == ()
+
+
+def test_what_a_log_forgot_of_a_budget_is_known_again_once_it_is_folded_anew(database, clock):
+    """A head of an older fold had lost a temporary increase where a change was planned for later."""
+    from .conftest import CATALOG
+
+    terms = {"feature": "seats", "every": "none"}
+    with Entitlements(CATALOG, storage=f"sqlite:///{database}", clock=clock) as ent:
+        ent.subscribe("acme", "pro")
+        ent.set_budget("acme", "team:x", limit=5, ends_at=clock() + DAY, **terms)
+        ent.set_budget("acme", "team:x", limit=7, at=clock() + 3 * DAY, **terms)
+    with sqlite3.connect(database) as file:
+        ((kept,),) = file.execute("SELECT budgets FROM budgets").fetchall()
+        known = json.loads(kept)
+        assert len(known["rows"]) == 2
+        file.execute("UPDATE budgets SET budgets = ?", (json.dumps({"rows": known["rows"][1:]}),))
+        file.execute("UPDATE heads SET fold_version = 2")
+    file.close()
+    with Entitlements(CATALOG, storage=f"sqlite:///{database}", clock=clock) as ent:
+        assert use(ent, 6, "team:x").code == "budget_exceeded"
+        assert use(ent, 5, "team:x")
+        assert ent.verify() == ()
+
+
 def test_dimensions_narrow_a_budget(ent):
     ent.set_budget("acme", "team:x", credit="ai", limit=8, every="month", dimensions={"model": "large"})
     assert use(ent, 20, "team:x", "chat")
@@ -184,11 +224,44 @@ def test_a_budget_counts_as_its_feature_does(ent):
     assert used(ent, "team:x") == [9]
 
 
+def test_a_budget_on_what_is_counted_says_that_a_use_counts_as_one(opened, clock):
+    visits = {"visits": {"type": "metered", "aggregate": "count", "reset": "month"}}
+    ent = opened({"version": 1, "features": visits, "plans": {"p": {"entitlements": {"visits": 100}}}})
+    ent.subscribe("acme", "p")
+    ent.set_budget("acme", None, feature="visits", limit=2, every="hour")
+    found = [use(ent, 5, None, "visits") for _ in range(3)]
+    assert [(cap.requested, cap.used, cap.passes) for each in found for cap in each.budgets] == [
+        (1, 1, True),
+        (1, 2, True),
+        (1, 2, False),
+    ]
+    assert (found[2].code, found[2].outcome, found[2].retry_after()) == ("budget_exceeded", "throttle", 3600)
+
+
 def test_late_usage_counts_in_the_window_it_belongs_to(ent, clock):
     ent.set_budget("acme", "team:x", feature="chat", limit=10, every="day")
     use(ent, 3, "team:x", "chat", occurred_at=clock() - DAY)
     assert used(ent, "team:x") == [0]
     assert use(ent, 8, "team:x", "chat", occurred_at=clock() - DAY).code == "budget_exceeded"
+
+
+@pytest.mark.parametrize(("then", "retry"), [(3, None), (6, 3600), (None, 3600)])
+def test_a_denial_promises_a_reset_only_where_what_stands_by_then_has_room(ent, clock, then, retry):
+    if then is not None:
+        ent.set_budget("acme", "team:x", feature="seats", limit=then, every="hour")
+    ent.set_budget("acme", "team:x", feature="seats", limit=5, every="hour", ends_at=clock() + timedelta(minutes=30))
+    use(ent, 2, "team:x")
+    denied = use(ent, 4, "team:x")
+    assert (denied.code, denied.retry_after()) == ("budget_exceeded", retry)
+    clock.advance(timedelta(hours=1))
+    assert bool(use(ent, 4, "team:x")) is (retry is not None)
+
+
+def test_a_denial_of_late_usage_does_not_promise_a_reset_that_is_past(ent, clock):
+    ent.set_budget("acme", "team:x", feature="chat", limit=10, every="day")
+    denied = [use(ent, 8, "team:x", "chat", occurred_at=clock() - DAY) for _ in range(2)][1]
+    assert (denied.code, denied.outcome, denied.retry_after()) == ("budget_exceeded", "block", None)
+    assert denied.reason.endswith("raise the budget, or ask for less")
 
 
 def test_windows_follow_the_calendar_or_the_subscription_and_stay(ent, clock):
@@ -257,6 +330,15 @@ def test_who_removes_a_budget_that_is_none_is_told_which_there_are(ent):
     ent.erase("acme")
     with pytest.raises(UnknownBudget, match=r"\(calendar\) in a scope that was erased$"):
         ent.remove_budget("acme", "user:bob", feature="seats", every="month")
+
+
+def test_which_budgets_there_are_is_told_in_the_same_order_after_a_reopening(ent, changed):
+    for name in ("d", "a", "c", "b"):
+        ent.set_budget("acme", f"user:{name}", feature="seats", limit=1, every="none")
+    told = " and ".join(f"'seats' per none in 'user:{name}'" for name in "abcd").replace(" and", ",")
+    for engine in (ent, changed()):
+        with pytest.raises(UnknownBudget, match=f"acme has one on {told}$"):
+            engine.remove_budget("acme", None, feature="seats", every="none")
 
 
 def test_who_removes_a_budget_and_has_none_is_told_so(ent):
