@@ -252,7 +252,7 @@ def _draw(case: Case, books: Books, hold: OpenHold, charge: Charge, *, lapsed: b
 
     Where anything is left of the hold nothing is paid beyond it, so that what is left may return later.
     """
-    mine = not lapsed and all(books.blocks[block].credit == charge.credit.key for block, _ in hold.slices)
+    mine = not lapsed and _is_in(books, hold, charge.credit.key)
     used, rest = _split(hold, charge.units) if mine else ({}, () if lapsed else hold.slices)
     entries = [
         post(books, Entry("settled", case.at, charge.credit.key, amount=amount, block=block, data={"hold": hold.id}))
@@ -265,8 +265,14 @@ def _draw(case: Case, books: Books, hold: OpenHold, charge: Charge, *, lapsed: b
     return Draw(entries, attrs.evolve(payment, burned=burned), rest, (more, payment))
 
 
+def _is_in(books: Books, hold: OpenHold, credit: str) -> bool:
+    """Tell whether what a hold pins and promises is of this credit: the price may be in another by now."""
+    pinned = [books.blocks[block].credit for block, _ in hold.slices]
+    return {*pinned, *(name for name, _ in hold.promised)} <= {credit}
+
+
 def _unused(hold: OpenHold, usage: int, credits_: int) -> tuple[HeldBudget, ...]:
-    """Return what a hold counts in budgets beyond what it came to, in units of usage and of credits."""
+    """Return what a hold counts in budgets beyond what it came to, in units of usage and of its own credit."""
     came_to = {"usage": usage, "credit": credits_}
     return tuple(
         held._replace(units=held.units - came_to[held.of]) for held in hold.budgets if held.units > came_to[held.of]
@@ -321,7 +327,8 @@ def _settle_usage(case: Case, books: Books, hold: OpenHold, *, lapsed: bool) -> 
     if not lapsed:
         back = tuple((name, start, amount - units) for name, start, amount in hold.counters if amount > units)
         rest = hold.slices if drawn is None else drawn.rest
-        left = attrs.evolve(hold, slices=rest, counters=back, budgets=_unused(hold, units, charged))
+        own = charged if bill is not None and _is_in(books, hold, bill.price.credit) else 0
+        left = attrs.evolve(hold, slices=rest, counters=back, budgets=_unused(hold, units, own))
         entries += give_back(books, left, case.at, why="settled")
         entries += freed(books, tuple(block for block, _ in rest), case.at)
     if drawn is not None:
@@ -357,7 +364,8 @@ def _counted(case: Case, feature: str, metered: Iterable[Meter], kind: str, unit
 
 
 def _as_use(case: Case, hold: OpenHold) -> Request:
-    told = {"feature": hold.subject, "scope": FrozenDict(hold.purpose.scope), "dimensions": FrozenDict(hold.dimensions)}
+    scope = FrozenDict(hold.purpose.scope) or None
+    told = {"feature": hold.subject, "scope": scope, "dimensions": FrozenDict(hold.dimensions)}
     return attrs.evolve(case.request, values={**case.request.values, **told})
 
 

@@ -238,7 +238,7 @@ def credit_decision(
         soft=charge.depletion == "soft",
         overage=exact(overage, scale),
         catalog_version=case.catalog.version,
-        scope=case.value("scope"),
+        scope=case.value("scope") or dict(charge.purpose.scope) or None,
         receipt=receipt,
         at=case.at,
     )

@@ -274,6 +274,48 @@ def test_a_hold_outlives_the_rate_itself_and_another_credit(ent, changed):
     assert other.verify("acme") == ()
 
 
+@pytest.mark.parametrize("came_to", [4, 40])
+def test_what_a_hold_counted_in_a_credit_leaves_its_budgets_where_the_price_is_in_another_by_now(ent, changed, came_to):
+    ent.grant_credits("acme", "part", 100, key="part")
+    for credit in ("ai", "part"):
+        ent.set_budget("acme", "team:x", credit=credit, limit=90, every="none")
+    ent.reserve("acme", "chat", 10, key="h", scope="team:x")
+    other = changed(rates={"chat": {"credit": "part", "price": "2"}})
+    assert other.settle("acme", "h", came_to).receipt.price == 2 * came_to
+    assert [(budget.credit, budget.used) for budget in other.usage_tree("acme")["team:x"].budgets] == [
+        ("ai", 0),
+        ("part", 2 * came_to),
+    ]
+    other.refund("acme", "h", key="r")
+    assert [budget.used for budget in other.usage_tree("acme")["team:x"].budgets] == [0, 0]
+
+
+def test_a_hold_can_be_settled_with_all_it_counts_in_a_budget_however_much_that_is(ent):
+    ent.override("acme", "seats", "unlimited")
+    ent.set_budget("acme", None, feature="seats", limit=2**63 - 1, every="none")
+    ent.reserve("acme", "seats", 2**62, key="h")
+    ent.reserve("acme", "seats", 1, key="more")
+    with pytest.raises(AmountError, match="the budget of 'seats' would come to more than a counter holds"):
+        ent.settle("acme", "h", 2**63 - 1)
+    decision = ent.settle("acme", "h", 2**62)
+    assert (decision.allowed, decision.budgets[0].used) == (True, 2**62 + 1)
+
+
+def test_a_replay_names_the_scope_of_a_budget_as_the_budget_does(ent):
+    ent.set_budget("acme", "user:ann/team:x", credit="ai", limit=50, every="none")
+    inside = {"team": "x", "user": "ann"}
+    hold = ent.reserve("acme", "chat", 1, key="h", scope=inside)
+    answers = [hold.decision, ent.reserve("acme", "chat", 1, key="h", scope=inside).decision]
+    answers += [ent.settle("acme", "h", 1) for _ in range(2)]
+    answers += [ent.consume("acme", "chat", 1, key="k", scope=inside) for _ in range(2)]
+    ent.reserve_credits("acme", "ai", 1, key="credits", scope=inside)
+    answers += [ent.settle("acme", "credits", 1) for _ in range(2)]
+    assert [cap.label for each in answers for cap in each.budgets] == ["budget:user:ann/team:x"] * 8
+    assert [each.receipt.replayed for each in answers] == [False, True] * 4
+    assert [each.scope for each in answers] == [inside] * 8
+    assert ent.reserve("acme", "chat", 1, key="everywhere").settle(1).scope is None
+
+
 # --- refunds
 
 
