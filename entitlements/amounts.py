@@ -146,7 +146,7 @@ def _not_a_number(value: object, what: str) -> str:
     if isinstance(value, Unlimited):
         return f"{what} is unlimited; only a limit may be"
     if isinstance(value, Mapping):
-        return f"{what} is a mapping of kinds; give one number: only what is used of a feature with a rate is told by kind"
+        return f"{what} is a mapping of kinds; give one number: only use of a feature with a rate is told by kind"
     return f"{what} is of type {type(value).__name__}; write an int, a Decimal or an exact string"
 
 

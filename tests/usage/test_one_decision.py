@@ -81,6 +81,11 @@ def test_check_says_what_consume_would(ent):
     assert ent.check("acme", "tokens")  # nothing says of what kind, and so nothing says what it costs
 
 
+def test_a_check_takes_one_number_and_no_mapping_of_kinds_and_says_so(ent):
+    with pytest.raises(AmountError, match="requested is a mapping of kinds; give one number: only use of a feature with"):
+        ent.check("acme", "tokens", requested={"input": 1})
+
+
 def test_the_scope_and_the_dimensions_of_a_check_pick_the_budgets(ent):
     ent.set_budget("acme", "team:x", feature="chat", limit=3, every="day")
     ent.set_budget("acme", None, feature="chat", dimensions=LARGE, limit=2, every="day")
