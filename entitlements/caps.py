@@ -146,7 +146,7 @@ def restored_cap(kept: list[Any], scope: Mapping[str, str] | None) -> Cap:
     passes, action, every, start, resets = kept[6:11]
     dimensions = FrozenDict(zip(kept[11::2], kept[12::2], strict=True))
     whole = scope or EMPTY
-    named = [*whole] if is_sealed(whole) else kinds.split("\n")
+    named = [*whole] if kinds and is_sealed(whole) else kinds.split("\n")
     own = FrozenDict({kind: whole[kind] for kind in named if kind in whole})
     limit, used, requested = map(_number, numbers)
     ends = (None if at is None else datetime.fromisoformat(at) for at in (start, resets))

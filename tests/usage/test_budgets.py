@@ -437,6 +437,17 @@ def test_an_erasure_leaves_counts_and_no_names(opened, storage, ent, shared):
     assert use(ent, 1, "user:ann.smith").budgets[0].used == 1
 
 
+def test_a_replay_after_an_erasure_tells_the_budgets_of_all_from_those_whose_scope_was_erased(ent):
+    ent.set_budget("acme", None, feature="seats", limit=9, every="none")
+    ent.set_budget("acme", "user:ann", feature="seats", limit=9, every="none")
+    ent.reserve("acme", "seats", 3, key="h", scope="user:ann")
+    use(ent, 2, "user:ann", key="k")
+    ent.erase("acme")
+    answers = [use(ent, 2, "user:ann", key="k"), ent.settle("acme", "h", 4), ent.settle("acme", "h", 4)]
+    found = [(each.receipt.replayed, [list(cap.scope) for cap in each.budgets]) for each in answers]
+    assert found == [(replayed, [[], ["$sealed"]]) for replayed in (True, False, True)]
+
+
 def test_no_name_of_a_scope_stands_in_the_file_after_an_erasure(opened, database, clock):
     from .conftest import CATALOG
 
