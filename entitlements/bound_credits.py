@@ -12,6 +12,7 @@ from .catalog.model import Category, Depletion
 from .decisions import Decision
 from .holds import Hold
 from .ledger.blocks import Block, Late
+from .usage import TokenUsage
 
 if TYPE_CHECKING:
     from .engine import Entitlements
@@ -112,7 +113,7 @@ class CustomerCredits:
             self.id, feature, amount, key=key, ttl=ttl, scope=scope, dimensions=dimensions, late=late, at=at
         )
 
-    def settle(self, hold_id: str, amount: Amount) -> Decision:
+    def settle(self, hold_id: str, amount: Amount | Mapping[str, Amount] | TokenUsage) -> Decision:
         """Charge what the work came to: less returns the rest, more draws on under the same policy."""
         return self._engine.settle(self.id, hold_id, amount)
 

@@ -13,10 +13,11 @@ from .balances import Balance
 from .catalog.model import Category, Depletion
 from .decisions import Decision
 from .desk import Driven
-from .holds import Hold
+from .holds import Hold, kinds_asked
 from .inquiries import balance_of, revenue_of, statement_of, sweep
 from .ledger.blocks import Block, Late
 from .requests import Request, closing, given, position, request, voiding
+from .usage import TokenUsage
 
 if TYPE_CHECKING:
     from .reports.revenue import Revenue
@@ -113,7 +114,9 @@ class CreditVerbs(Driven):
         told = {"ttl": ttl, "scope": scope, "dimensions": dimensions, "late": late, "at": at}
         return self._hold(request("reserve", customer, key, feature=feature, amount=amount, **told))
 
-    def settle(self, customer: str, hold_id: str, amount: Amount) -> Decision:
+    def settle(
+        self, customer: str, hold_id: str, amount: Amount | Mapping[str, Amount] | TokenUsage
+    ) -> Decision:
         """Charge what the work came to: less returns the rest, more draws on under the same policy.
 
         Beyond what can be paid it books all there is, closes the hold and answers falsy with `overage`.
@@ -186,4 +189,4 @@ class CreditVerbs(Driven):
     def _hold(self, asked: Request) -> Hold:
         key = asked.key or self._desk.draw()
         decision = self._decide(attrs.evolve(asked, key=key))
-        return Hold(cast("Any", self), asked.customer, key, decision)
+        return Hold(cast("Any", self), asked.customer, key, decision, kinds_asked(asked))

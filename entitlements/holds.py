@@ -9,18 +9,21 @@ What was reported is charged, and what is left of the hold returns.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, cast
 
 from .amounts import Amount, Number, to_units
 from .decisions import Decision
+from .requests import Request
+from .usage import TokenUsage
 
 
 class Settles(Protocol):
     """What settles and releases holds by their id."""
 
-    def settle(self, customer: str, hold_id: str, amount: Amount) -> Decision:
+    def settle(self, customer: str, hold_id: str, amount: Amount | Mapping[str, Amount] | TokenUsage) -> Decision:
         """Charge what the work came to."""
         ...
 
@@ -32,12 +35,15 @@ class Settles(Protocol):
 class HeldWork:
     """What every hold knows, whoever closes it and however."""
 
-    def __init__(self, customer: str, hold_id: str, decision: Decision) -> None:
+    def __init__(
+        self, customer: str, hold_id: str, decision: Decision, kinds: Mapping[str, Amount] | None = None
+    ) -> None:
         self.id = hold_id
         self.customer = customer
         self.decision = decision
         self.result: Decision | None = None
-        self._reported: Amount | None = None
+        self._kinds = kinds
+        self._reported: Amount | Mapping[str, Amount] | None = None
 
     def __bool__(self) -> bool:
         return self.decision.allowed
@@ -46,16 +52,25 @@ class HeldWork:
         state = "denied" if not self else "open" if self.result is None else "closed"
         return f"{type(self).__name__}({self.id!r}, {state})"
 
-    def report(self, amount: Amount) -> None:
+    def report(self, amount: Amount | Mapping[str, Amount] | TokenUsage) -> None:
         """Note what the work has come to so far; a later report replaces an earlier one. Raises AmountError."""
-        to_units(amount, _scale(self.decision.requested))
-        self._reported = amount
+        told, scale = amount.kinds if isinstance(amount, TokenUsage) else amount, _scale(self.decision.requested)
+        parts = [*told.values()] if isinstance(told, Mapping) and self._is_priced else [cast("Amount", told)]
+        for part in parts:
+            to_units(part, scale)
+        self._reported = {**told} if isinstance(told, Mapping) else told
 
-    def _due(self, *, failed: bool) -> Amount | None:
+    @property
+    def _is_priced(self) -> bool:
+        return self.decision.receipt is None or self.decision.receipt.price is not None
+
+    def _due(self, *, failed: bool) -> Amount | Mapping[str, Amount] | None:
         """Return what closing the hold charges: what was reported, else all of it, and None to release it."""
         if self._reported is not None:
             return self._reported
-        return None if failed else _whole(self.decision)
+        if failed:
+            return None
+        return _whole(self.decision) if self._kinds is None else self._kinds
 
     def _note(self, error: BaseException, fault: Exception) -> None:
         """Say with the error that ended the work that the hold was not closed either."""
@@ -70,11 +85,18 @@ class Hold(HeldWork):
     reported, else releases, and stays the one that is raised. `result` is the decision that closed it.
     """
 
-    def __init__(self, engine: Settles, customer: str, hold_id: str, decision: Decision) -> None:
-        super().__init__(customer, hold_id, decision)
+    def __init__(
+        self,
+        engine: Settles,
+        customer: str,
+        hold_id: str,
+        decision: Decision,
+        kinds: Mapping[str, Amount] | None = None,
+    ) -> None:
+        super().__init__(customer, hold_id, decision, kinds)
         self._engine = engine
 
-    def settle(self, amount: Amount) -> Decision:
+    def settle(self, amount: Amount | Mapping[str, Amount] | TokenUsage) -> Decision:
         """Charge what the work came to; less than was held gives the rest back, more draws on."""
         self.result = self._engine.settle(self.customer, self.id, amount)
         return self.result
@@ -113,6 +135,12 @@ class Hold(HeldWork):
             self.release()
         else:
             self.settle(due)
+
+
+def kinds_asked(asked: Request) -> Mapping[str, Amount] | None:
+    """Return the amount that a request names by kind, None where it names one number."""
+    amount = asked.values.get("amount")
+    return amount if isinstance(amount, Mapping) else None
 
 
 def _whole(decision: Decision) -> Number:

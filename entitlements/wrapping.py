@@ -26,7 +26,7 @@ from weakref import WeakKeyDictionary
 
 from .attempts import Attempt, Reservation, attempt
 from .gating import Begun, blocking_engine
-from .holds import HeldWork, Hold
+from .holds import HeldWork, Hold, kinds_asked
 
 if TYPE_CHECKING:
     from .aio.engine import AsyncEntitlements
@@ -180,7 +180,7 @@ async def _checked(
 @contextmanager
 def _reserved(wanted: Reservation, engine: Entitlements) -> Iterator[HeldWork]:
     made = engine._run(attempt(engine._desk, wanted))
-    with _known(Hold(engine, wanted.asked.customer, made.id, made.decision), made) as hold:
+    with _known(Hold(engine, wanted.asked.customer, made.id, made.decision, kinds_asked(wanted.asked)), made) as hold:
         yield hold
 
 
@@ -191,7 +191,8 @@ async def reserved_awaited(wanted: Reservation, engine: AsyncEntitlements) -> As
 
     async def reserving() -> AsyncHold:
         made = await engine._driver.write(attempt(engine._desk, wanted))
-        return _known(AsyncHold(engine, wanted.asked.customer, made.id, made.decision), made)
+        told = (wanted.asked.customer, made.id, made.decision, kinds_asked(wanted.asked))
+        return _known(AsyncHold(engine, *told), made)
 
     async with Reserving(reserving()) as hold:
         yield hold

@@ -285,6 +285,37 @@ def test_usage_is_set_aside_before_and_settled_after(ent):
     assert current_hold() is None
 
 
+TOLD_BY_KIND = {
+    "features": {"tokens": {"type": "metered"}},
+    "credits": {"ai": {"scale": 2}},
+    "plans": {"pro": {"entitlements": {"tokens": "unlimited"}}},
+    "rates": {"tokens": {"credit": "ai", "when": [{"kind": "input", "price": 1}, {"kind": "output", "price": 3}]}},
+}
+
+
+@pytest.mark.parametrize(("reported", "price"), [(None, 13), ({"input": 2, "output": 1}, 5)])
+@pytest.mark.parametrize("kind", ["plain", "coroutine"])
+def test_what_is_set_aside_by_kinds_is_settled_by_kinds(either, storage, clock, kind, reported, price):
+    with Entitlements(TOLD_BY_KIND, storage=storage, clock=clock) as told:
+        told.subscribe("beta", "pro")
+        told.grant_credits("beta", "ai", 20, key="g")
+        configure(told)
+        if isinstance(entitlements.aio.gating._Default.engine, aio.AsyncEntitlements):
+            entitlements.aio.gating._Default.engine = awaited(told)
+
+        def work():
+            return current_hold().report(reported) if reported else None
+
+        async def working():
+            return work()
+
+        gated = consumes("tokens", amount=lambda: {"input": 4, "output": 3}, customer="beta")(
+            work if kind == "plain" else working
+        )
+        finish(gated())
+        assert (told.balance("beta", "ai").available, told.balance("beta", "ai").held) == (20 - price, 0)
+
+
 def test_failure_gives_everything_back_unless_something_was_reported(ent):
     @consumes("chat", amount=4)
     def fails(report):

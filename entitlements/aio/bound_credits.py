@@ -12,6 +12,7 @@ from ..catalog.model import Category, Depletion
 from ..decisions import Decision
 from ..ledger.audit import Problem
 from ..ledger.blocks import Block, Late
+from ..usage import TokenUsage
 from .holds import Reserving
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class AsyncCustomerCredits:
             self.id, feature, amount, key=key, ttl=ttl, scope=scope, dimensions=dimensions, late=late, at=at
         )
 
-    async def settle(self, hold_id: str, amount: Amount) -> Decision:
+    async def settle(self, hold_id: str, amount: Amount | Mapping[str, Amount] | TokenUsage) -> Decision:
         """Charge what the work came to: less returns the rest, more draws on under the same policy."""
         return await self._engine.settle(self.id, hold_id, amount)
 

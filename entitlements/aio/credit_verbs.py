@@ -12,9 +12,11 @@ from ..amounts import Amount
 from ..balances import Balance
 from ..catalog.model import Category, Depletion
 from ..decisions import Decision
+from ..holds import kinds_asked
 from ..inquiries import balance_of, revenue_of, statement_of, sweep
 from ..ledger.blocks import Block, Late
 from ..requests import Request, closing, given, position, request, voiding
+from ..usage import TokenUsage
 from .driving import Awaiting
 from .holds import AsyncHold, Reserving
 
@@ -113,7 +115,9 @@ class AsyncCreditVerbs(Awaiting):
         told = {"ttl": ttl, "scope": scope, "dimensions": dimensions, "late": late, "at": at}
         return Reserving(self._hold(request("reserve", customer, key, feature=feature, amount=amount, **told)))
 
-    async def settle(self, customer: str, hold_id: str, amount: Amount) -> Decision:
+    async def settle(
+        self, customer: str, hold_id: str, amount: Amount | Mapping[str, Amount] | TokenUsage
+    ) -> Decision:
         """Charge what the work came to: less returns the rest, more draws on under the same policy.
 
         Beyond what can be paid it books all there is, closes the hold and answers falsy with `overage`.
@@ -186,4 +190,4 @@ class AsyncCreditVerbs(Awaiting):
     async def _hold(self, asked: Request) -> AsyncHold:
         key = asked.key or self._desk.draw()
         decision = await self._decide(attrs.evolve(asked, key=key))
-        return AsyncHold(self, asked.customer, key, decision)
+        return AsyncHold(self, asked.customer, key, decision, kinds_asked(asked))

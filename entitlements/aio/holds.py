@@ -10,7 +10,7 @@ What was reported is charged, and what is left of the hold returns.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Mapping
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -18,12 +18,15 @@ from ..amounts import Amount
 from ..decisions import Decision
 from ..holds import HeldWork
 from ..storage.threads import seen_through
+from ..usage import TokenUsage
 
 
 class AsyncSettles(Protocol):
     """What settles and releases holds by their id, awaited."""
 
-    async def settle(self, customer: str, hold_id: str, amount: Amount) -> Decision:
+    async def settle(
+        self, customer: str, hold_id: str, amount: Amount | Mapping[str, Amount] | TokenUsage
+    ) -> Decision:
         """Charge what the work came to."""
         ...
 
@@ -41,11 +44,18 @@ class AsyncHold(HeldWork):
     is closed. `result` is the decision that closed it.
     """
 
-    def __init__(self, engine: AsyncSettles, customer: str, hold_id: str, decision: Decision) -> None:
-        super().__init__(customer, hold_id, decision)
+    def __init__(
+        self,
+        engine: AsyncSettles,
+        customer: str,
+        hold_id: str,
+        decision: Decision,
+        kinds: Mapping[str, Amount] | None = None,
+    ) -> None:
+        super().__init__(customer, hold_id, decision, kinds)
         self._engine = engine
 
-    async def settle(self, amount: Amount) -> Decision:
+    async def settle(self, amount: Amount | Mapping[str, Amount] | TokenUsage) -> Decision:
         """Charge what the work came to; less than was held gives the rest back, more draws on."""
         self.result = await self._engine.settle(self.customer, self.id, amount)
         return self.result

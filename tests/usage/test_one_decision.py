@@ -1,11 +1,13 @@
 """One decision over entitlement, limits, budgets and credits: all of it is booked, or none."""
 
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
 from entitlements.errors import AmountError, IdempotencyConflict
+from entitlements.usage import TokenUsage
 
 LARGE = {"model": "large"}
 
@@ -259,6 +261,42 @@ def test_a_hold_keeps_its_dimensions_and_its_kinds_are_settled_by_kind(ent):
     assert hold.decision.receipt.price == 40
     assert hold.settle({"input": 1000}).receipt.price == 10
     assert (left(ent), ent.check("acme", "tokens", requested=0).used) == (90, 1000)
+
+
+KINDS = {"input": 2000, "output": 1000}
+USAGE = TokenUsage(input=1000, output=1000)
+
+
+@pytest.mark.parametrize(
+    ("reported", "fails", "price"),
+    [
+        (None, False, Decimal(5)),
+        (None, True, None),
+        ({"input": 1000}, False, Decimal(1)),
+        (USAGE, False, Decimal(4)),
+        (USAGE, True, Decimal(4)),
+    ],
+)
+def test_work_inside_a_hold_by_kinds_is_charged_by_kinds(ent, reported, fails, price):
+    held = ent.reserve("acme", "tokens", KINDS, key="h")
+    with suppress(KeyError), held:
+        if reported is not None:
+            held.report(reported)
+        if fails:
+            raise KeyError
+    assert held.result.receipt.price == price
+    assert (left(ent), ent.balance("acme", "ai").held) == (100 - (price or 0), 0)
+
+
+def test_what_a_hold_takes_no_kinds_for_is_refused_as_it_is_reported(ent):
+    with ent.reserve("acme", "tokens", KINDS, key="h") as hold:
+        for wrong in ({"input": -1}, {"input": "0.5"}):
+            with pytest.raises(AmountError):
+                hold.report(wrong)
+    assert hold.result.receipt.price == 5
+    with ent.reserve("acme", "seats", 2, key="seats") as hold, pytest.raises(AmountError, match="give one number"):
+        hold.report({"input": 1})
+    assert hold.result.receipt.booked == 2
 
 
 def test_a_hold_outlives_a_change_of_the_rate_card(ent, changed):
