@@ -17,6 +17,7 @@ from .decisions import Decision
 from .ledger.entries import Entry
 from .ledger.facts import HeldAddOn, Override, PromotionRun, Status, Subscription, Trial
 from .snapshots import Snapshot
+from .usage import TokenUsage
 
 if TYPE_CHECKING:
     from .engine import Entitlements
@@ -133,7 +134,7 @@ class Customer(CustomerCredits, CustomerUsage, CustomerAudit):
     def consume(
         self,
         feature: str,
-        amount: Amount = 1,
+        amount: Amount | Mapping[str, Amount] | TokenUsage = 1,
         *,
         key: str | None = None,
         scope: object = None,
@@ -156,7 +157,7 @@ class Customer(CustomerCredits, CustomerUsage, CustomerAudit):
     def record(
         self,
         feature: str,
-        amount: Amount = 1,
+        amount: Amount | Mapping[str, Amount] | TokenUsage = 1,
         *,
         key: str | None = None,
         scope: object = None,

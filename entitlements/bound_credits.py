@@ -99,7 +99,7 @@ class CustomerCredits:
     def reserve(
         self,
         feature: str,
-        amount: Amount = 1,
+        amount: Amount | Mapping[str, Amount] | TokenUsage = 1,
         *,
         key: str | None,
         ttl: timedelta | int | None = 3600,

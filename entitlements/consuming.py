@@ -10,6 +10,7 @@ import attrs
 from . import requests
 from .amounts import Amount
 from .catalog.model import Depletion
+from .usage import TokenUsage
 
 
 @attrs.frozen
@@ -18,7 +19,7 @@ class Request:
 
     customer: str
     feature: str
-    amount: Amount = attrs.field(default=1, hash=False)
+    amount: Amount | Mapping[str, Amount] | TokenUsage = attrs.field(default=1, hash=False)
     key: str | None = attrs.field(default=None, kw_only=True)
     scope: object = attrs.field(default=None, kw_only=True, hash=False)
     dimensions: Mapping[str, str] | None = attrs.field(default=None, kw_only=True, hash=False)

@@ -101,7 +101,7 @@ class CreditVerbs(Driven):
         self,
         customer: str,
         feature: str,
-        amount: Amount = 1,
+        amount: Amount | Mapping[str, Amount] | TokenUsage = 1,
         *,
         key: str | None,
         ttl: timedelta | int | None = 3600,

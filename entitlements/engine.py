@@ -36,6 +36,7 @@ from .storage.base import FeedPage, Storage
 from .storage.joining import join
 from .storage.opening import open_storage
 from .telling import Listener
+from .usage import TokenUsage
 from .usage_verbs import UsageVerbs
 
 if TYPE_CHECKING:
@@ -326,7 +327,7 @@ class Entitlements(CreditVerbs, UsageVerbs, AuditVerbs):
         self,
         customer: str,
         feature: str,
-        amount: Amount = 1,
+        amount: Amount | Mapping[str, Amount] | TokenUsage = 1,
         *,
         key: str | None = None,
         scope: object = None,
@@ -354,7 +355,7 @@ class Entitlements(CreditVerbs, UsageVerbs, AuditVerbs):
         self,
         customer: str,
         feature: str,
-        amount: Amount = 1,
+        amount: Amount | Mapping[str, Amount] | TokenUsage = 1,
         *,
         key: str | None = None,
         scope: object = None,

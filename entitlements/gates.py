@@ -28,12 +28,14 @@ from .errors import UnknownCredit, UnknownFeature
 from .gating import _Default, acting, customer_acting, scoped
 from .ledger.blocks import Late
 from .requests import ID_LENGTH, given, request, text
+from .usage import TokenUsage
 from .wrapping import gated
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Who: TypeAlias = str | Callable[..., str | None] | None
 Key: TypeAlias = str | Callable[..., str | None] | None
+Used: TypeAlias = Amount | Mapping[str, Amount] | TokenUsage
 Verb = Literal["check", "consume", "consume_credits"]
 
 _HELD: Final = {"consume": ("reserve", "feature"), "consume_credits": ("reserve_credits", "credit")}
@@ -94,7 +96,7 @@ def requires_feature(feature: str, *, customer: Who = None, **asked: Any) -> Cal
 def consumes(
     feature: str,
     *,
-    amount: Amount | Callable[..., Amount] = 1,
+    amount: Used | Callable[..., Used] = 1,
     key: Key = None,
     customer: Who = None,
     scope: object = None,

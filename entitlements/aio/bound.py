@@ -14,6 +14,7 @@ from ..decisions import Decision
 from ..ledger.entries import Entry
 from ..ledger.facts import HeldAddOn, Override, PromotionRun, Status, Subscription, Trial
 from ..snapshots import Snapshot
+from ..usage import TokenUsage
 from .bound_credits import AsyncCustomerAudit, AsyncCustomerCredits
 from .bound_usage import AsyncCustomerUsage
 
@@ -134,7 +135,7 @@ class AsyncCustomer(AsyncCustomerCredits, AsyncCustomerUsage, AsyncCustomerAudit
     async def consume(
         self,
         feature: str,
-        amount: Amount = 1,
+        amount: Amount | Mapping[str, Amount] | TokenUsage = 1,
         *,
         key: str | None = None,
         scope: object = None,
@@ -157,7 +158,7 @@ class AsyncCustomer(AsyncCustomerCredits, AsyncCustomerUsage, AsyncCustomerAudit
     async def record(
         self,
         feature: str,
-        amount: Amount = 1,
+        amount: Amount | Mapping[str, Amount] | TokenUsage = 1,
         *,
         key: str | None = None,
         scope: object = None,

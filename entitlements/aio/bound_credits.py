@@ -100,7 +100,7 @@ class AsyncCustomerCredits:
     def reserve(
         self,
         feature: str,
-        amount: Amount = 1,
+        amount: Amount | Mapping[str, Amount] | TokenUsage = 1,
         *,
         key: str | None,
         ttl: timedelta | int | None = 3600,

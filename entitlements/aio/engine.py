@@ -31,6 +31,7 @@ from ..storage.base import AsyncStorage, FeedPage, Storage
 from ..storage.joining import join_async
 from ..storage.opening import open_async_storage
 from ..telling import Listener
+from ..usage import TokenUsage
 from .audit_verbs import AsyncAuditVerbs
 from .bound import AsyncCustomer
 from .credit_verbs import AsyncCreditVerbs
@@ -326,7 +327,7 @@ class AsyncEntitlements(AsyncCreditVerbs, AsyncUsageVerbs, AsyncAuditVerbs):
         self,
         customer: str,
         feature: str,
-        amount: Amount = 1,
+        amount: Amount | Mapping[str, Amount] | TokenUsage = 1,
         *,
         key: str | None = None,
         scope: object = None,
@@ -354,7 +355,7 @@ class AsyncEntitlements(AsyncCreditVerbs, AsyncUsageVerbs, AsyncAuditVerbs):
         self,
         customer: str,
         feature: str,
-        amount: Amount = 1,
+        amount: Amount | Mapping[str, Amount] | TokenUsage = 1,
         *,
         key: str | None = None,
         scope: object = None,

@@ -10,6 +10,7 @@ from entitlements import (
     AsyncEntitlements,
     Decision,
     Entitlements,
+    Request,
     acting_as,
     check,
     consume_credits,
@@ -19,6 +20,7 @@ from entitlements import (
     current_hold,
     requires_feature,
 )
+from entitlements.usage import TokenUsage
 
 
 @requires_feature("exports")
@@ -83,6 +85,17 @@ def uses(blocking: Entitlements, awaited: AsyncEntitlements) -> None:
         assert_type(consume_credits("ai", 1, key=None), Decision)
     if hold := current_hold():
         hold.report("1.50")
+        hold.report(TokenUsage(input=1))
+
+
+def uses_by_kind(ent: Entitlements, told: TokenUsage) -> None:
+    kinds = {"input": 1, "output": 2}
+    consumes("tokens", amount=kinds)
+    ent.consume("acme", "tokens", kinds, key=None)
+    ent.record("acme", "tokens", told, key=None)
+    ent.consume_many([Request("acme", "tokens", kinds)])
+    assert_type(ent.reserve("acme", "tokens", kinds, key=None).settle(told), Decision)
+    assert_type(ent.customer("acme").consume("tokens", told), Decision)
 
 
 async def awaited_uses() -> None:
@@ -100,4 +113,5 @@ def misuses() -> None:
     consumes("chat", amount=1.5)  # error
     consumes_credits("ai")  # error
     consume_credits("ai", 1)  # error
+    consume_credits("ai", {"input": 1}, key=None)  # error
     acting_as(7)  # error
