@@ -19,6 +19,7 @@ from .catalog.model import Credit, Depletion
 from .catalog.standing import credits_of
 from .decisions import Code, Decision, Receipt, stored
 from .errors import near_or_some, shown
+from .frozen import FrozenDict
 from .judging import unknown_feature
 from .ledger.blocks import Block, OpenHold, Purpose
 from .ledger.burn import burn, burn_order, usable
@@ -238,7 +239,7 @@ def credit_decision(
         soft=charge.depletion == "soft",
         overage=exact(overage, scale),
         catalog_version=case.catalog.version,
-        scope=case.value("scope") or dict(charge.purpose.scope) or None,
+        scope=case.value("scope") or FrozenDict(charge.purpose.scope) or None,
         receipt=receipt,
         at=case.at,
     )
