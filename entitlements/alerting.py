@@ -19,7 +19,7 @@ from .amounts import Number, canonical, exact, from_units
 from .catalog.model import EMPTY, Catalog, Credit
 from .decisions import json_number
 from .frozen import frozen
-from .ledger.blocks import live
+from .ledger.blocks import empty, live
 from .ledger.crediting import CREDIT_KINDS, Books
 from .ledger.entries import Entry
 from .ledger.state import Head, books_of
@@ -141,15 +141,18 @@ def _fallen(credit: Credit, before: int, after: int, at: datetime) -> Iterator[E
 
 
 def _ending(credit: Credit, head: Head, books: Books, at: datetime) -> Iterator[Entry]:
-    """Yield a line for each block that has come within the credit's notice of its end since the last batch."""
+    """Yield a line for each block that has come within the credit's notice of its end since the last batch.
+
+    What a hold pins may come back and end, too, and nobody would be told of it then.
+    """
     if credit.expiring is None:
         return
     for block in books.blocks.values():
-        if block.credit != credit.key or block.expires_at is None or not block.free_units or block.expires_at <= at:
+        if block.credit != credit.key or block.expires_at is None or empty(block) or block.expires_at <= at:
             continue
         is_near, was_near = (block.expires_at - when <= credit.expiring for when in (at, head.at))
         if is_near and (not was_near or block.number > head.seq):  # what this batch grants is told by it
-            told = {"threshold": block.expires_at.isoformat(), "value": _text(block.remaining)}
+            told = {"threshold": block.expires_at.isoformat(), "value": _text(block.remaining + block.held)}
             yield Entry("crossed", at, credit.key, data={"of": "expiry", **told}, block=block.id)
 
 

@@ -156,6 +156,22 @@ def test_a_block_with_less_life_than_the_notice_is_told_of_by_the_batch_that_gra
     assert [alert for alert in told if alert.of == "expiry"] == []
 
 
+def test_a_block_that_is_held_as_its_notice_begins_is_told_of_then_and_not_again(ent, clock, told):
+    for block, held in (("all", 50), ("part", 20)):
+        ent.grant_credits("acme", "ai", 50, key=block, expires_in=10 * DAY)
+        ent.reserve_credits("acme", "ai", held, key=f"of {block}", ttl=6 * DAY)
+    ent.grant_credits("acme", "ai", 50, key="used up", expires_in=9 * DAY)
+    ent.consume_credits("acme", "ai", 50, key="c")
+    clock.advance(4 * DAY)
+    ent.grant_credits("acme", "plain", 1, key="another write")
+    assert [(alert.block, alert.value) for alert in told if alert.of == "expiry"] == [("all", "50.0"), ("part", "50.0")]
+    told.clear()
+    clock.advance(3 * DAY)  # the holds have lapsed
+    ent.sweep("acme")
+    assert ent.balance("acme", "ai").available == 100
+    assert [alert for alert in told if alert.of == "expiry"] == []
+
+
 @pytest.mark.parametrize("swept", [(), (32,), (32, 53), (10, 32, 40)])
 def test_a_block_that_was_granted_in_the_absence_of_everybody_is_told_of_once_however_late(opened, shared, swept):
     clock, told = FrozenClock(datetime(2026, 1, 1, tzinfo=UTC)), []
