@@ -28,8 +28,8 @@ class Books:
 
     `granted` is when the last period ends for which a plan granted a credit, or lent it; `number` is that of the
     next block to be granted. `forfeited` says up to which number, exclusive, the blocks of a plan and a credit
-    were forfeited as the plan was last left, and when that was. `in_order` says that the blocks stand in the
-    default burn order, as those of a head do.
+    were forfeited as the plan was left, and when that was, for each time. `in_order` says that the blocks stand in
+    the default burn order, as those of a head do.
     """
 
     blocks: dict[str, Block] = attrs.field(factory=dict)
@@ -110,7 +110,8 @@ class Books:
         key, forfeits = entry.data["source"], entry.data.get("forfeits")
         if forfeits is not None:
             plan, number = forfeits
-            self.forfeited[counted_as(plan, entry.subject, lent=False)] = number, entry.at
+            name = counted_as(plan, entry.subject, lent=False)
+            self.forfeited[name] = (*self.forfeited.get(name, ()), (number, entry.at))
         rows = self.grants.get(key, ())
         self._keep_grants(key, tuple(row for row in rows if row.until is None or row.until > entry.at))
 

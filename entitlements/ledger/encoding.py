@@ -30,6 +30,7 @@ from .crediting import CREDIT_KINDS
 from .entries import Entry
 from .facts import SECTIONS, Fact, Facts, HeldAddOn, Override, PromotionRun, Subscription, Trial
 from .instants import from_instant, to_instant
+from .plan_grants import Forfeited
 from .sealing import SEALED, Sealed, is_sealed
 from .state import FACT_KINDS, Head, in_burn_order
 
@@ -68,7 +69,7 @@ def encode_head(head: Head) -> dict[str, Any]:
     if head.granted:
         encoded["granted"] = {name: from_instant(end) for name, end in head.granted.items()}
     if head.forfeited:
-        encoded["forfeited"] = {name: [number, from_instant(at)] for name, (number, at) in head.forfeited.items()}
+        encoded["forfeited"] = {name: _encode_forfeited(times) for name, times in head.forfeited.items()}
     return encoded
 
 
@@ -98,8 +99,17 @@ def decode_head(
         budgets=budgets_of(budgets),
         grants={key: decode_grants(rows) for key, rows in encoded.get("grants", {}).items()},
         granted={name: to_instant(end) for name, end in encoded.get("granted", {}).items()},
-        forfeited={name: (number, to_instant(at)) for name, (number, at) in encoded.get("forfeited", {}).items()},
+        forfeited={name: _decode_forfeited(times) for name, times in encoded.get("forfeited", {}).items()},
     )
+
+
+def _encode_forfeited(times: Forfeited) -> list[int]:
+    """Return numbers and instants in turn, as heads were written that knew of one time only."""
+    return [part for number, at in times for part in (number, from_instant(at))]
+
+
+def _decode_forfeited(encoded: list[int]) -> Forfeited:
+    return tuple((number, to_instant(at)) for number, at in zip(encoded[::2], encoded[1::2], strict=True))
 
 
 def encode_entitlement(entitlement: Entitlement) -> dict[str, Any]:

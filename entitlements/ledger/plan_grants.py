@@ -22,7 +22,6 @@ from ..catalog.model import PlanCredit, Rollover
 from ..catalog.standing import counted_as
 from ..periods import Every, Window, window
 from .blocks import Block, over
-from .entries import EPOCH
 from .instants import from_instant
 
 CENTS: Final = 2
@@ -30,9 +29,8 @@ _GRANTED: Final = "$plan:"
 _NOTHING: Final = timedelta()
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
 Grants: TypeAlias = "tuple[PlanGrant, ...]"
-Forfeited: TypeAlias = tuple[int, datetime]
-"""Up to which number, exclusive, the blocks of a plan and a credit were forfeited, and at which instant."""
-_NEVER: Final[Forfeited] = (0, EPOCH)
+Forfeited: TypeAlias = tuple[tuple[int, datetime], ...]
+"""Up to which number, exclusive, the blocks of a plan and a credit were forfeited, and at which instant: each time."""
 
 
 @attrs.frozen(weakref_slot=False)
@@ -163,8 +161,8 @@ def is_forfeited(block: Block, forfeited: Mapping[str, Forfeited]) -> bool:
     kind, _, plan = block.source.partition(":")
     if kind not in {"plan", "rollover"}:
         return False
-    number, at = forfeited.get(counted_as(plan, block.credit, lent=False), _NEVER)
-    return block.number < number and not over(block, at)
+    times = forfeited.get(counted_as(plan, block.credit, lent=False), ())
+    return any(block.number < number and not over(block, at) for number, at in times)
 
 
 def plan_of(block: Block) -> str | None:

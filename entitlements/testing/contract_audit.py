@@ -34,7 +34,7 @@ class AuditContract:
         same(heads[0].blocks, heads[1].blocks)
         same((heads[0].holds, heads[0].debts), (heads[1].holds, heads[1].debts))
         same((heads[0].grants, heads[0].granted), (heads[1].grants, heads[1].granted))
-        left = {"pro/ai": (3, kinds[-1].at)}
+        left = {"pro/ai": ((3, kinds[-2].at), (5, kinds[-1].at))}
         same((heads[0].forfeited, heads[1].forfeited), (left, left))
         same(list(heads[0].blocks), ["paid", "$plan:pro/ai@1", "told", "free"])
 

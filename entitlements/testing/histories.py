@@ -194,6 +194,7 @@ def credit_kinds() -> tuple[Entry, ...]:
         Entry("granted", START, "ai", amount=plan.units, block=plan.id, data={"block": plan}),
         Entry("rolled", later, "ai", amount=3, block=plan.id, data={"into": "$plan:pro/ai@1+2"}),
         Entry("plan_left", later, "ai", data={"source": "app-1/ai", "forfeits": ["pro", 3]}),
+        Entry("plan_left", later + timedelta(days=1), "ai", data={"source": "app-1/ai", "forfeits": ["pro", 5]}),
     )
 
 

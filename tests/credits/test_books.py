@@ -153,4 +153,4 @@ def test_what_was_forfeited_with_a_plan_is_said_by_its_line_and_a_line_of_an_old
     standing.post(line("plan_left", 0, block="", subject="ai", source="app-1/ai"))
     assert standing.forfeited == {}
     standing.post(line("plan_left", 0, block="", subject="ai", source="app-1/ai", forfeits=["pro", 7]))
-    assert standing.forfeited == standing.copied().forfeited == standing.swept().forfeited == {"pro/ai": (7, START)}
+    assert standing.forfeited == standing.copied().forfeited == standing.swept().forfeited == {"pro/ai": ((7, START),)}

@@ -596,6 +596,24 @@ def test_what_comes_back_to_a_block_that_had_ended_before_its_plan_was_left_has_
     assert again.verify("acme") == ()
 
 
+def test_what_comes_back_to_a_block_forfeited_once_is_forfeited_although_its_plan_was_left_again_after_it_had_ended(opened, shared, clock):
+    document = catalog(pro=plan(unused="forfeit", cost_basis="9.00"), top={})
+    ent = opened(document, storage=shared)
+    ent.subscribe("acme", "pro")
+    ent.consume_credits("acme", "ai", 500, key="k")
+    clock.advance(10 * DAY)
+    ent.change_plan("acme", "top")
+    clock.advance(30 * DAY)
+    ent.change_plan("acme", "pro")
+    ent.change_plan("acme", "top")
+    again = opened(document, storage=shared)  # which reads the head from its rows
+    again.refund("acme", "k", key="r")
+    first, second = again.revenue(start=START - DAY, end=clock() + DAY).rows
+    assert (first.credits.expired, first.credits.voided) == (0, 500)
+    assert (second.credits.expired, second.credits.voided) == (0, 500)
+    assert again.verify("acme") == ()
+
+
 def test_a_forfeited_block_that_had_been_used_up_is_voided_and_one_kept_or_granted_since_is_not(opened, shared, clock):
     document = catalog(pro=plan(unused="forfeit", every="week"), top={})
     first = opened(document, storage=shared)
