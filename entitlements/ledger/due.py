@@ -209,8 +209,9 @@ def _expire(books: Books, block_id: str, at: datetime) -> Iterator[Entry]:
 def _rolled(books: Books, block: Block, rollover: Rollover, at: datetime) -> Block | None:
     """Return the block in which what is left of one lives on, None where nothing grants its credit any more."""
     plan = block.source.partition(":")[2]
-    rows = sorted(in_force(books.grants.values(), block.credit, at), key=lambda row: (row.plan != plan, row.key))
-    return rolled(block, rollover, rows[0], at, books.number) if rows else None
+    rows = in_force(books.grants.values(), block.credit, at)
+    row = min(rows, key=lambda row: (row.plan != plan, row.lent, row.key), default=None)
+    return rolled(block, rollover, row, at, books.number) if row is not None else None
 
 
 def _posted(books: Books, entry: Entry) -> Entry:

@@ -134,6 +134,7 @@ def rolled(block: Block, rollover: Rollover, grant: PlanGrant, at: datetime, num
     again = attrs.evolve(rollover, times=rollover.times - 1) if rollover.times > 1 else None
     lasts = rollover.expires_after
     ends = grant.period(at).end if lasts is None else at + min(lasts, _LAST - at)  # as periods are cut at the last year
+    ends = ends if not grant.lent or grant.until is None else min(ends, grant.until)
     return _moved(block, units, at, ends, "rollover", again, number)
 
 

@@ -194,6 +194,29 @@ def test_what_rolls_over_in_the_last_year_there_is_ends_with_it_and_shuts_nobody
     assert ent.verify() == ()
 
 
+@pytest.mark.parametrize("life", [{}, {"expires_after": "30d"}])
+def test_what_rolls_over_in_a_trial_ends_with_it(ent, clock, life):
+    ent = ent(pro=plan(rollover={"max": 50, **life}))
+    ent.start_trial("acme", "pro", days=40)
+    clock.set(datetime(2026, 2, 28, 12, tzinfo=UTC))
+    assert blocks(ent) == [("rollover:pro", 50, "02-28", "03-12"), ("plan:pro", 500, "02-28", "03-12")]
+    clock.set(datetime(2026, 3, 12, 12, tzinfo=UTC))
+    assert blocks(ent) == []
+
+
+@pytest.mark.parametrize("product", ["app", "web"])
+def test_what_rolls_over_in_a_plan_that_was_bought_lives_its_period_whatever_is_lent_beside_it(opened, clock, product):
+    """And whatever its product is called."""
+    document = catalog(pro=plan(rollover={"max": 50}))
+    document["products"], document["plans"]["pro"]["product"] = {product: {}}, product
+    ent = opened(document)
+    ent.subscribe("acme", "pro")
+    clock.advance(10 * DAY)
+    ent.start_trial("acme", "pro", days=25)
+    clock.set(datetime(2026, 2, 28, 12, tzinfo=UTC))
+    assert blocks(ent) == [("rollover:pro", 50, "02-28", "03-31"), ("plan:pro", 500, "02-28", "03-31")]
+
+
 def test_nothing_rolls_over_once_the_plan_is_given_up(ent, clock):
     ent = ent(pro=plan(rollover={}))
     ent.subscribe("acme", "pro")
