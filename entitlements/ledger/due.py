@@ -172,7 +172,10 @@ def _leave(books: Books, key: str, row: PlanGrant, at: datetime) -> Iterator[Ent
         if row.terms.unused == "forfeit":
             yield _posted(books, Entry("voided", at, block.credit, amount=block.free_units, block=block.id))
         elif block.free_units:
-            yield from _move(books, block, converted(block, at, books.number), at)
+            into = converted(block, at, books.number)
+            while into.id in books.blocks:  # left twice at one instant, where something came back in between
+                into = attrs.evolve(into, id=f"{into.id}+{from_instant(at)}")
+            yield from _move(books, block, into, at)
     forfeits = {"forfeits": [row.plan, books.number]} if row.terms.unused == "forfeit" else {}
     yield _posted(books, Entry("plan_left", at, row.credit, data={"source": key, **forfeits}))
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from entitlements import Catalog, Entitlements
 from entitlements.errors import CatalogError
 from entitlements.reports.flows import adds_up
-from entitlements.testing import FrozenClock
+from entitlements.testing import FrozenClock, assert_sound
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -871,6 +871,21 @@ def test_what_is_held_as_its_plan_is_left_is_converted_by_nobody(ent, clock):
     hold.settle(4)
     assert [entry.kind for entry in ent.entries("acme") if entry.kind == "rolled"] == []
     assert ent.verify() == ()
+
+
+def test_what_comes_back_and_is_converted_again_at_the_same_instant_is_another_block(ent):
+    ent = ent(pro=plan(10, unused="convert"), basic={})
+    ent.subscribe("acme", "pro")
+    hold = ent.reserve_credits("acme", "ai", 4, key="h")
+    ent.change_plan("acme", "basic")
+    hold.release()
+    ent.change_plan("acme", "pro")
+    ent.change_plan("acme", "basic")
+    assert blocks(ent) == [("converted:pro", 6, "01-31", None), ("converted:pro", 4, "01-31", None)]
+    ent.consume_credits("acme", "ai", 9, key="c")
+    ent.refund("acme", "c", key="r")
+    assert left(ent) == 10
+    assert_sound(ent, "acme")
 
 
 @pytest.mark.parametrize("names", [("pro+", "ai", "gold"), ("pro", "ai+a", "ai+b"), ("a@b+c", "ai", "gold")])
