@@ -59,11 +59,11 @@ def _wanted(catalog: Catalog, facts: Facts, at: datetime, sold: Mapping[str, Cat
 def _subscribed(catalog: Catalog, facts: Facts, at: datetime, sold: Mapping[str, Catalog]) -> Iterator[PlanGrant]:
     rows = [row for row in facts.subscriptions if row.until is None or row.until > at]
     for row in rows:
-        if row.status == "paused":
-            continue
         version = sold.get(row.version or "", catalog)
         follower = next((other for other in rows if other.id == row.id and other.since == row.until), None)
         for credit, terms in credits_of(version, row.plan).items():
+            if row.status == "paused" and terms.unused == "keep":
+                continue  # what is paused grants nothing, and can only be left
             yield PlanGrant(
                 row.id,
                 row.plan,
@@ -76,6 +76,7 @@ def _subscribed(catalog: Catalog, facts: Facts, at: datetime, sold: Mapping[str,
                 row.zone,
                 changed=row.since > row.started_at,
                 left=follower is not None and follower.plan != row.plan,
+                paused=row.status == "paused",
             )
 
 

@@ -166,6 +166,7 @@ def _encode_grant(grant: PlanGrant) -> dict[str, Any]:
     optional = {
         "cost_basis": None if terms.cost_basis is None else str(terms.cost_basis),
         "rollover": None if terms.rollover is None else _encode_rollover(terms.rollover),
+        "paused": grant.paused or None,
     }
     return encoded | {name: value for name, value in optional.items() if value is not None}
 
@@ -187,6 +188,7 @@ def _decode_grant(encoded: Mapping[str, Any]) -> PlanGrant:
         until=to_end(encoded["until"]),
         terms=terms,
         anchor=to_instant(encoded["anchor"]),
+        paused=encoded.get("paused", False),
     )
 
 

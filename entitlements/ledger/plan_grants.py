@@ -39,7 +39,8 @@ class PlanGrant:
 
     `source` is what grants them: a subscription, a trial, or the default plan. Periods are laid out
     from `anchor` in the wall-clock time of `zone`. `changed` says that it began by a change of plan,
-    `left` that it ends by one, `lent` that what it grants ends with it.
+    `left` that it ends by one, `lent` that what it grants ends with it, `paused` that it grants nothing
+    and stands only to be left.
     """
 
     source: str
@@ -54,6 +55,7 @@ class PlanGrant:
     changed: bool = False
     left: bool = False
     lent: bool = False
+    paused: bool = False
 
     @property
     def key(self) -> str:
@@ -72,6 +74,8 @@ class PlanGrant:
 
 def next_grant(grant: PlanGrant, granted: Mapping[str, datetime]) -> datetime | None:
     """Return when a plan grants next, None for never; `granted` is when the last periods end."""
+    if grant.paused:
+        return None
     last = _last(grant, granted)
     at = grant.since if last is None else max(grant.since, last)
     if grant.changed and at == grant.since and grant.terms.allowance == "next_period":
@@ -181,7 +185,8 @@ def in_force(grants: Iterable[Grants], credit: str, at: datetime) -> Iterator[Pl
     """Yield the grants of a credit that are in force at an instant."""
     for rows in grants:
         for grant in rows:
-            if grant.credit == credit and grant.since <= at and (grant.until is None or at < grant.until):
+            is_held = grant.since <= at and (grant.until is None or at < grant.until)
+            if grant.credit == credit and is_held and not grant.paused:
                 yield grant
 
 

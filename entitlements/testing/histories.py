@@ -189,7 +189,7 @@ def credit_kinds() -> tuple[Entry, ...]:
             "plan_credits_set",
             START,
             "ai",
-            data={"source": "app-1/ai", "rows": (grant, attrs.evolve(grant, until=None))},
+            data={"source": "app-1/ai", "rows": (grant, attrs.evolve(grant, until=None, paused=True))},
         ),
         Entry("granted", START, "ai", amount=plan.units, block=plan.id, data={"block": plan}),
         Entry("rolled", later, "ai", amount=3, block=plan.id, data={"into": "$plan:pro/ai@1+2"}),

@@ -888,6 +888,45 @@ def test_what_comes_back_and_is_converted_again_at_the_same_instant_is_another_b
     assert_sound(ent, "acme")
 
 
+@pytest.mark.parametrize(("unused", "kept"), [("keep", 400), ("forfeit", 0), ("convert", 400)])
+@pytest.mark.parametrize("when", ["at once", "later"])
+def test_a_plan_that_is_left_while_it_is_paused_is_left(opened, shared, clock, unused, kept, when):
+    ent = opened(catalog(pro=plan(unused=unused), small={}), storage=shared)
+    ent.subscribe("acme", "pro")
+    ent.consume_credits("acme", "ai", 100, key="k")
+    told = {"at": START + 10 * DAY} if when == "later" else {}
+    if told:
+        ent.set_status("acme", "paused", at=START + 5 * DAY)
+        ent.change_plan("acme", "small", **told)
+        clock.advance(8 * DAY)
+        assert left(ent) == 400
+        clock.advance(2 * DAY)
+    else:
+        clock.advance(5 * DAY)
+        ent.set_status("acme", "paused")
+        clock.advance(5 * DAY)
+        ent = opened(catalog(pro=plan(unused=unused), small={}), storage=shared)  # which reads the head from its rows
+        assert left(ent) == 400
+        ent.change_plan("acme", "small")
+    ent.set_status("acme", "active", at=START + 11 * DAY)
+    clock.advance(2 * DAY)
+    assert left(ent) == kept
+    clock.set(datetime(2026, 3, 5, tzinfo=UTC))
+    assert left(ent) == (kept if unused == "convert" else 0)
+    ent.sweep("acme")
+    assert_sound(ent, "acme")
+
+
+def test_a_paused_plan_that_forfeits_neither_grants_nor_rolls_over(ent, clock):
+    ent = ent(pro=plan(unused="forfeit", rollover={"max": 100}), small={})
+    ent.subscribe("acme", "pro")
+    ent.set_status("acme", "paused")
+    clock.set(datetime(2026, 3, 10, tzinfo=UTC))
+    assert blocks(ent) == []
+    ent.set_status("acme", "active")
+    assert blocks(ent) == [("plan:pro", 500, "03-10", "03-31")]
+
+
 @pytest.mark.parametrize("names", [("pro+", "ai", "gold"), ("pro", "ai+a", "ai+b"), ("a@b+c", "ai", "gold")])
 def test_a_plus_in_the_name_of_a_plan_or_a_credit_is_a_part_of_it(opened, clock, names):
     """Two credits of one plan that roll over at one instant are two blocks, whatever the plan is called."""
