@@ -91,7 +91,7 @@ def changes_at(case: Case) -> datetime | None:
     head = case.head
     if not (head.blocks or head.holds or head.grants or case.due):
         return None
-    books = case.books()
+    books = case.books().swept()
     edges: list[datetime | None] = [next_due(books)]
     edges += [edge for block in books.blocks.values() for edge in (block.effective_at, block.expires_at)]
     edges += [hold.ends_at for hold in books.holds.values()]

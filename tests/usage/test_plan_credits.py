@@ -873,6 +873,19 @@ def test_what_is_held_as_its_plan_is_left_is_converted_by_nobody(ent, clock):
     assert ent.verify() == ()
 
 
+def test_how_long_an_answer_is_valid_does_not_depend_on_who_swept(opened, clock):
+    document = catalog(pro=plan(unused="convert", every="day"), basic={"entitlements": {"chat": 9}})
+    document["rates"] = {"chat": {"credit": "ai", "price": "1"}}
+    ent = opened(document)
+    for who in ("acme", "swept"):
+        ent.subscribe(who, "pro")
+        ent.change_plan(who, "basic", at=START + timedelta(hours=1))
+    clock.advance(timedelta(hours=2))
+    ent.sweep("swept")
+    assert [ent.check(who, "chat").valid_until for who in ("acme", "swept")] == [None, None]
+    assert [ent.snapshot(who).valid_until for who in ("acme", "swept")] == [None, None]
+
+
 def test_what_comes_back_and_is_converted_again_at_the_same_instant_is_another_block(ent):
     ent = ent(pro=plan(10, unused="convert"), basic={})
     ent.subscribe("acme", "pro")
