@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
+from itertools import islice
 from typing import cast
 
 from .alerting import Level, crossed
@@ -20,10 +21,15 @@ from .weighing import Question
 
 
 def limit_crossings(feature: Feature, stood: Decision, stands: Decision, at: datetime) -> Iterator[Entry]:
-    """Yield the lines for the thresholds of the limit that is shown, which are reached now and were not before."""
-    now = _level(feature, stands)
-    if now is not None:
-        yield from crossed("limit", feature.key, feature.alerts, (_level(feature, stood), now), feature.scale, at)
+    """Yield the lines for the thresholds of the limit that is shown, which are reached now and were not before.
+
+    Where several must all have room, each of them tells: another may be the tightest tomorrow.
+    """
+    before, now = _levels(feature, stood), _levels(feature, stands)
+    replaced = next(iter(before.values()), None) if len(before) == len(now) == 1 else None
+    for every, level in now.items():
+        levels = before.get(every, replaced), level
+        yield from crossed("limit", feature.key, feature.alerts, levels, feature.scale, at)
 
 
 def crossed_by_change(
@@ -73,8 +79,13 @@ def watched(catalog: Catalog) -> tuple[Feature, ...]:
     return cast("tuple[Feature, ...]", memo["features"])
 
 
-def _level(feature: Feature, decision: Decision) -> Level | None:
-    """Return the limit that is shown and what is used of it, in units; None without either."""
-    if decision.used is None or not isinstance(decision.limit, int | Decimal):
-        return None
-    return to_units(decision.limit, feature.scale), to_units(decision.used, feature.scale)
+def _levels(feature: Feature, decision: Decision) -> dict[str, Level]:
+    """Return by period the limits of the allowance that is shown, each with what is used of it, in units."""
+    shown = (decision.source, decision.limit, decision.used, decision.window_start)
+    found = (one for one in decision.allowances if (one.source, one.limit, one.used, one.window_start) == shown)
+    return {
+        limit.every: (to_units(limit.limit, feature.scale), to_units(limit.used, feature.scale))
+        for allowance in islice(found, 1)
+        for limit in allowance.limits or (allowance,)
+        if isinstance(limit.limit, int | Decimal)
+    }

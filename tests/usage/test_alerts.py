@@ -293,6 +293,26 @@ def test_an_override_with_a_period_of_its_own_tells_of_what_is_counted_in_it(ent
     assert [(alert.threshold, alert.value, alert.limit) for alert in told] == [("0.5", "4", "4"), ("1", "4", "4")]
 
 
+def test_of_several_limits_that_must_all_have_room_each_tells_also_while_another_is_the_tightest(opened, shared, clock):
+    limits = [{"limit": 10, "reset": "day"}, {"limit": 30, "reset": "month"}]
+    features = {"chat": {"type": "metered", "reset": "day", "alerts": ["0.8"]}}
+    ent = opened(Catalog.load({"version": 1, "features": features, "plans": {"m": {"entitlements": {"chat": {"limits": limits}}}}}),
+                 storage=shared)  # fmt: skip
+    found = []
+    ent.on("threshold", lambda alert: found.append((alert.value, alert.limit)))
+    ent.subscribe("acme", "m")
+    for use in (8, 6, 4, 6, 6):
+        assert ent.consume("acme", "chat", use)
+        clock.advance(DAY)
+    assert not ent.consume("acme", "chat")
+    assert found == [("8", "10"), ("24", "30")]
+    ent.correct_usage("acme", "chat", 0, key="c")
+    ent.override("acme", "chat", {"limit": 40, "reset": "month"})
+    assert found == [("8", "10"), ("24", "30")]
+    ent.remove_override("acme", "chat")
+    assert found == [("8", "10"), ("24", "30"), ("30", "30")]
+
+
 def test_a_denial_crosses_nothing(ent, told):
     assert not ent.consume("acme", "images", 5)
     assert (told, crossed(ent)) == ([], [])
