@@ -51,7 +51,7 @@ class Books:
             raise LogCorrupt(f"entry {entry.seq}: block {block.id!r} was granted before, or in another amount")
         self.blocks[block.id], self.in_order = block, False
         self.number = max(self.number, block.number + 1)
-        count_granted(self.granted, block, to_end(entry.data.get("lent_until")))
+        count_granted(self.granted, block, *(to_end(entry.data.get(name)) for name in ("lent_until", "began")))
 
     def _reopened(self, entry: Entry) -> None:
         block: Block = entry.data["block"]

@@ -6,14 +6,14 @@ them, first in its own batch, each at its own instant.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from heapq import heapify, heappop
 from typing import Final
 
 import attrs
 
-from ..catalog.model import Rollover
+from ..catalog.model import EMPTY, Rollover
 from .blocks import Block, OpenHold, empty, granted_order, live, over, pays
 from .burn import burn_order
 from .crediting import Books
@@ -159,8 +159,11 @@ def _granting(books: Books, instant: datetime) -> list[PlanGrant]:
 def _grant(books: Books, row: PlanGrant, at: datetime) -> Iterator[Entry]:
     """Yield the grant of a period; two sources of one plan grant it once."""
     if next_grant(row, books.granted) == at:
-        block = block_of(row, at, books.granted, books.number)
-        yield _opened(books, block, from_instant(row.period(at).end) if row.lent else None)
+        block, span = block_of(row, at, books.granted, books.number), row.period(at)
+        counts = {"lent_until": span.end} if row.lent else {}
+        if not row.lent and block.units == row.terms.grant and span.start < at:
+            counts = {"began": span.start}
+        yield _opened(books, block, {name: from_instant(instant) for name, instant in counts.items()})
 
 
 def _leave(books: Books, key: str, row: PlanGrant, at: datetime) -> Iterator[Entry]:
@@ -185,10 +188,9 @@ def _move(books: Books, block: Block, into: Block, at: datetime) -> Iterator[Ent
     yield _opened(books, into)
 
 
-def _opened(books: Books, block: Block, lent_until: int | None = None) -> Entry:
-    data = {"block": block} if lent_until is None else {"block": block, "lent_until": lent_until}
+def _opened(books: Books, block: Block, counts: Mapping[str, int] = EMPTY) -> Entry:
     granted = Entry("granted", block.effective_at, block.credit, amount=block.units, block=block.id)
-    return _posted(books, attrs.evolve(granted, data=data))
+    return _posted(books, attrs.evolve(granted, data={"block": block, **counts}))
 
 
 def _owes(books: Books, block: Block) -> bool:

@@ -109,8 +109,12 @@ def block_of(grant: PlanGrant, at: datetime, granted: Mapping[str, datetime], nu
     )
 
 
-def count_granted(granted: MutableMapping[str, datetime], block: Block, lent_until: datetime | None) -> None:
+def count_granted(
+    granted: MutableMapping[str, datetime], block: Block, lent_until: datetime | None, began: datetime | None = None
+) -> None:
     """Note until when a block that was granted counts; `lent_until` is the end of its period where it was lent.
+
+    `began` is where the period began that it is the whole grant of, None for when the block begins.
 
     What is bought counts nothing that was lent before. A period of which both had a part counts twice
     for whoever is lent the plan again.
@@ -123,7 +127,8 @@ def count_granted(granted: MutableMapping[str, datetime], block: Block, lent_unt
         granted[lent] = lent_until
         return
     granted[bought] = ends
-    both = granted.get(lent, block.effective_at) - block.effective_at
+    since = began or block.effective_at
+    both = granted.get(lent, since) - since
     if both > _NOTHING:
         granted[lent] = ends + min(both, _LAST - ends)
 
