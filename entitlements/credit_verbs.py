@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-import attrs
-
 from .amounts import Amount
+from .attempts import reserved
 from .balances import Balance
 from .catalog.model import Category, Depletion
 from .decisions import Decision
@@ -187,6 +186,5 @@ class CreditVerbs(Driven):
         return cast("Decision", self._run(self._desk.write(asked)))
 
     def _hold(self, asked: Request) -> Hold:
-        key = asked.key or self._desk.draw()
-        decision = self._decide(attrs.evolve(asked, key=key))
-        return Hold(cast("Any", self), asked.customer, key, decision, kinds_asked(asked))
+        made = self._run(reserved(self._desk, asked))
+        return Hold(cast("Any", self), asked.customer, made.id, made.decision, kinds_asked(asked), made.closed)

@@ -16,6 +16,7 @@ from typing import Protocol, Self, cast
 
 from .amounts import Amount, Number, to_units
 from .decisions import Decision
+from .errors import HoldClosed
 from .requests import Request
 from .usage import TokenUsage
 
@@ -36,20 +37,26 @@ class HeldWork:
     """What every hold knows, whoever closes it and however."""
 
     def __init__(
-        self, customer: str, hold_id: str, decision: Decision, kinds: Mapping[str, Amount] | None = None
+        self,
+        customer: str,
+        hold_id: str,
+        decision: Decision,
+        kinds: Mapping[str, Amount] | None = None,
+        closed: str | None = None,
     ) -> None:
         self.id = hold_id
         self.customer = customer
         self.decision = decision
         self.result: Decision | None = None
         self._kinds = kinds
+        self._closed = closed
         self._reported: Amount | Mapping[str, Amount] | None = None
 
     def __bool__(self) -> bool:
         return self.decision.allowed
 
     def __repr__(self) -> str:
-        state = "denied" if not self else "open" if self.result is None else "closed"
+        state = "denied" if not self else "open" if self.result is None and self._closed is None else "closed"
         return f"{type(self).__name__}({self.id!r}, {state})"
 
     def report(self, amount: Amount | Mapping[str, Amount] | TokenUsage) -> None:
@@ -59,6 +66,12 @@ class HeldWork:
         for part in parts:
             to_units(part, scale)
         self._reported = {**told} if isinstance(told, Mapping) else told
+
+    def _check_enterable(self) -> None:
+        """Raise EntitlementDenied or HoldClosed before work that nothing is set aside for, and nobody could charge."""
+        self.decision.raise_if_denied()
+        if self._closed == "released":
+            raise HoldClosed(self.id, self._closed)
 
     @property
     def _is_priced(self) -> bool:
@@ -80,7 +93,8 @@ class HeldWork:
 class Hold(HeldWork):
     """Credits or usage set aside; false when denied. `id` is the key, `decision` the answer to reserving.
 
-    As a context manager a denied hold raises EntitlementDenied on entering. A normal exit settles what
+    As a context manager a denied hold raises EntitlementDenied on entering, and one that was released
+    before, also by an earlier attempt under its key, HoldClosed. A normal exit settles what
     was reported, else the whole hold; an exception, a cancellation or an interrupt settles what was
     reported, else releases, and stays the one that is raised. `result` is the decision that closed it.
     """
@@ -92,8 +106,9 @@ class Hold(HeldWork):
         hold_id: str,
         decision: Decision,
         kinds: Mapping[str, Amount] | None = None,
+        closed: str | None = None,
     ) -> None:
-        super().__init__(customer, hold_id, decision, kinds)
+        super().__init__(customer, hold_id, decision, kinds, closed)
         self._engine = engine
 
     def settle(self, amount: Amount | Mapping[str, Amount] | TokenUsage) -> Decision:
@@ -104,10 +119,11 @@ class Hold(HeldWork):
     def release(self) -> Decision:
         """Give everything back."""
         self.result = self._engine.release(self.customer, self.id)
+        self._closed = "released"
         return self.result
 
     def __enter__(self) -> Self:
-        self.decision.raise_if_denied()
+        self._check_enterable()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

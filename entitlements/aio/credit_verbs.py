@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-import attrs
-
 from ..amounts import Amount
+from ..attempts import reserved
 from ..balances import Balance
 from ..catalog.model import Category, Depletion
 from ..decisions import Decision
@@ -188,6 +187,5 @@ class AsyncCreditVerbs(Awaiting):
         return cast("Decision", await self._driver.write(self._desk.write(asked)))
 
     async def _hold(self, asked: Request) -> AsyncHold:
-        key = asked.key or self._desk.draw()
-        decision = await self._decide(attrs.evolve(asked, key=key))
-        return AsyncHold(self, asked.customer, key, decision, kinds_asked(asked))
+        made = await self._driver.write(reserved(self._desk, asked))
+        return AsyncHold(self, asked.customer, made.id, made.decision, kinds_asked(asked), made.closed)

@@ -38,8 +38,9 @@ class AsyncSettles(Protocol):
 class AsyncHold(HeldWork):
     """Credits or usage set aside; false when denied. `id` is the key, `decision` the answer to reserving.
 
-    As an async context manager a denied hold raises EntitlementDenied on entering. A normal exit settles
-    what was reported, else the whole hold; an exception, a cancellation or an interrupt settles what was
+    As an async context manager a denied hold raises EntitlementDenied on entering, and one that was
+    released before, also by an earlier attempt under its key, HoldClosed. A normal exit settles what was
+    reported, else the whole hold; an exception, a cancellation or an interrupt settles what was
     reported, else releases, and stays the one that is raised. A cancellation meanwhile waits until the hold
     is closed. `result` is the decision that closed it.
     """
@@ -51,8 +52,9 @@ class AsyncHold(HeldWork):
         hold_id: str,
         decision: Decision,
         kinds: Mapping[str, Amount] | None = None,
+        closed: str | None = None,
     ) -> None:
-        super().__init__(customer, hold_id, decision, kinds)
+        super().__init__(customer, hold_id, decision, kinds, closed)
         self._engine = engine
 
     async def settle(self, amount: Amount | Mapping[str, Amount] | TokenUsage) -> Decision:
@@ -63,10 +65,11 @@ class AsyncHold(HeldWork):
     async def release(self) -> Decision:
         """Give everything back."""
         self.result = await self._engine.release(self.customer, self.id)
+        self._closed = "released"
         return self.result
 
     async def __aenter__(self) -> Self:
-        self.decision.raise_if_denied()
+        self._check_enterable()
         return self
 
     async def __aexit__(

@@ -616,6 +616,30 @@ def test_a_hold_that_cannot_be_closed_is_raised_where_the_body_ended_well(ent, c
         ent.close()
 
 
+def test_a_hold_that_an_earlier_attempt_gave_back_is_not_entered_again(ent):
+    grant(ent, 10)
+    with suppress(ZeroDivisionError), reserve(ent, 6):
+        raise ZeroDivisionError
+    lines, again = size(ent), reserve(ent, 6)
+    assert (bool(again), repr(again).removeprefix("Async")) == (True, "Hold('h', closed)")
+    worked = []
+    with pytest.raises(HoldClosed, match="released"), again:
+        worked.append("and nobody could charge it")
+    with pytest.raises(HoldClosed, match="released"), ent.customer("acme").reserve("chat", 2, key="c") as mine:
+        mine.release()
+        with mine:
+            worked.append("as little")
+    assert (worked, size(ent), standing(ent)) == ([], lines + 4, (10, 0, 0))
+
+
+def test_a_hold_that_an_earlier_attempt_settled_is_entered_again_and_charged_once(ent):
+    grant(ent, 10)
+    for _ in range(2):
+        with reserve(ent, 6) as hold:
+            hold.report(4)
+    assert (hold.result.receipt.replayed, standing(ent)) == (True, (6, 0, 0))
+
+
 def test_a_hold_shows_its_state(ent):
     grant(ent, 10)
     hold = reserve(ent, 1)
