@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import attrs
 
-from .amounts import MAX_UNITS, exact, from_units, to_units
+from .amounts import MAX_UNITS, Number, Unlimited, exact, from_units, to_units
 from .budgeting import Load, Use, caps, crossings, loads
 from .budgeting import lines as budget_lines
 from .cases import Case, verdict
@@ -342,6 +342,7 @@ def _settle_usage(case: Case, books: Books, hold: OpenHold, *, lapsed: bool) -> 
     entries = entries or [Entry("nothing", case.at, hold.subject)]
     told: dict[str, Any] = {"overage": overage, "budgets": caps(under, booked=True)}
     entries, answered = standing_after(case, question, entries, units, **told)
+    answered = attrs.evolve(answered, overage=_over(answered))
     code: Code | None = None if allowed else "limit_reached"
     if bill is not None and drawn is not None:
         bill = attrs.evolve(bill, payment=drawn.payment)
@@ -351,6 +352,14 @@ def _settle_usage(case: Case, books: Books, hold: OpenHold, *, lapsed: bool) -> 
         if drawn.payment.short and code is None:
             answered = unpaid(answered, bill.charge, free + burned, drawn.payment.taken)
     return _flagged(case, entries, answered, code=code, late=lapsed)
+
+
+def _over(answered: Decision) -> Number:
+    """Return how much of what a hold was settled with lies beyond the limit, of what was held as of what was not."""
+    used, limit = answered.used, answered.limit
+    if used is None or limit is None or isinstance(limit, Unlimited):
+        return answered.overage
+    return max(answered.overage, min(answered.requested, used - limit))
 
 
 def _counted(case: Case, feature: str, metered: Iterable[Meter], kind: str, units: int) -> Iterator[Entry]:

@@ -703,6 +703,28 @@ def test_settling_usage_beyond_the_limit_counts_all_of_it_and_answers_false(ent)
     assert used(ent) == 12
 
 
+@pytest.mark.parametrize(("held", "amount", "over"), [(13, 13, 3), (13, 11, 1), (13, 10, 0), (13, 15, 5), (8, 15, 5), (13, 0, 0)])
+def test_settled_usage_tells_how_much_of_it_is_over_a_soft_limit_whether_it_was_held_or_not(opened, held, amount, over):
+    ent = opened(calls({"limit": 10, "depletion": "soft"}))
+    decision = ent.reserve("acme", "calls", held, key="h").settle(amount)
+    assert (decision.allowed, decision.used, decision.overage) == (True, amount, over)
+    assert ent.consume("beta", "calls", amount).overage == over
+    assert ent.settle("acme", "h", amount).overage == over
+    beside = ent.reserve("acme", "calls", 2, key="beside").settle(2)
+    assert beside.overage == max(0, min(2, beside.used - 10))
+
+
+def test_settled_usage_that_was_held_in_a_window_that_is_over_is_not_over_the_limit_of_the_next(opened, clock):
+    plans = {"free": {"entitlements": {"calls": {"limit": 10, "depletion": "soft"}}}}
+    features = {"calls": {"type": "metered", "reset": {"every": "day", "align": "calendar"}}}
+    ent = opened(Catalog.load({"version": 1, "default_plan": "free", "features": features, "plans": plans}))
+    hold = ent.reserve("acme", "calls", 13, key="h", ttl=None)
+    assert hold.decision.overage == 3
+    clock.advance(DAY)
+    decision = hold.settle(14)
+    assert (decision.used, decision.overage) == (1, 0)
+
+
 def test_settling_usage_beyond_a_feature_that_was_lost_meanwhile_is_overage_altogether(ent):
     hold = ent.reserve("acme", "seats", 2, key="h")
     ent.override("acme", "seats", mode="deny")
@@ -795,7 +817,7 @@ def test_a_soft_limit_holds_beyond_and_says_so(opened):
     hold = ent.reserve("acme", "calls", 7, key="h")
     assert (bool(hold), hold.decision.overage) == (True, 2)
     decision = hold.settle(8)
-    assert (decision.allowed, decision.used, decision.overage) == (True, 8, 1)
+    assert (decision.allowed, decision.used, decision.overage) == (True, 8, 3)
 
 
 def test_a_partial_limit_holds_what_fits_and_settles_that(opened):
