@@ -161,7 +161,8 @@ def kinds_asked(asked: Request) -> Mapping[str, Amount] | None:
 
 def _whole(decision: Decision) -> Number:
     """Return what a hold is for: all that was asked where what is missing becomes debt, else what was set aside."""
-    if decision.soft or decision.receipt is None:
+    is_owed = decision.soft and decision.source is not None and decision.source.startswith("credit:")
+    if is_owed or decision.receipt is None:
         return decision.requested
     return decision.receipt.booked
 

@@ -23,9 +23,8 @@ from fastapi.openapi.utils import validation_error_definition, validation_error_
 from fastapi.requests import HTTPConnection
 
 from ..aio.gating import awaited_engine
-from ..amounts import Amount
 from ..decisions import Decision
-from ..gates import Gate, Key, Who, check_feature
+from ..gates import Gate, Key, Used, Who, check_feature
 from ..holds import HeldWork
 from ..ledger.blocks import Late
 from ..wrapping import reserved_awaited
@@ -89,7 +88,7 @@ def Requires(feature: str, **asked: Any) -> Any:  # noqa: N802  (it stands where
 def Consumes(  # noqa: N802  (it stands where a class would)
     feature: str,
     *,
-    amount: Amount | Callable[..., Amount] = 1,
+    amount: Used | Callable[..., Used] = 1,
     key: Key = None,
     customer: Who = None,
     scope: object = None,

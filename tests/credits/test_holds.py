@@ -827,6 +827,23 @@ def test_a_partial_limit_holds_what_fits_and_settles_that(opened):
     assert used(ent, "calls") == 5
 
 
+def test_what_a_partial_limit_held_is_settled_also_where_a_soft_one_beside_it_is_shown(opened):
+    monthly = {"limit": 5, "depletion": "partial", "reset": "month"}
+    daily = {"limit": 3, "depletion": "soft", "ceiling": 5, "reset": "day"}
+    document = {
+        "version": 1,
+        "features": {"calls": {"type": "metered", "reset": "month"}},
+        "plans": {"pro": {"entitlements": {"calls": monthly}}},
+        "promotions": {"launch": {"days": 9, "entitlements": {"calls": daily}}},
+    }
+    ent = opened(Catalog.load(document))
+    ent.subscribe("acme", "pro")
+    ent.promote("acme", "launch")
+    with ent.reserve("acme", "calls", 7, key="h") as hold:
+        assert (hold.decision.receipt.booked, hold.decision.soft) == (5, True)
+    assert (hold.result.receipt.booked, used(ent, "calls")) == (5, 5)
+
+
 def test_held_usage_is_bounded_like_all_usage(opened):
     ent = opened(calls("unlimited"))
     hold = ent.reserve("acme", "calls", MAX_UNITS, key="h")

@@ -21,6 +21,7 @@ from entitlements import (
     requires_feature,
 )
 from entitlements.usage import TokenUsage
+from entitlements.web.fastapi import Consumes
 
 
 @requires_feature("exports")
@@ -91,6 +92,7 @@ def uses(blocking: Entitlements, awaited: AsyncEntitlements) -> None:
 def uses_by_kind(ent: Entitlements, told: TokenUsage) -> None:
     kinds = {"input": 1, "output": 2}
     consumes("tokens", amount=kinds)
+    Consumes("tokens", amount=kinds)
     ent.consume("acme", "tokens", kinds, key=None)
     ent.record("acme", "tokens", told, key=None)
     ent.consume_many([Request("acme", "tokens", kinds)])
