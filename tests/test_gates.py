@@ -758,6 +758,20 @@ def test_a_request_that_failed_may_come_again_and_is_charged_once(either):
     assert (used(either), len(reserved(either))) == (4, 3)
 
 
+def test_a_request_that_failed_once_it_had_reported_is_charged_that_and_no_more(either):
+    @consumes("chat", amount=4)
+    def work(reported, fail):
+        current_hold().report(reported)
+        if fail:
+            raise Failed
+
+    with acting_as("acme", key="request-1"):
+        with pytest.raises(Failed):
+            work(1, fail=True)
+        work(4, fail=False)
+    assert (used(either), reserved(either)) == (1, ["request-1:consume:chat"])
+
+
 def test_work_under_a_clients_key_is_done_once(either):
     """A client chooses its keys: one that always sends the same must not have the work done for nothing."""
     ran = []
