@@ -84,8 +84,10 @@ def acting_as(
     So it is by each step of a gated generator that is called inside, whoever takes it. `key` is that of the
     whole request: functions that consume derive theirs from it. `engine` answers inside instead of the
     default one; an application that has several says which. `once` is for a key that is a client's own:
-    work under it that is under way or done is not done again, but raises KeyUsed.
+    work under it that is under way or done is not done again, but raises KeyUsed. Raises TypeError for an
+    `engine` that is none.
     """
+    _check_engine(engine)
     acting = Acting(
         identifier(customer, "customer"),
         None if scope is None else scope_of(scope),
@@ -98,6 +100,15 @@ def acting_as(
         yield acting
     finally:
         _acting.reset(token)
+
+
+def _check_engine(engine: object) -> None:
+    if engine is None or isinstance(engine, Entitlements):
+        return
+    from .aio.engine import AsyncEntitlements  # noqa: PLC0415  (plain functions need no event loop)
+
+    if not isinstance(engine, AsyncEntitlements):
+        raise TypeError(f"engine is of type {type(engine).__name__}; pass an Entitlements or an AsyncEntitlements")
 
 
 class Begun:

@@ -159,6 +159,13 @@ def test_a_new_thread_acts_for_nobody_unless_the_context_is_given():
     assert seen == [None, "acme"]
 
 
+@pytest.mark.parametrize("engine", ["sqlite:///app.db", 5, Entitlements])
+def test_acting_with_what_is_no_engine_is_refused_at_once(engine):
+    with pytest.raises(TypeError, match=r"engine is of type \w+; pass an Entit"), acting_as("acme", engine=engine):
+        pytest.fail("acted")
+    assert current_customer() is None
+
+
 def test_a_check_is_about_the_customer_acting_unless_another_is_named(default):
     with acting_as("acme", scope={"team": "research"}):
         decision = check("exports")
