@@ -24,7 +24,8 @@ def ent(monkeypatch):
         yield ent
 
 
-app = Celery("entitled", broker="memory://", backend="cache+memory://", set_as_current=False)
+# Without fixups: the Django project of other tests is none of this worker.
+app = Celery("entitled", broker="memory://", backend="cache+memory://", set_as_current=False, fixups=set())
 app.conf.update(worker_hijack_root_logger=False, broker_connection_retry_on_startup=False)
 connect()
 tried = []
