@@ -18,7 +18,7 @@ from .budgeting import lines as budget_lines
 from .cases import Case, verdict
 from .catalog.model import EMPTY
 from .charging import bill_for, judged, paid_for, price_asked, unpaid, use_of
-from .decisions import Code, Decision, Receipt, stored
+from .decisions import Code, Decision, Receipt, left_of, stored
 from .errors import AmountError, HoldClosed, HoldExpired, UnknownHold
 from .frozen import FrozenDict
 from .granting import freed
@@ -359,7 +359,7 @@ def _over(answered: Decision) -> Number:
     used, limit = answered.used, answered.limit
     if used is None or limit is None or isinstance(limit, Unlimited):
         return answered.overage
-    return max(answered.overage, min(answered.requested, used - limit))
+    return max(answered.overage, min(answered.requested, cast("Number", left_of(used, limit))))
 
 
 def _counted(case: Case, feature: str, metered: Iterable[Meter], kind: str, units: int) -> Iterator[Entry]:

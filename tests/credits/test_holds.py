@@ -5,7 +5,7 @@ import subprocess
 import sys
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 
 import pytest
 
@@ -712,6 +712,15 @@ def test_settled_usage_tells_how_much_of_it_is_over_a_soft_limit_whether_it_was_
     assert ent.settle("acme", "h", amount).overage == over
     beside = ent.reserve("acme", "calls", 2, key="beside").settle(2)
     assert beside.overage == max(0, min(2, beside.used - 10))
+
+
+def test_what_is_over_is_exact_whatever_the_decimal_context_of_the_host(opened):
+    plans = {"free": {"entitlements": {"calls": {"limit": "10.25", "depletion": "soft"}}}}
+    features = {"calls": {"type": "metered", "scale": 2}}
+    ent = opened(Catalog.load({"version": 1, "default_plan": "free", "features": features, "plans": plans}))
+    hold = ent.reserve("acme", "calls", "13333.33", key="h")
+    with localcontext(Context(prec=2)):
+        assert str(hold.settle("13333.33").overage) == "13323.08"
 
 
 def test_settled_usage_that_was_held_in_a_window_that_is_over_is_not_over_the_limit_of_the_next(opened, clock):
