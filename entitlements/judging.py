@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
@@ -18,8 +18,8 @@ from .ledger.entries import CounterKey
 from .ledger.facts import in_force
 from .ledger.state import Head
 from .metering import Meter, Weighed, meters
-from .resolution import SET, Entitlements
-from .weighing import Choice, Question, Weighing, end_of, lifted_by_resets, overage, weighed_by
+from .resolution import SET, Entitlements, resolve
+from .weighing import Choice, Question, Weighing, end_of, lifted_by_resets, overage, weighed_by, weighed_share
 from .wording import coming, gone, paused, ungranted
 
 
@@ -58,7 +58,7 @@ class Finding:
     def decision(self) -> Decision:
         """The decision in full."""
         if self.weighed is not None and self.standing is not None:
-            return _decided(self.question, self.entitlements, self.weighed)
+            return _decided(self.question, self.entitlements, self.head, self.weighed)
         if self.standing is not None:
             return _judge_value(self.question, self.entitlements, self.standing)
         return _missing(self.question, self.entitlements, self.head)
@@ -205,10 +205,11 @@ def _judge_value(question: Question, entitlements: Entitlements, standing: Stand
     )
 
 
-def _decided(question: Question, entitlements: Entitlements, weighed: Weighing) -> Decision:
+def _decided(question: Question, entitlements: Entitlements, head: Head, weighed: Weighing) -> Decision:
     """Return the decision on usage."""
     allowed = weighed.passes
-    outcome, lifted_at = _outcome(question, weighed.choices, allowed=allowed)
+    lifted_at = None if allowed else _lifted_at(question, entitlements, head, weighed.choices)
+    outcome = _outcome(question, lifted_at, allowed=allowed)
     over = from_units(overage(question, weighed.shown), question.feature.scale)
     told: dict[str, Any] = {"allowed": allowed, "code": "ok" if allowed else "limit_reached", "outcome": outcome}
     return _standing(question, entitlements, weighed, lifted_at, requested=question.number, overage=over, **told)
@@ -241,14 +242,35 @@ def _standing(
     )
 
 
-def _outcome(question: Question, choices: list[Choice], *, allowed: bool) -> tuple[Outcome, datetime | None]:
+def _outcome(question: Question, lifted_at: datetime | None, *, allowed: bool) -> Outcome:
     if allowed:
-        return "allow", None
-    lifted = [at for at in (lifted_by_resets(question, choice) for choice in choices) if at is not None]
-    if not lifted:
-        return "block", None
-    soonest = min(lifted)
-    return ("throttle" if soonest - question.at <= question.throttle_within else "block"), soonest
+        return "allow"
+    soon = lifted_at is not None and lifted_at - question.at <= question.throttle_within
+    return "throttle" if soon else "block"
+
+
+def _lifted_at(
+    question: Question, entitlements: Entitlements, head: Head, choices: Sequence[Choice]
+) -> datetime | None:
+    """Return when resets alone would lift a denial, None where they never do."""
+    resets = [(choice, lifted_by_resets(question, choice)) for choice in choices]
+    lifted = [at for choice, at in resets if at is not None and _still_passes(question, entitlements, head, choice, at)]
+    return min(lifted, default=None)
+
+
+def _still_passes(question: Question, entitlements: Entitlements, head: Head, choice: Choice, at: datetime) -> bool:
+    """Tell whether the facts that begin or end until resets lift a choice leave it its windows and enough room."""
+    edge, feature = entitlements.valid_until(question.feature.key), question.feature
+    if edge is None or edge > at:
+        return True
+    then = resolve(entitlements.catalog, entitlements.facts, at, sold=entitlements.sold)
+    before, after = (meters(given, head.opened, feature, at) for given in (entitlements, then))
+    standing, periods = then.standing(feature.key), choice.share.shape()
+    if standing is None or any(after.get(period) != before[period] for period in periods):
+        return False
+    used = {weighed.meter.counter: weighed.used for weighed in choice.limits}
+    kept = [share for share in standing.shares if share.shape() == periods]
+    return any(weighed_share(question, share, after, used).passes for share in kept)
 
 
 def _valid_until(

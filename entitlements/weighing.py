@@ -76,10 +76,22 @@ def weighed_by(
     question: Question, standing: Standing, metered: Mapping[Period, Meter], counters: Mapping[CounterKey, int]
 ) -> Weighing:
     """Return what the limits of a standing say to a question."""
-    late = question.occurred_at if question.feature.aggregate == "latest" else None
-    choices = [_choose(question, share, weigh(share, metered, counters, late)) for share in standing.shares]
+    choices = [weighed_share(question, share, metered, counters) for share in standing.shares]
     passing = [choice for choice in choices if choice.passes]
     return Weighing(choices, _least(passing or choices, _most_room), bool(passing))
+
+
+def weighed_share(
+    question: Question, share: Share, metered: Mapping[Period, Meter], counters: Mapping[CounterKey, int]
+) -> Choice:
+    """Return what the limits of one share say to a question."""
+    late = question.occurred_at if question.feature.aggregate == "latest" else None
+    limits = weigh(share, metered, counters, late)
+    if question.depletion is not None:
+        limits = tuple(_with_depletion(weighed, question.depletion) for weighed in limits)
+    fits = min([_fitting(question, weighed) for weighed in limits])
+    passes = fits > 0 or question.requested == 0
+    return Choice(share, limits, _least(limits, _tightest), fits, passes)
 
 
 def overage(question: Question, shown: Choice) -> int:
@@ -126,14 +138,6 @@ def after_aggregate(feature: Feature, used: int, amount: int, *, stale: bool = F
 def end_of(meter: Meter) -> datetime | None:
     """Return when a meter starts again, None where it does not, or only would."""
     return meter.window.end if meter.window is not None and not meter.fresh else None
-
-
-def _choose(question: Question, share: Share, limits: tuple[Weighed, ...]) -> Choice:
-    if question.depletion is not None:
-        limits = tuple(_with_depletion(weighed, question.depletion) for weighed in limits)
-    fits = min([_fitting(question, weighed) for weighed in limits])
-    passes = fits > 0 or question.requested == 0
-    return Choice(share, limits, _least(limits, _tightest), fits, passes)
 
 
 def _least(several: Sequence[T], key: Callable[[T], Any]) -> T:

@@ -237,3 +237,49 @@ def test_a_cancellation_in_the_past_takes_effect_from_then_on(engine, clock):
     assert allowed == [True, False, False]
     (entry,) = [entry for entry in engine.entries("acme") if entry.kind == "canceled"]
     assert (entry.at, entry.recorded_at) == (START + 2 * DAY, START + 5 * DAY)
+
+
+def test_a_reset_lifts_nothing_that_has_ended_by_then(opened, clock):
+    """Found in review: a denial said to try again after a reset that came when the trial was over."""
+    features = {"calls": {"type": "metered", "reset": "hour"}}
+    plans = {"pro": {"entitlements": {"calls": 2}}, "other": {}}
+    ent = opened({"version": 1, "features": features, "plans": plans})
+    ent.start_trial("acme", "pro", ends_at=clock() + timedelta(minutes=50))
+    ent.start_trial("beta", "pro", ends_at=clock() + timedelta(minutes=70))
+    for customer in ("acme", "beta"):
+        ent.consume(customer, "calls", 2)
+    clock.advance(timedelta(minutes=1))
+    over, held = ent.consume("acme", "calls"), ent.consume("beta", "calls")
+    assert (over.outcome, over.lifted_at, over.retry_after()) == ("block", None, None)
+    assert (held.outcome, held.lifted_at) == ("throttle", held.resets_at)
+    assert "again" not in over.reason
+    assert ent.check("beta", "calls", at=held.lifted_at)
+    assert not ent.check("acme", "calls", at=over.resets_at)
+
+
+def test_a_reset_lifts_what_facts_to_come_leave_room_and_its_windows(opened, clock):
+    features = {"calls": {"type": "metered", "reset": "day"}}
+    plans = {"pro": {"entitlements": {"calls": 2}}, "less": {"entitlements": {"calls": 1}}, "bare": {}}
+    offer = {"version": 1, "features": features, "plans": plans}
+    ent = opened({**offer, "addons": {"more": {"entitlements": {"calls": 4}}}, "default_plan": "pro"})
+    soon = clock() + timedelta(hours=1)
+    for customer in ("less", "bare", "moved"):
+        ent.subscribe(customer, "pro")
+        ent.consume(customer, "calls", 2)
+    ent.change_plan("less", "less", at=soon)
+    ent.change_plan("bare", "bare", at=soon)
+    ent.cancel("moved", at=soon)
+    two, one = ent.check("less", "calls", requested=2), ent.check("less", "calls")
+    assert (two.lifted_at, one.lifted_at) == (None, clock() + timedelta(days=1))
+    assert ent.check("less", "calls", at=one.lifted_at)
+    assert ent.check("bare", "calls").lifted_at is None
+    assert ent.check("moved", "calls").lifted_at is None
+
+
+def test_a_reset_at_the_very_end_of_a_fact_lifts_nothing(opened, clock):
+    features = {"calls": {"type": "metered", "reset": {"every": "hour", "align": "calendar"}}}
+    ent = opened({"version": 1, "features": features, "plans": {"pro": {"entitlements": {"calls": 2}}}})
+    ent.start_trial("acme", "pro", ends_at=ent.check("acme", "calls").at + timedelta(hours=1))
+    ent.consume("acme", "calls", 2)
+    assert ent.check("acme", "calls").resets_at == clock() + timedelta(hours=1)
+    assert ent.check("acme", "calls").lifted_at is None
