@@ -98,9 +98,14 @@ class Entitlements:
     def anchoring(self, feature: str) -> Subscription | None:
         """Return the first-held subscription that grants a feature, whose anchor its windows have."""
         for holder in self._subscribed():
-            if feature in holder.standings() or self._added(feature, holder.plan):
+            if feature in holder.standings() or self.added(feature, holder.plan):
                 return holder.subscription
         return None
+
+    def added(self, feature: str, plan: str) -> bool:
+        """Tell whether an add-on in force that goes with a plan speaks of a feature."""
+        held = in_force(self.facts.addons, self.at)
+        return any(feature in addon.entitlements for addon, _ in _allowed(self.catalog, held, plan))
 
     def valid_until(self, feature: str) -> datetime | None:
         """Return the first instant after `at` at which a fact that concerns the feature begins or ends."""
@@ -124,11 +129,6 @@ class Entitlements:
         """Return the holders that are subscriptions, the first-held first."""
         subscribed = [holder for holder in self.holders if holder.subscription is not None]
         return subscribed if len(subscribed) < 2 else sorted(subscribed, key=_first_held)
-
-    def _added(self, feature: str, plan: str) -> bool:
-        """Tell whether an add-on in force that goes with a plan speaks of a feature."""
-        held = in_force(self.facts.addons, self.at)
-        return any(feature in addon.entitlements for addon, _ in _allowed(self.catalog, held, plan))
 
     def _given(self, feature: str) -> bool:
         standing = self.standing(feature)

@@ -50,11 +50,14 @@ def _sold(catalog: Catalog, feature: str) -> bool:
 
 
 def _answers(question: Question, case: Case) -> Iterator[tuple[str, Decision]]:
-    """Yield what would be decided with each plan and each add-on that could be bought and grants the feature."""
+    """Yield what would be decided with each plan and each add-on that could be bought and grants the feature.
+
+    A plan grants what the add-ons that are held with it give, too.
+    """
     feature = question.feature.key
     for plan in case.catalog.plans.values():
         held = any(holder.plan == plan.key for holder in case.entitlements.holders if holder.source.kind == "plan")
-        if not held and feature in flatten(case.catalog, plan.key):
+        if not held and (feature in flatten(case.catalog, plan.key) or case.entitlements.added(feature, plan.key)):
             label = f"plan:{plan.key}"
             yield label, _answer(question, case, label, partial(_with_plan, case, plan))
     for addon in case.catalog.addons.values():

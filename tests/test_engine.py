@@ -277,6 +277,20 @@ def test_a_check_is_answered_from_memory_until_something_can_have_changed(opened
     assert not ent.check("acme", "exports")
 
 
+def test_a_plan_that_brings_an_add_on_back_is_an_upgrade(opened):
+    """Found in review: the add-on was held and no plan, and "no plan or add-on on sale" was said to allow it."""
+    features = {"tokens": {"type": "metered", "reset": "month"}}
+    addons = {"extra": {"plans": ["basic"], "entitlements": {"tokens": 5}}}
+    ent = opened({"version": 1, "features": features, "plans": {"basic": {}, "other": {}}, "addons": addons})
+    ent.subscribe("acme", "basic")
+    ent.add_addon("acme", "extra")
+    ent.cancel("acme")
+    assert ent.check("acme", "tokens", requested=5).upgrade == ("plan:basic",)
+    assert ent.check("acme", "tokens", requested=6).upgrade == ()
+    ent.subscribe("acme", "basic")
+    assert ent.check("acme", "tokens", requested=5)
+
+
 def test_a_remembered_denial_names_the_upgrades_of_now(opened, clock):
     """Found by the random histories: two engines named different upgrades, as their memories were older or younger."""
     plans = {
