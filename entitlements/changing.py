@@ -28,6 +28,7 @@ from .errors import (
 from .ledger.budgets import Budget
 from .ledger.entries import Entry, Verdict
 from .ledger.facts import F, Fact, HeldAddOn, Override, PromotionRun, Subscription, Trial, in_force
+from .ledger.state import facts_after
 from .metering import meters
 from .resolution import applies, resolve
 from .wording import coming
@@ -66,7 +67,7 @@ def change_plan(case: Case) -> Verdict[Subscription]:
         raise NotSubscribed(f"{case.customer}: {begins}; cancel it first, or give at= from then on")
     facts = _rewritten(held, case.since, plan=plan.key, version=_sold_in(case.catalog, plan))
     changed = Entry("plan_changed", case.since, plan.product, data={"facts": facts})
-    return verdict(case, [changed, *_usage_resets(case)], facts[0])
+    return verdict(case, [changed, *_usage_resets(case, changed)], facts[0])
 
 
 def cancel(case: Case) -> Verdict[None]:
@@ -248,17 +249,24 @@ def _none_after(case: Case, kind: str, key: str) -> Verdict[None]:
     return verdict(case, [Entry(kind, case.since, key, data={"facts": ()})], None)
 
 
-def _usage_resets(case: Case) -> list[Entry]:
+def _usage_resets(case: Case, changed: Entry) -> list[Entry]:
+    """Return the lines that start usage again from zero, in the windows of before a change and in those of after it."""
     if case.value("usage") != "reset":
         return []
     if case.since > case.at:
         raise ValueError("usage='reset' takes effect at once; for a later change call reset_usage when it comes")
+    then = resolve(case.catalog, facts_after(case.head.facts, (changed,)), case.at, sold=case.sold)
+    opened, metered = case.head.opened, [each for each in case.catalog.features.values() if each.type == "metered"]
+    counted = {
+        meter.counter: feature.key
+        for feature in metered
+        for given in (case.entitlements, then)
+        for meter in meters(given, opened, feature, case.at).values()
+    }
     return [
-        Entry("usage_reset", case.at, feature.key, meter.counter[0], meter.counter[1], -used)
-        for feature in case.catalog.features.values()
-        if feature.type == "metered"
-        for meter in meters(case.entitlements, case.head.opened, feature, case.at).values()
-        if case.counters.get(meter.counter) and (used := case.counters[meter.counter] - case.held(meter.counter))
+        Entry("usage_reset", case.at, feature, *counter, -used)
+        for counter, feature in counted.items()
+        if case.counters.get(counter) and (used := case.counters[counter] - case.held(counter))
     ]
 
 

@@ -37,7 +37,7 @@ from .ledger.state import FACT_KINDS
 from .refunding import refund, taking_of
 from .snapshots import Answers, Snapshot
 from .spending import consume_credits
-from .thresholds import watched_counters
+from .thresholds import counters_changed, watched
 from .upgrades import with_upgrade
 from .usage_tree import tree_counters
 from .using import USES
@@ -102,8 +102,10 @@ def _counters_of_change(case: Case) -> tuple[CounterKey, ...]:
     if case.request.verb in {"set_budget", "remove_budget"}:
         return counters_capped(case)
     begins = [(case.value("anchor") or case.since, case.value("zone") or "UTC")] if case.value("plan") else []
-    watched = watched_counters(case.entitlements, case.head, case.at, begins)
-    return (*counters_of(case, None), *watched) if case.value("usage") == "reset" else watched
+    if case.value("usage") != "reset":
+        return counters_changed(case.entitlements, case.head, case.at, begins, watched(case.catalog))
+    metered = [feature for feature in case.catalog.features.values() if feature.type == "metered"]
+    return (*counters_of(case, None), *counters_changed(case.entitlements, case.head, case.at, begins, metered))
 
 
 def _counters_of_hold(case: Case) -> tuple[CounterKey, ...]:

@@ -54,14 +54,17 @@ def crossed_by_change(
         yield from limit_crossings(feature, stood, stands, after.at)
 
 
-def watched_counters(
-    entitlements: Entitlements, head: Head, at: datetime, begun: Iterable[tuple[datetime, str]]
+def counters_changed(
+    entitlements: Entitlements,
+    head: Head,
+    at: datetime,
+    begun: Iterable[tuple[datetime, str]],
+    features: Iterable[Feature],
 ) -> tuple[CounterKey, ...]:
-    """Return the counters of features with thresholds, wherever a change of what is held may lay out their windows.
+    """Return the counters of metered features, wherever a change of what is held may lay out their windows.
 
     `begun` are anchors and zones of subscriptions to come.
     """
-    features = watched(entitlements.catalog)
     if not features:
         return ()
     held = [(subscription.anchor, subscription.zone) for subscription in entitlements.facts.subscriptions]

@@ -180,6 +180,42 @@ def test_another_plan_with_usage_reset_starts_from_zero_in_the_same_batch(ent, c
     ]  # fmt: skip
 
 
+COMES_AND_GOES = {
+    "version": 1,
+    "features": {"calls": {"type": "metered", "reset": "month"}},
+    "products": {"app": {}, "crm": {}},
+    "plans": {
+        "bare": {"product": "app"},
+        "pro": {"product": "app", "entitlements": {"calls": 100}},
+        "crm_calls": {"product": "crm", "entitlements": {"calls": 10}},
+    },
+}
+
+
+def test_usage_is_reset_in_the_windows_of_the_plan_to_come(opened, clock):
+    """Found in review: where the plan before did not grant a feature, what was used under the one before that stayed."""
+    ent = opened(COMES_AND_GOES)
+    ent.subscribe("acme", "pro")
+    ent.consume("acme", "calls", 7)
+    clock.advance(DAY)
+    ent.change_plan("acme", "bare")
+    clock.advance(DAY)
+    ent.change_plan("acme", "pro", usage="reset")
+    assert ent.check("acme", "calls").used == 0
+
+
+def test_usage_is_reset_where_another_subscription_anchors_it_from_then_on(opened, clock):
+    ent = opened(COMES_AND_GOES)
+    ent.subscribe("acme", "pro")
+    clock.advance(DAY)
+    ent.subscribe("acme", "crm_calls")
+    ent.change_plan("acme", "bare")
+    ent.consume("acme", "calls", 3)
+    ent.change_plan("acme", "pro")
+    ent.change_plan("acme", "bare", usage="reset")
+    assert ent.check("acme", "calls").used == 0
+
+
 def test_usage_is_reset_at_once_or_not_at_all(ent):
     ent.subscribe("acme", "pro")
     with pytest.raises(ValueError, match="usage='reset' takes effect at once; for a later change call reset_usage"):
