@@ -18,10 +18,10 @@ from .amounts import Unlimited
 from .catalog.model import AddOn, Catalog, Feature, Limit, Period, Plan, Promotion
 from .catalog.standing import Share, Source, Standing, bound
 from .ledger.entries import EPOCH, CounterKey, Entry
-from .ledger.facts import Subscription
+from .ledger.facts import Subscription, in_force
 from .ledger.instants import from_instant
 from .periods import Every, Window, add_period, calendar_anchor, window
-from .resolution import Entitlements, Layout
+from .resolution import Entitlements, Layout, first_held
 
 _BEGIN: Final = datetime.min.replace(tzinfo=UTC)
 _END: Final = datetime.max.replace(tzinfo=UTC)
@@ -346,10 +346,11 @@ def _first_use(name: str, period: Period, zone: str, start: datetime | None, at:
 
 
 def _zone(entitlements: Entitlements, anchoring: Subscription | None) -> str:
+    """Return whose wall clock windows follow: that of the first-held subscription where none anchors, paused or not."""
     if anchoring is not None:
         return anchoring.zone
-    held = entitlements.held()
-    return held[0].zone if held else "UTC"
+    held = in_force(entitlements.facts.subscriptions, entitlements.at)
+    return min(held, key=first_held).zone if held else "UTC"
 
 
 def _named(catalog: Catalog, feature: str) -> Iterable[Period]:

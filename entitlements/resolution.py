@@ -182,9 +182,13 @@ def source_of(kind: Kind, key: str) -> Source:
     return Source(kind, key)
 
 
+def first_held(subscription: Subscription) -> tuple[datetime, str]:
+    """Return what tells the subscription that a customer took first: the least of several."""
+    return subscription.started_at, subscription.id
+
+
 def _first_held(holder: Holder) -> tuple[datetime, str]:
-    subscription = holder.subscription
-    return (subscription.started_at, subscription.id) if subscription is not None else (EPOCH, "")
+    return first_held(holder.subscription) if holder.subscription is not None else (EPOCH, "")
 
 
 def applies(addon: AddOn, plan: str) -> bool:

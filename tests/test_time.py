@@ -283,3 +283,18 @@ def test_a_reset_at_the_very_end_of_a_fact_lifts_nothing(opened, clock):
     ent.consume("acme", "calls", 2)
     assert ent.check("acme", "calls").resets_at == clock() + timedelta(hours=1)
     assert ent.check("acme", "calls").lifted_at is None
+
+
+def test_a_pause_moves_no_calendar_window(opened, clock):
+    """Found in review: calendar windows left the customer's zone while the subscription was paused."""
+    features = {"calls": {"type": "metered", "reset": {"every": "day", "align": "calendar"}}}
+    offer = {"version": 1, "features": features, "plans": {"pro": {"entitlements": {"calls": 9}}}}
+    ent = opened({**offer, "promotions": {"gift": {"entitlements": {"calls": 5}}}})
+    ent.subscribe("acme", "pro", zone="Asia/Tokyo")
+    ent.promote("acme", "gift")
+    ent.consume("acme", "calls", 5)
+    before = ent.check("acme", "calls")
+    ent.set_status("acme", "paused")
+    after = ent.check("acme", "calls")
+    assert (after.source, after.used, after.allowed) == ("promotion:gift", 5, False)
+    assert (after.window_start, after.resets_at) == (before.window_start, before.resets_at)

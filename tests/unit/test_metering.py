@@ -134,7 +134,8 @@ def test_without_an_anchor_the_calendar_is_that_of_the_first_held_subscription()
     found = meter("chat", Period("day", align="calendar"), elsewhere)
     assert found.window == span("2026-05-09 15:00", "2026-05-10 15:00")
     later = held("pro", utc("2026-02-01"), zone="Europe/Berlin", status="paused")
-    assert meter("chat", Period("day", align="calendar"), later).window == span("2026-05-10", "2026-05-11")
+    assert meter("chat", Period("day", align="calendar"), later).window == span("2026-05-09 22:00", "2026-05-10 22:00")
+    assert meter("chat", Period("day", align="calendar"), later, elsewhere).window == found.window
 
 
 def test_windows_follow_the_wall_clock_of_the_zone_through_daylight_saving():
