@@ -291,6 +291,28 @@ def test_a_plan_that_brings_an_add_on_back_is_an_upgrade(opened):
     assert ent.check("acme", "tokens", requested=5)
 
 
+def test_a_write_names_the_upgrades_that_a_check_names_where_another_plan_has_used_its_own_windows(opened, clock):
+    """What was used while an earlier plan granted the feature counts again if it does; a write remembers that, too."""
+    plans = {
+        "big": {"product": "old", "entitlements": {"tokens": 8}},
+        "none": {"product": "old"},
+        "small": {"product": "new", "entitlements": {"tokens": 2}},
+    }
+    features = {"tokens": {"type": "metered", "reset": "month"}}
+    products = {"old": {}, "new": {}}
+    ent = opened({"version": 1, "products": products, "features": features, "plans": plans})
+    ent.subscribe("acme", "big")
+    ent.consume("acme", "tokens", 8)
+    ent.change_plan("acme", "none")
+    clock.advance(DAY)
+    ent.subscribe("acme", "small")
+    for number in range(3):
+        ent.consume("acme", "tokens", 1, key=f"k{number}")
+    denied = ent.consume("acme", "tokens", 1)
+    assert (denied.allowed, denied.upgrade) == (False, ())
+    assert ent.check("acme", "tokens").upgrade == ()
+
+
 def test_a_remembered_denial_names_the_upgrades_of_now(opened, clock):
     """Found by the random histories: two engines named different upgrades, as their memories were older or younger."""
     plans = {
